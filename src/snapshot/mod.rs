@@ -1,0 +1,11 @@
+//! Readings and the looks, as data. Pure: no clock, no client, no file.
+//! Every type here is part of the saved snapshot, versioned by `whole::SCHEMA`.
+
+pub mod postgres;
+pub mod reading;
+pub mod service;
+pub mod units;
+mod whole;
+
+pub use reading::{FailKind, Failure, Look, PgRefusal, Reading, Stage};
+pub use whole::{Looks, SCHEMA, Snapshot, Vantage};

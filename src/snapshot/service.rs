@@ -1,0 +1,92 @@
+//! What a service says of itself over HTTP. The four payload shapes are read into one.
+//! A number that was not said stays `None`: it is never guessed.
+
+use serde::{Deserialize, Serialize};
+
+use super::reading::{Look, Reading};
+
+/// All readings of one configured service, but those of its unit (`units`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServiceLook {
+    /// Its health answer: the symptom of a service that has a URL.
+    pub health: Look<Health>,
+    /// The largest size of its pool by the variable in its process's environment, else in its
+    /// unit's; looked at only where the payload does not say it.
+    pub pool_max: Reading<PoolMax>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PoolMax {
+    pub value: u64,
+    /// `environment of PID 123` or `unit codebase-mcp.service`.
+    pub source: String,
+}
+
+/// A health answer that could be understood, or a 5xx whatever its body.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Health {
+    pub http_status: u16,
+    /// `A`, `B`, `C`, `D` as `wire.md` names them, `pointers` for a configured one, `error` for the
+    /// error shape, `none` for a 5xx without one.
+    pub shape: Shape,
+    pub status: Option<Status>,
+    /// `connected`, `disconnected`, … as the service says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PoolReport>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uptime_s: Option<f64>,
+    /// Texts of errors and warnings in the payload, masked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub messages: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Shape {
+    A,
+    B,
+    C,
+    D,
+    Pointers,
+    Error,
+    None,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    Healthy,
+    Degraded,
+    Unhealthy,
+    Other(String),
+}
+
+/// A pool in the service's own words.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PoolReport {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_use: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<u64>,
+}
+
+impl Health {
+    /// The service says that its database answers.
+    pub fn says_connected(&self) -> bool {
+        self.database.as_deref().is_some_and(|d| {
+            d.eq_ignore_ascii_case("connected") || d.eq_ignore_ascii_case("pass") || d.eq_ignore_ascii_case("healthy")
+        })
+    }
+
+    pub fn is_bad(&self) -> bool {
+        self.http_status >= 500 || matches!(self.status, Some(Status::Unhealthy))
+    }
+}

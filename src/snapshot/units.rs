@@ -1,0 +1,109 @@
+//! What systemd and its journal say of the units under care.
+//! Details stand only for units that looked wrong; a healthy unit is one row of one call.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::reading::Look;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Units {
+    /// One call for all: the configured units by name, and those found by a pattern.
+    pub listed: Look<BTreeMap<String, Unit>>,
+    #[serde(default)]
+    pub details: BTreeMap<String, Look<UnitDetail>>,
+    #[serde(default)]
+    pub journal: BTreeMap<String, Look<Journal>>,
+    #[serde(default)]
+    pub process: BTreeMap<String, Look<Process>>,
+}
+
+/// A row of `ListUnitsByNames`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Unit {
+    /// `loaded`, `not-found`, `masked`, `error`.
+    pub load: String,
+    /// `active`, `inactive`, `failed`, `activating`, `deactivating`, `reloading`.
+    pub active: String,
+    /// `running`, `dead`, `auto-restart`, `exited`, …
+    pub sub: String,
+    /// The type of the queued job, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
+}
+
+/// Properties of one unit and its service.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct UnitDetail {
+    /// `success`, `exit-code`, `signal`, `oom-kill`, `start-limit-hit`, …
+    pub result: String,
+    /// 1 exited, 2 killed, 3 dumped (siginfo's `CLD_…`); 0 none.
+    pub exit_code: i32,
+    /// Exit status, or the signal.
+    pub exit_status: i32,
+    pub main_pid: u32,
+    pub restarts: u32,
+    /// `no`, `always`, `on-failure`, …
+    pub restart: String,
+    pub control_group: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_since: Option<Timestamp>,
+    /// When its main process ended last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exited_at: Option<Timestamp>,
+}
+
+/// The last entries of one unit, oldest first.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Journal {
+    /// systemd's own messages about the unit.
+    pub events: Vec<UnitEvent>,
+    /// What the unit itself said; masked.
+    pub lines: Vec<LogLine>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UnitEvent {
+    pub at: Timestamp,
+    #[serde(flatten)]
+    pub what: Event,
+}
+
+/// By systemd's message ids, not its text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    Starting,
+    Started,
+    StartFailed { result: String },
+    /// A stop job began.
+    Stopping,
+    /// A stop job ended.
+    Stopped,
+    /// The main process ended: `exited`/status, `killed`/signal, `dumped`/signal.
+    ProcessExited { code: String, status: String },
+    /// The unit ended well.
+    Succeeded,
+    /// The unit entered `failed`.
+    Failed { result: String },
+    RestartScheduled { restarts: u32 },
+    OomKilled,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LogLine {
+    pub at: Timestamp,
+    /// syslog's 0 (emergency) to 7 (debug).
+    pub priority: u8,
+    pub text: String,
+}
+
+/// One process, from `/proc`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Process {
+    pub pid: u32,
+    /// The kernel's state letter: `R S D T Z …`.
+    pub state: String,
+}

@@ -1,0 +1,73 @@
+//! A snapshot: all readings of one look, when and where it was taken, and the configuration.
+//! Replayable on any machine: the rules know nothing but this.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::postgres::PostgresLook;
+use super::service::ServiceLook;
+use super::units::{Unit, Units};
+use crate::config::Config;
+use crate::error::{Error, Result};
+
+/// The name and version that a saved snapshot carries.
+pub const SCHEMA: &str = "mcp-ir/snapshot/1";
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    pub schema: String,
+    pub taken_at: Timestamp,
+    pub vantage: Vantage,
+    pub elapsed_ms: f64,
+    pub config: Config,
+    pub postgres: BTreeMap<String, PostgresLook>,
+    pub services: BTreeMap<String, ServiceLook>,
+    pub units: Units,
+}
+
+/// The host and the user that looked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Vantage {
+    pub host: String,
+    pub user: String,
+}
+
+/// The present snapshot, and an earlier one where there is one.
+#[derive(Debug, Clone)]
+pub struct Looks {
+    pub now: Snapshot,
+    pub before: Option<Snapshot>,
+}
+
+impl Snapshot {
+    /// Reads a saved snapshot; says which version it has when it can't be read.
+    pub fn from_json(text: &str) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Head {
+            schema: String,
+        }
+        let not_ours = |e: serde_json::Error| {
+            Error::usage(format!("not a snapshot of mcp-ir: {e}"))
+                .hint("make one with `mcp-ir diagnose --save FILE`")
+        };
+        let head: Head = serde_json::from_str(text).map_err(not_ours)?;
+        if head.schema != SCHEMA {
+            return Err(Error::usage(format!("a snapshot of schema `{}`, not `{SCHEMA}`", head.schema))
+                .hint("read it with the version of mcp-ir that wrote it"));
+        }
+        serde_json::from_str(text).map_err(not_ours)
+    }
+
+    pub fn to_json(&self) -> Result<String> {
+        serde_json::to_string_pretty(self)
+            .map(|s| s + "\n")
+            .map_err(|e| Error::new(crate::error::Kind::Internal, format!("the snapshot can't be written: {e}")))
+    }
+
+    /// A listed unit that is there: loaded, or failed to load, but not unknown to systemd.
+    pub fn unit(&self, name: &str) -> Option<&Unit> {
+        self.units.listed.seen().and_then(|l| l.get(name)).filter(|u| u.load != "not-found")
+    }
+}
