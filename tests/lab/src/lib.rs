@@ -1,0 +1,29 @@
+//! The lab: real parts to break, for `mcp-ir` to find out what broke.
+//! It never uses the tool's own code: what judges must not share a mistake with what is judged.
+//!
+//! - [`Stack`]: PostgreSQL and two sample servers, under a booted systemd where that can be had
+//! - [`fault`]: one entry a fault, with what the tool must say of it
+//! - [`matrix`], [`demo`], [`bench`], [`up`]: the commands of the binary `lab`
+
+mod boot;
+mod cluster;
+pub mod fault;
+pub mod guard;
+mod http;
+mod plain;
+mod program;
+pub mod serve;
+mod service;
+mod settings;
+mod sql;
+mod stack;
+mod units;
+pub mod up;
+mod wait;
+
+pub use boot::Booted;
+pub use cluster::{BATCH, SERVICES, Secret, TOOL};
+pub use fault::Fault;
+pub use service::Service;
+pub use settings::Settings;
+pub use stack::{Mode, Stack};

@@ -1,0 +1,48 @@
+//! `lab`: the command line of the lab, and the sample server it runs.
+//! Everything is done by the library; nothing is decided here.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "lab", about = "Real parts, real faults, the matrix and the benchmark of mcp-ir")]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// A sample server
+    #[command(hide = true)]
+    Serve(lab::serve::ServeArgs),
+    /// Cleans up after a stack when its owner is gone
+    #[command(hide = true)]
+    Guard(lab::guard::GuardArgs),
+    /// Leaves a stack standing until ^C
+    Up(lab::up::UpArgs),
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().verb) {
+        Ok(code) => code,
+        Err(e) => {
+            eprintln!("lab: {e:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(verb: Verb) -> Result<ExitCode> {
+    match verb {
+        Verb::Serve(args) => {
+            let runtime = tokio::runtime::Runtime::new().context("no runtime")?;
+            runtime.block_on(lab::serve::serve(args))?;
+        }
+        Verb::Guard(args) => lab::guard::guard(&args)?,
+        Verb::Up(args) => lab::up::up(&args)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

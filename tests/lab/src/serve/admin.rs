@@ -1,0 +1,176 @@
+//! Misbehaviour on command: held connections, wrong answers, sudden ends.
+//! Each fault is a real one: real sessions, real transactions, a real exit status.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use deadpool_postgres::Object;
+use serde::Deserialize;
+use tokio::sync::watch;
+
+use super::database::sql_error;
+use super::run::Server;
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Answer {
+    #[default]
+    Normal,
+    Unhealthy,
+    Html,
+    Garbage,
+    Denied,
+    Redirect,
+    Never,
+}
+
+pub struct Admin {
+    answer: Mutex<Answer>,
+    /// Bumped to make every holder let go.
+    release: watch::Sender<u64>,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { answer: Mutex::default(), release: watch::channel(0).0 }
+    }
+}
+
+impl Admin {
+    pub fn answer(&self) -> Answer {
+        self.answer.lock().map(|a| *a).unwrap_or_default()
+    }
+
+    fn set_answer(&self, answer: Answer) {
+        if let Ok(mut now) = self.answer.lock() {
+            *now = answer;
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub struct AnswerQuery {
+    #[serde(rename = "as")]
+    kind: Answer,
+}
+
+pub async fn answer(State(server): State<Arc<Server>>, Query(query): Query<AnswerQuery>) -> StatusCode {
+    server.admin.set_answer(query.kind);
+    StatusCode::NO_CONTENT
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HoldMode {
+    /// Short queries one after another: a busy pool.
+    Query,
+    /// A table lock in a transaction that then does nothing.
+    Transaction,
+}
+
+#[derive(Deserialize)]
+pub struct HoldQuery {
+    n: usize,
+    secs: u64,
+    mode: HoldMode,
+}
+
+/// Answers when all that fit in the pool are held; those beyond its size wait in line.
+pub async fn hold(State(server): State<Arc<Server>>, Query(query): Query<HoldQuery>) -> StatusCode {
+    let (ready, mut count) = tokio::sync::mpsc::channel::<()>(query.n.max(1));
+    for _ in 0..query.n {
+        let (server, ready) = (Arc::clone(&server), ready.clone());
+        let mut release = server.admin.release.subscribe();
+        tokio::spawn(async move {
+            let client = tokio::select! {
+                got = server.database.acquire(Some(Duration::from_secs(600))) => got,
+                _ = release.changed() => return,
+            };
+            let Ok(client) = client else { return };
+            let _ = ready.send(()).await;
+            let until = tokio::time::sleep(Duration::from_secs(query.secs));
+            let held = async {
+                match query.mode {
+                    HoldMode::Query => busy(&client).await,
+                    HoldMode::Transaction => locked(&client).await,
+                }
+            };
+            tokio::select! {
+                done = held => if let Err(e) = done { server.database.logged(&sql_error(&e)); },
+                _ = release.changed() => {}
+                () = until => {}
+            }
+            // A connection with an open transaction must not go back: close it.
+            if query.mode == HoldMode::Transaction {
+                drop(Object::take(client));
+            }
+        });
+    }
+    let fits = query.n.min(server.database.max);
+    let all = async {
+        for _ in 0..fits {
+            count.recv().await;
+        }
+    };
+    match tokio::time::timeout(Duration::from_secs(5), all).await {
+        Ok(()) => StatusCode::NO_CONTENT,
+        Err(_) => StatusCode::CONFLICT,
+    }
+}
+
+async fn busy(client: &Object) -> Result<(), tokio_postgres::Error> {
+    loop {
+        client.query_one("SELECT count(*) FROM code_chunks, pg_sleep(0.02)", &[]).await?;
+    }
+}
+
+async fn locked(client: &Object) -> Result<(), tokio_postgres::Error> {
+    client.batch_execute("BEGIN; LOCK TABLE code_chunks IN ACCESS EXCLUSIVE MODE").await?;
+    std::future::pending().await
+}
+
+#[derive(Deserialize)]
+pub struct ExitQuery {
+    #[serde(default)]
+    code: Option<i32>,
+}
+
+/// Ends this process: with an exit code, or by SIGABRT without one.
+pub async fn exit(State(server): State<Arc<Server>>, Query(query): Query<ExitQuery>) -> StatusCode {
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(20)).await; // let the answer leave first
+        let name = &server.database.name;
+        match query.code {
+            Some(0) => {
+                println!("{name}: all work done, leaving");
+                std::process::exit(0)
+            }
+            Some(code) => {
+                eprintln!("{name}: ERROR unhandled exception in a worker, giving up");
+                std::process::exit(code)
+            }
+            None => {
+                eprintln!("{name}: fatal: assertion failed: index.len() == chunks.len()");
+                std::process::abort()
+            }
+        }
+    });
+    StatusCode::ACCEPTED
+}
+
+/// Everything as it was after the start: nothing held, true answers, a small pool.
+pub async fn reset(State(server): State<Arc<Server>>) -> StatusCode {
+    server.admin.set_answer(Answer::Normal);
+    server.admin.release.send_modify(|n| *n += 1);
+    for _ in 0..50 {
+        let pool = server.database.status();
+        if pool.available == pool.size {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    server.database.shrink();
+    StatusCode::NO_CONTENT
+}

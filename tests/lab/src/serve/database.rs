@@ -1,0 +1,107 @@
+//! The sample server's connection pool: real connections, a real limit.
+//! It logs what goes wrong as a server would: to stderr, and so to the journal.
+
+use std::env;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use deadpool_postgres::{
+    Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Status, Timeouts,
+};
+use tokio_postgres::NoTls;
+
+/// How long a health check waits for a connection: the real server's figure.
+pub const ACQUIRE: Duration = Duration::from_secs(1);
+
+pub struct Database {
+    pub name: String,
+    pub min: usize,
+    pub max: usize,
+    pool: Pool,
+}
+
+impl Database {
+    /// From `DATABASE_URL`, `POOL_MIN_SIZE`, `POOL_MAX_SIZE`.
+    pub fn from_env(name: &str) -> Result<Self> {
+        let url = env::var("DATABASE_URL").context("DATABASE_URL is not set")?;
+        // The services' own library names its driver in the scheme; libpq's scheme has none.
+        let url = url.replacen("postgresql+asyncpg://", "postgresql://", 1);
+        let mut config: tokio_postgres::Config = url.parse().context("DATABASE_URL is not a URL of PostgreSQL")?;
+        config.application_name(name);
+        let (min, max) = (size("POOL_MIN_SIZE", 2)?, size("POOL_MAX_SIZE", 10)?);
+        let fast = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let pool = Pool::builder(Manager::from_config(config, NoTls, fast))
+            .max_size(max)
+            .runtime(Runtime::Tokio1)
+            .build()
+            .context("the pool could not be built")?;
+        Ok(Self { name: name.to_owned(), min, max, pool })
+    }
+
+    /// A connection, waiting at most `wait` for a free one or a new one.
+    pub async fn acquire(&self, wait: Option<Duration>) -> Result<Object, String> {
+        let limits = Timeouts { wait, create: wait.or(Some(Duration::from_secs(10))), recycle: None };
+        self.pool.timeout_get(&limits).await.map_err(|e| self.logged(&pool_error(&e)))
+    }
+
+    /// Numbers of the pool, connections that are known to be dead not counted.
+    pub fn status(&self) -> Status {
+        self.pool.retain(|client, _| !client.is_closed());
+        self.pool.status()
+    }
+
+    /// Closes idle connections beyond the minimum.
+    pub fn shrink(&self) {
+        let mut kept = 0;
+        self.pool.retain(|_, _| {
+            kept += 1;
+            kept <= self.min
+        });
+    }
+
+    /// Opens what is missing to the minimum. Taking all of them at once is the only
+    /// way to make the pool open new ones.
+    pub async fn fill_to_minimum(&self) {
+        let mut taken = Vec::new();
+        while self.status().size < self.min && taken.len() < self.min {
+            match self.acquire(Some(ACQUIRE)).await {
+                Ok(client) => taken.push(client),
+                Err(_) => break,
+            }
+        }
+    }
+
+    pub fn logged(&self, text: &str) -> String {
+        eprintln!("{}: ERROR database: {text}", self.name);
+        text.to_owned()
+    }
+}
+
+fn size(variable: &str, default: usize) -> Result<usize> {
+    match env::var(variable) {
+        Ok(text) => text.parse().with_context(|| format!("{variable}={text} is not a number")),
+        Err(_) => Ok(default),
+    }
+}
+
+fn pool_error(error: &PoolError) -> String {
+    match error {
+        PoolError::Timeout(_) => "no connection from the pool within 1.0 s".to_owned(),
+        PoolError::Backend(e) => sql_error(e),
+        other => other.to_string(),
+    }
+}
+
+/// The server's own words and SQLSTATE where it spoke, else the whole chain of causes.
+pub fn sql_error(error: &tokio_postgres::Error) -> String {
+    if let Some(db) = error.as_db_error() {
+        return format!("{}: {} (SQLSTATE {})", db.severity(), db.message(), db.code().code());
+    }
+    let mut text = error.to_string();
+    let mut inner = std::error::Error::source(error);
+    while let Some(cause) = inner {
+        text = format!("{text}: {cause}");
+        inner = cause.source();
+    }
+    text
+}

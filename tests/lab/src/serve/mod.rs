@@ -1,0 +1,11 @@
+//! The sample server: a small service with a real pool on a real database.
+//! It misbehaves only when told to, by the paths under `/lab`.
+
+mod admin;
+mod database;
+mod health;
+mod metrics;
+mod run;
+mod work;
+
+pub use run::{ServeArgs, serve};

@@ -1,0 +1,111 @@
+//! Starting the sample server: its arguments, its state, its routes.
+//! What it needs comes from the environment, as for the servers it stands for.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use axum::Router;
+use axum::routing::{get, post};
+use clap::{Args, ValueEnum};
+
+use super::admin::{self, Admin};
+use super::database::Database;
+use super::metrics::Metrics;
+use super::{health, work};
+
+/// Which of the published health payloads the server speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shape {
+    /// `connection_pool{size,min_size,max_size,free}`, always HTTP 200.
+    A,
+    /// `connection_pool{total_connections,…}` with `checks`, 503 when unhealthy.
+    C,
+}
+
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// The service's name; PostgreSQL sees it as application_name
+    #[arg(long)]
+    pub name: String,
+    #[arg(long)]
+    pub listen: SocketAddr,
+    #[arg(long, value_enum)]
+    pub shape: Shape,
+}
+
+/// Shared by every request.
+pub struct Server {
+    pub shape: Shape,
+    pub started: Instant,
+    pub database: Database,
+    pub metrics: Metrics,
+    pub admin: Admin,
+}
+
+/// Runs the server until it is told to end.
+pub async fn serve(args: ServeArgs) -> Result<()> {
+    rehearsed_start(&args.name).await?;
+    let database = Database::from_env(&args.name)?;
+    let server = Arc::new(Server {
+        shape: args.shape,
+        started: Instant::now(),
+        database,
+        metrics: Metrics::default(),
+        admin: Admin::default(),
+    });
+    tokio::spawn(keep_warm(Arc::clone(&server)));
+
+    let router = Router::new()
+        .route("/health/status", get(health::status))
+        .route("/metrics", get(work::metrics))
+        .route("/search", post(work::search))
+        .route("/mcp", post(work::mcp))
+        .route("/lab/hold", post(admin::hold))
+        .route("/lab/answer", post(admin::answer))
+        .route("/lab/exit", post(admin::exit))
+        .route("/lab/reset", post(admin::reset))
+        .with_state(server);
+    let listener = tokio::net::TcpListener::bind(args.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", args.listen))?;
+    println!("{} listens on {}", args.name, args.listen);
+    tokio::select! {
+        done = axum::serve(listener, router) => done.context("the listener failed"),
+        () = told_to_end() => { println!("{}: SIGTERM, leaving", args.name); Ok(()) }
+    }
+}
+
+/// `LAB_START=exit:CODE:SECONDS` makes a start that never listens and then dies:
+/// a service that `Restart=` brings back again and again.
+async fn rehearsed_start(name: &str) -> Result<()> {
+    let Ok(plan) = std::env::var("LAB_START") else { return Ok(()) };
+    let mut parts = plan.splitn(3, ':');
+    let (Some("exit"), Some(code), Some(secs)) = (parts.next(), parts.next(), parts.next()) else {
+        bail!("LAB_START={plan}: exit:CODE:SECONDS is known")
+    };
+    let (code, secs): (i32, u64) = (code.parse()?, secs.parse()?);
+    println!("{name}: loading the index");
+    tokio::time::sleep(Duration::from_secs(secs)).await;
+    eprintln!("{name}: ERROR unhandled exception during start, giving up");
+    std::process::exit(code)
+}
+
+/// The pool library opens connections when they are asked for; the servers that
+/// this one stands for keep a minimum open, and try again when it is lost.
+async fn keep_warm(server: Arc<Server>) {
+    loop {
+        server.database.fill_to_minimum().await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+async fn told_to_end() {
+    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(mut term) => {
+            term.recv().await;
+        }
+        Err(_) => std::future::pending().await,
+    }
+}

@@ -1,0 +1,80 @@
+//! The units of the booted system, as Debian and the services' own packages write them.
+//! Only names and paths are put in; no behaviour is decided here.
+
+use std::path::Path;
+
+use crate::cluster::{Cluster, SERVICES};
+use crate::service::Service;
+
+/// Debian's name for the cluster's unit.
+pub fn postgres_unit(major: &str) -> String {
+    format!("postgresql@{major}-main.service")
+}
+
+/// Debian's umbrella: "active (exited)" whatever becomes of the cluster.
+pub const UMBRELLA: &str = "\
+[Unit]
+Description=PostgreSQL RDBMS
+
+[Service]
+Type=oneshot
+ExecStart=/bin/true
+RemainAfterExit=on
+";
+
+pub fn postgres(cluster: &Cluster) -> String {
+    format!(
+        "\
+[Unit]
+Description=PostgreSQL Cluster {major}-main
+After=dbus.socket
+
+[Service]
+Type=notify
+User=postgres
+Group=postgres
+Environment=LC_ALL=C.UTF-8
+ExecStart={bin}/postgres -D {data}
+ExecReload=/bin/kill -HUP $MAINPID
+KillMode=mixed
+KillSignal=SIGINT
+TimeoutSec=infinity
+",
+        major = cluster.postgres.major,
+        bin = cluster.postgres.bin.display(),
+        data = cluster.data.display(),
+    )
+}
+
+pub fn service(service: &Service, cluster: &Cluster, binary: &Path) -> String {
+    let environment = environment(cluster.port);
+    let lines: Vec<String> =
+        environment.iter().map(|(name, value)| format!("Environment={name}={value}")).collect();
+    format!(
+        "\
+[Unit]
+Description={name} (sample MCP server)
+After={postgres}
+
+[Service]
+Type=exec
+{environment}
+ExecStart={binary} {arguments}
+TimeoutStopSec=5
+",
+        name = service.name,
+        postgres = postgres_unit(&cluster.postgres.major),
+        environment = lines.join("\n"),
+        binary = binary.display(),
+        arguments = service.arguments().join(" "),
+    )
+}
+
+/// What a sample server is told by its environment.
+pub fn environment(port: u16) -> [(&'static str, String); 3] {
+    let url = format!(
+        "postgresql+asyncpg://{}:{}@127.0.0.1:{port}/codebase_mcp",
+        SERVICES.role, SERVICES.password
+    );
+    [("POOL_MIN_SIZE", "2".into()), ("POOL_MAX_SIZE", "10".into()), ("DATABASE_URL", url)]
+}
