@@ -1,0 +1,30 @@
+//! What is under care, with which limits, and where each value came from.
+//! It opens no connection, prints nothing, and never reads the current folder.
+
+mod check;
+mod defaults;
+mod env;
+mod files;
+mod keys;
+mod layer;
+mod load;
+pub mod mask;
+mod model;
+mod origins;
+mod pg_url;
+mod pgpass;
+mod secret;
+mod secrets;
+mod span;
+mod url;
+
+pub use defaults::{defaults, template};
+pub use env::{Env, Flags};
+pub use keys::{KEYS, Key, Shape};
+pub use load::{Loaded, load, own_config};
+pub use model::*;
+pub use origins::{Origin, Origins};
+pub use pg_url::{PgDefaults, PgHost, PgUrl, RootCert, SslMode};
+pub use secret::{MASK, Secret};
+pub use secrets::{Header, Password, PasswordSource, Secrets};
+pub use span::Span;

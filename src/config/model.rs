@@ -1,0 +1,286 @@
+//! The configuration as data: what is under care, and the thresholds.
+//! It stands inside every snapshot, so it holds no secret and reads nothing.
+
+use serde::{Deserialize, Serialize};
+
+use super::pg_url::PgUrl;
+use super::span::Span;
+
+/// The whole effective configuration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The deadline of a whole look.
+    pub timeout: Span,
+    #[serde(default)]
+    pub service: Vec<Service>,
+    #[serde(default)]
+    pub postgres: Vec<Postgres>,
+    #[serde(default)]
+    pub redis: Vec<Redis>,
+    #[serde(default)]
+    pub ollama: Vec<Ollama>,
+    pub systemd: Systemd,
+    pub docker: Docker,
+    pub host: Host,
+    pub thresholds: Thresholds,
+}
+
+/// One server under care.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    pub name: String,
+    /// Base of its URLs; without it only its unit or container is looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mcp: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub smoke: Option<Smoke>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// Names of what it can't live without.
+    #[serde(default)]
+    pub needs: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<Pool>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub caches: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub capture: Vec<Capture>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub headers_file: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<String>,
+}
+
+/// Where the health answer stands: a path, or a path with JSON pointers into any other server's answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Health {
+    Path(String),
+    Pointers(HealthPointers),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HealthPointers {
+    pub path: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool_used: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool_max: Option<String>,
+}
+
+impl Health {
+    pub fn path(&self) -> &str {
+        match self {
+            Health::Path(p) => p,
+            Health::Pointers(p) => &p.path,
+        }
+    }
+}
+
+/// A request, or a program, that proves the service does its work. Used by `verify`, never by a look.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Smoke {
+    Program(Program),
+    Request(SmokeRequest),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SmokeRequest {
+    pub method: String,
+    pub path: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub json: Option<serde_json::Value>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Program {
+    pub argv: Vec<String>,
+}
+
+/// Evidence to take before a restart.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Capture {
+    Program(Program),
+    Url(CaptureUrl),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CaptureUrl {
+    pub url: String,
+}
+
+/// The service's own connection pool: which variables set it, and how far.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pool {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_env: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_env: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_allowed: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resize: Option<String>,
+}
+
+/// One PostgreSQL server, as the tool logs in to it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Postgres {
+    #[serde(default = "named_postgres")]
+    pub name: String,
+    pub url: PgUrl,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_env: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub databases: Vec<String>,
+    #[serde(default)]
+    pub expect: Expect,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_directory: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bin_dir: Option<String>,
+}
+
+fn named_postgres() -> String {
+    "postgres".into()
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Expect {
+    #[default]
+    Primary,
+    Standby,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Redis {
+    #[serde(default = "named_redis")]
+    pub name: String,
+    /// Serialised without its password.
+    #[serde(serialize_with = "super::mask::url")]
+    pub url: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    #[serde(default)]
+    pub optional: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cache_prefixes: Vec<String>,
+}
+
+fn named_redis() -> String {
+    "redis".into()
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ollama {
+    #[serde(default = "named_ollama")]
+    pub name: String,
+    #[serde(serialize_with = "super::mask::url")]
+    pub url: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    #[serde(default)]
+    pub optional: bool,
+}
+
+fn named_ollama() -> String {
+    "ollama".into()
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Systemd {
+    /// D-Bus address of the system bus.
+    pub bus: String,
+    /// The journal's folder, where it is not this machine's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub journal: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Docker {
+    pub host: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Host {
+    /// The `/proc` of the machine that `systemd.bus` speaks for.
+    pub proc: String,
+}
+
+/// All limits of the catalogue of causes, under plain names.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Thresholds {
+    /// In use / maximum of a service's pool, and used / available slots of a server, above which it is exhausted (0 to 1).
+    pub pool: f64,
+    /// The same, below which a pool counts as recovered (0 to 1).
+    pub pool_recovered: f64,
+    pub p95: Span,
+    pub idle_in_transaction: Span,
+    pub long_query: Span,
+    pub terminate_after: Span,
+    pub slow_query: Span,
+    /// How far back a unit's failure in the journal still explains what is seen now.
+    pub recent_failure: Span,
+}
+
+impl Config {
+    /// Every name that `needs` and `--service` may use, with its kind, in the order of the file.
+    pub fn names(&self) -> Vec<(&'static str, &str)> {
+        let mut out = Vec::new();
+        out.extend(self.service.iter().map(|s| ("service", s.name.as_str())));
+        out.extend(self.postgres.iter().map(|p| ("postgres", p.name.as_str())));
+        out.extend(self.redis.iter().map(|r| ("redis", r.name.as_str())));
+        out.extend(self.ollama.iter().map(|o| ("ollama", o.name.as_str())));
+        out
+    }
+
+    pub fn service(&self, name: &str) -> Option<&Service> {
+        self.service.iter().find(|s| s.name == name)
+    }
+
+    pub fn postgres(&self, name: &str) -> Option<&Postgres> {
+        self.postgres.iter().find(|p| p.name == name)
+    }
+}
