@@ -72,9 +72,16 @@ impl Booted {
         Ok(self.systemctl(&["show", "--value", "-p", name, unit])?.trim().to_owned())
     }
 
-    /// A signal to a unit's main process, or to all of its processes.
-    pub fn kill(&self, unit: &str, whom: &str, signal: &str) -> Result<()> {
-        self.systemctl(&["kill", &format!("--kill-who={whom}"), &format!("--signal={signal}"), unit]).map(drop)
+    /// A signal to a unit's main process, sent as a person would: systemd writes no line about it.
+    pub fn kill(&self, unit: &str, signal: &str) -> Result<()> {
+        let pid = self.property(unit, "MainPID")?;
+        ensure!(pid != "0", "{unit} has no main process");
+        self.exec(&["kill", "-s", signal, &pid]).map(drop)
+    }
+
+    /// A signal to every process of a user; only those inside can be reached.
+    pub fn kill_all_of(&self, user: &str, signal: &str) -> Result<()> {
+        self.exec(&["pkill", "--signal", signal, "-u", user]).map(drop)
     }
 
     /// A drop-in of the lab's own for one unit.

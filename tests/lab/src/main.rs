@@ -23,6 +23,12 @@ enum Verb {
     Guard(lab::guard::GuardArgs),
     /// Leaves a stack standing until ^C
     Up(lab::up::UpArgs),
+    /// Breaks the stack that is up
+    Break(lab::up::BreakArgs),
+    /// Heals the stack that is up
+    Heal,
+    /// Injects every fault and scores the diagnosis
+    Matrix(lab::matrix::MatrixArgs),
 }
 
 fn main() -> ExitCode {
@@ -43,6 +49,10 @@ fn run(verb: Verb) -> Result<ExitCode> {
         }
         Verb::Guard(args) => lab::guard::guard(&args)?,
         Verb::Up(args) => lab::up::up(&args)?,
+        Verb::Break(args) => lab::up::break_it(&args)?,
+        Verb::Heal => lab::up::heal_it()?,
+        Verb::Matrix(args) if !lab::matrix::matrix(&args)? => return Ok(ExitCode::FAILURE),
+        Verb::Matrix(_) => {}
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -129,7 +129,7 @@ impl Stack {
             culprits: Vec::new(),
             left_out: None,
         };
-        stack.config = Settings::default().write(&stack, "mcp-ir")?;
+        stack.configure(&Settings::default())?;
         stack.start_all()?;
         Ok(stack)
     }
@@ -144,9 +144,15 @@ impl Stack {
                 let text = units::service(service, &self.cluster, &self.binary);
                 fs::write(folder.join(service.unit()), text)?;
             }
+            // Enabled, as on a real machine: else systemd forgets a unit that ended.
+            let wants = folder.join("multi-user.target.wants");
+            fs::create_dir_all(&wants)?;
+            let [one, two] = [self.services[0].unit(), self.services[1].unit()];
+            for unit in ["postgresql.service", &postgres, &one, &two] {
+                symlink(format!("../{unit}"), wants.join(unit))?;
+            }
             booted.systemctl(&["daemon-reload"])?;
-            let (one, two) = (self.services[0].unit(), self.services[1].unit());
-            booted.systemctl(&["start", "postgresql.service", &postgres, &one, &two])?;
+            booted.systemctl(&["start", "multi-user.target"])?;
         } else {
             self.start_postgres()?;
             for name in self.names() {
@@ -181,6 +187,12 @@ impl Stack {
         &self.config
     }
 
+    /// Rewrites the configuration file.
+    pub fn configure(&mut self, settings: &Settings) -> Result<()> {
+        self.config = settings.write(self, "mcp-ir")?;
+        Ok(())
+    }
+
     /// Why there is no systemd, where it was wanted and could not be had.
     pub fn left_out(&self) -> Option<&str> {
         self.left_out.as_deref()
@@ -206,7 +218,7 @@ impl Stack {
         let unit = self.postgres_unit();
         match &mut self.ground {
             Ground::Systemd(booted) => {
-                booted.systemctl(&["reset-failed", &unit])?;
+                booted.systemctl(&["reset-failed", &unit]).ok();
                 booted.systemctl(&["start", &unit])?;
             }
             Ground::Plain(plain) => {
@@ -229,14 +241,13 @@ impl Stack {
     /// A signal to the postmaster, or to all processes of the cluster.
     pub fn signal_postgres(&self, all: bool, signal: Signal) -> Result<()> {
         let name = match signal {
-            Signal::STOP => "SIGSTOP",
-            Signal::CONT => "SIGCONT",
-            _ => "SIGKILL",
+            Signal::STOP => "STOP",
+            Signal::CONT => "CONT",
+            _ => "KILL",
         };
         match &self.ground {
-            Ground::Systemd(booted) => {
-                booted.kill(&self.postgres_unit(), if all { "all" } else { "main" }, name)
-            }
+            Ground::Systemd(booted) if all => booted.kill_all_of("postgres", name),
+            Ground::Systemd(booted) => booted.kill(&self.postgres_unit(), name),
             Ground::Plain(plain) => plain.signal("postgres", all, signal),
         }
     }
@@ -245,7 +256,7 @@ impl Stack {
         let service = self.service(name)?.clone();
         match &mut self.ground {
             Ground::Systemd(booted) => {
-                booted.systemctl(&["reset-failed", &service.unit()])?;
+                booted.systemctl(&["reset-failed", &service.unit()]).ok();
                 booted.systemctl(&["restart", &service.unit()]).map(drop)
             }
             Ground::Plain(plain) => {

@@ -14,7 +14,7 @@ use super::Fault;
 pub const CONTROLS: &[Fault] = &[
     Fault::control("healthy/idle", "nothing at all", |_| Ok(())),
     Fault::control(
-        "healthy/idle-in-transaction-2s",
+        "healthy/idle-tx-2s",
         "a transaction idle for two seconds, holding a row lock",
         |stack| {
             let session = stack.add_culprit(&BATCH, "psql")?;
@@ -25,13 +25,13 @@ pub const CONTROLS: &[Fault] = &[
             until("two seconds pass", Duration::from_secs(5), || admin.run(old).is_ok_and(|r| !r.is_empty()))
         },
     ),
-    Fault::control("healthy/pools-at-70-percent", "7 of 10 connections busy in both pools", |stack| {
+    Fault::control("healthy/70-percent", "7 of 10 connections busy in both pools", |stack| {
         for name in stack.names() {
             stack.service(name)?.tell("hold?n=7&secs=600&mode=query")?;
         }
         Ok(())
     }),
-    Fault::control("healthy/pools-at-90-percent", "9 of 10 busy: \"degraded\" by its own word", |stack| {
+    Fault::control("healthy/90-percent", "9 of 10 busy: \"degraded\" by its own word", |stack| {
         let service = stack.service("codebase-mcp")?;
         service.tell("hold?n=9&secs=600&mode=query")?;
         until("it says degraded", Duration::from_secs(5), || service.says("degraded"))
@@ -46,14 +46,14 @@ pub const CONTROLS: &[Fault] = &[
         let booted = stack.systemd()?;
         let unit = stack.service("workflow-mcp")?.unit();
         booted.drop_in(&unit, "[Service]\nRestart=always\nRestartSec=0\n")?;
-        booted.kill(&unit, "main", "SIGKILL")?;
+        booted.kill(&unit, "KILL")?;
         until("it was restarted", Duration::from_secs(5), || {
             booted.property(&unit, "NRestarts").is_ok_and(|n| n == "1")
         })?;
         stack.wait_until_healthy()
     })
     .under_systemd(),
-    Fault::control("healthy/own-password-wrong", "the tool's own password is wrong", |_| Ok(()))
+    Fault::control("healthy/own-password", "the tool's own password is wrong", |_| Ok(()))
         .with(|settings| settings.tool_password = "not-the-password".into()),
     Fault::control("healthy/slow-login", "every login takes a second", slow_login),
 ];

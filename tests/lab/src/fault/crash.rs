@@ -40,13 +40,13 @@ pub const FAULTS: &[Fault] = &[
         |stack| {
             let booted = stack.systemd()?;
             booted.drop_in("codebase-mcp.service", "[Service]\nRestart=always\nRestartSec=300\n")?;
-            booted.kill("codebase-mcp.service", "main", "SIGKILL")?;
+            booted.kill("codebase-mcp.service", "KILL")?;
             reaches(stack, "codebase-mcp", "activating")
         },
     )
     .under_systemd(),
     Fault::new(
-        "failed/restarted-in-vain",
+        "failed/in-vain",
         "server-crash/failed",
         "codebase-mcp",
         "exit 1; Restart= brings it back, it listens no more and dies again",

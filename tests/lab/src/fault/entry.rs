@@ -89,13 +89,18 @@ impl Fault {
         self.name.split_once('/').map_or(self.name, |(_, variant)| variant)
     }
 
-    /// Injects; what it did is to be seen when this returns.
+    /// Injects; what it did is to be seen when this returns. The tool's configuration
+    /// is the fault's until it is healed.
     pub fn inject(&self, stack: &mut Stack) -> Result<()> {
+        let mut settings = Settings::default();
+        (self.settings)(&mut settings);
+        stack.configure(&settings)?;
         (self.inject)(stack).with_context(|| format!("{} could not be injected", self.name))
     }
 
     /// Heals and waits until the stack is healthy.
     pub fn heal(&self, stack: &mut Stack) -> Result<()> {
+        stack.configure(&Settings::default())?;
         (self.heal)(stack).and_then(|()| stack.heal()).with_context(|| format!("{} did not heal", self.name))
     }
 }

@@ -10,7 +10,6 @@ use deadpool_postgres::Object;
 use serde::Deserialize;
 use tokio::sync::watch;
 
-use super::database::sql_error;
 use super::run::Server;
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -98,7 +97,7 @@ pub async fn hold(State(server): State<Arc<Server>>, Query(query): Query<HoldQue
                 }
             };
             tokio::select! {
-                done = held => if let Err(e) = done { server.database.logged(&sql_error(&e)); },
+                done = held => if let Err(e) = done { server.database.logged(&(&e).into()); },
                 _ = release.changed() => {}
                 () = until => {}
             }

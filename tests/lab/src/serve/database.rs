@@ -41,7 +41,7 @@ impl Database {
     /// A connection, waiting at most `wait` for a free one or a new one.
     pub async fn acquire(&self, wait: Option<Duration>) -> Result<Object, String> {
         let limits = Timeouts { wait, create: wait.or(Some(Duration::from_secs(10))), recycle: None };
-        self.pool.timeout_get(&limits).await.map_err(|e| self.logged(&pool_error(&e)))
+        self.pool.timeout_get(&limits).await.map_err(|e| self.logged(&(&e).into()))
     }
 
     /// Numbers of the pool, connections that are known to be dead not counted.
@@ -71,10 +71,17 @@ impl Database {
         }
     }
 
-    pub fn logged(&self, text: &str) -> String {
-        eprintln!("{}: ERROR database: {text}", self.name);
-        text.to_owned()
+    /// Into the log goes all that is known; an answer holds what was said.
+    pub fn logged(&self, error: &Trouble) -> String {
+        eprintln!("{}: ERROR database: {}{}", self.name, error.said, error.code);
+        error.said.clone()
     }
+}
+
+/// What went wrong, in the words of whoever said it, and the SQLSTATE where there is one.
+pub struct Trouble {
+    said: String,
+    code: String,
 }
 
 fn size(variable: &str, default: usize) -> Result<usize> {
@@ -84,24 +91,30 @@ fn size(variable: &str, default: usize) -> Result<usize> {
     }
 }
 
-fn pool_error(error: &PoolError) -> String {
-    match error {
-        PoolError::Timeout(_) => "no connection from the pool within 1.0 s".to_owned(),
-        PoolError::Backend(e) => sql_error(e),
-        other => other.to_string(),
+impl From<&PoolError> for Trouble {
+    fn from(error: &PoolError) -> Self {
+        match error {
+            PoolError::Timeout(_) => {
+                Self { said: "no connection from the pool within 1.0 s".into(), code: String::new() }
+            }
+            PoolError::Backend(e) => e.into(),
+            other => Self { said: other.to_string(), code: String::new() },
+        }
     }
 }
 
-/// The server's own words and SQLSTATE where it spoke, else the whole chain of causes.
-pub fn sql_error(error: &tokio_postgres::Error) -> String {
-    if let Some(db) = error.as_db_error() {
-        return format!("{}: {} (SQLSTATE {})", db.severity(), db.message(), db.code().code());
+impl From<&tokio_postgres::Error> for Trouble {
+    fn from(error: &tokio_postgres::Error) -> Self {
+        if let Some(db) = error.as_db_error() {
+            let code = format!(" ({} {})", db.severity(), db.code().code());
+            return Self { said: db.message().to_owned(), code };
+        }
+        let mut said = error.to_string();
+        let mut inner = std::error::Error::source(error);
+        while let Some(cause) = inner {
+            said = format!("{said}: {cause}");
+            inner = cause.source();
+        }
+        Self { said, code: String::new() }
     }
-    let mut text = error.to_string();
-    let mut inner = std::error::Error::source(error);
-    while let Some(cause) = inner {
-        text = format!("{text}: {cause}");
-        inner = cause.source();
-    }
-    text
 }

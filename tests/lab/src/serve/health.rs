@@ -11,7 +11,7 @@ use deadpool_postgres::Status;
 use serde_json::{Value, json};
 
 use super::admin::Answer;
-use super::database::{ACQUIRE, sql_error};
+use super::database::ACQUIRE;
 use super::run::{Server, Shape};
 
 pub async fn status(State(server): State<Arc<Server>>) -> Response {
@@ -73,7 +73,7 @@ async fn query(server: &Server) -> Result<(), String> {
     let client = server.database.acquire(Some(ACQUIRE)).await?;
     match client.simple_query("SELECT 1").await {
         Ok(_) => Ok(()),
-        Err(e) => Err(server.database.logged(&sql_error(&e))),
+        Err(e) => Err(server.database.logged(&(&e).into())),
     }
 }
 

@@ -11,7 +11,6 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::database::sql_error;
 use super::run::Server;
 
 #[derive(Deserialize)]
@@ -34,7 +33,7 @@ async fn look_up(server: &Server, words: &str) -> Result<Vec<String>, String> {
     let client = database.acquire(Some(Duration::from_secs(60))).await?;
     let pattern = format!("%{words}%");
     let sql = "SELECT file_path FROM code_chunks WHERE content ILIKE $1 ORDER BY id LIMIT 5";
-    let rows = client.query(sql, &[&pattern]).await.map_err(|e| database.logged(&sql_error(&e)))?;
+    let rows = client.query(sql, &[&pattern]).await.map_err(|e| database.logged(&(&e).into()))?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 

@@ -1,0 +1,178 @@
+//! `lab matrix`: every fault injected, every diagnosis scored.
+//! One stack serves for all of them; it is healed between, and replaced where it does not heal.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde::Serialize;
+
+use crate::fault::{self, Fault};
+use crate::program::build_folder;
+use crate::score::complaints;
+use crate::stack::{Mode, Stack};
+use crate::table::table;
+use crate::tool::{Diagnosis, Tool};
+
+#[derive(Debug, Args)]
+pub struct MatrixArgs {
+    /// How often each fault is injected
+    #[arg(long, default_value_t = 1)]
+    pub tries: usize,
+    /// Only faults whose name or cause contains this
+    #[arg(long)]
+    pub only: Vec<String>,
+    /// How many looks at the healthy stack
+    #[arg(long, default_value_t = 50)]
+    pub healthy: usize,
+    /// The tool; without it the one beside this program
+    #[arg(long)]
+    pub binary: Option<PathBuf>,
+    /// Writes the rows as JSON
+    #[arg(long)]
+    pub json: Option<PathBuf>,
+    /// Keeps every snapshot, by fault and try, in this folder
+    #[arg(long)]
+    pub save: Option<PathBuf>,
+}
+
+/// One line of the matrix.
+#[derive(Debug, Serialize)]
+struct Row {
+    fault: String,
+    cause: Option<&'static str>,
+    tries: usize,
+    right: usize,
+    found_first: String,
+    median_ms: u128,
+    complaints: Vec<String>,
+}
+
+impl Row {
+    fn new(fault: &Fault) -> Self {
+        Self {
+            fault: fault.name.into(),
+            cause: fault.cause,
+            tries: 0,
+            right: 0,
+            found_first: String::new(),
+            median_ms: 0,
+            complaints: Vec::new(),
+        }
+    }
+}
+
+/// Gives whether everything was right.
+pub fn matrix(args: &MatrixArgs) -> Result<bool> {
+    let tool = Tool::new(args.binary.as_deref())?;
+    let folder = match (&args.save, build_folder()) {
+        (Some(folder), _) => folder.clone(),
+        (None, Some(build)) => build.join("lab-matrix"),
+        (None, None) => bail!("no folder for the snapshots: name one by --save"),
+    };
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let faults = chosen(&args.only)?;
+    let mut stack = Stack::start(Mode::Systemd)?;
+    let mut rows = Vec::new();
+    for fault in &faults {
+        let control = fault.name == "healthy/idle";
+        let tries = if control { args.healthy } else { args.tries };
+        rows.push(one(&mut stack, &tool, fault, tries, &folder, args.save.is_some())?);
+    }
+    if let Some(file) = &args.json {
+        fs::write(file, serde_json::to_string_pretty(&rows)?)
+            .with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    println!("{}", shown(&rows));
+    for complaint in rows.iter().flat_map(|row| &row.complaints) {
+        println!("wrong: {complaint}");
+    }
+    let (right, tries) = rows.iter().fold((0, 0), |sum, row| (sum.0 + row.right, sum.1 + row.tries));
+    println!("{right} of {tries} right");
+    Ok(right == tries)
+}
+
+fn chosen(only: &[String]) -> Result<Vec<Fault>> {
+    let wanted = |f: &Fault| {
+        only.is_empty()
+            || only.iter().any(|word| f.name.contains(word.as_str()) || f.cause.is_some_and(|c| c.contains(word.as_str())))
+    };
+    let faults: Vec<Fault> = fault::all().into_iter().filter(wanted).collect();
+    if faults.is_empty() {
+        bail!("no fault has {only:?} in its name");
+    }
+    Ok(faults)
+}
+
+fn one(
+    stack: &mut Stack,
+    tool: &Tool,
+    fault: &Fault,
+    tries: usize,
+    folder: &Path,
+    keep_all: bool,
+) -> Result<Row> {
+    let mut row = Row::new(fault);
+    let mut times = Vec::new();
+    for number in 1..=tries {
+        let save = folder.join(format!("{}-{number}.json", fault.name.replace('/', "-")));
+        // A look at the healthy stack changes nothing: it need not be healed.
+        let changes = fault.name != "healthy/idle";
+        if changes {
+            fault.inject(stack)?;
+        }
+        let (wrong, first) = match tool.diagnose(stack, &save) {
+            Ok((run, seen)) => {
+                times.push(run.took);
+                (complaints(fault, run.code, &seen), first(fault, &seen))
+            }
+            Err(e) => (vec![format!("{e:#}")], "-".to_owned()),
+        };
+        row.tries += 1;
+        row.found_first = first;
+        if wrong.is_empty() {
+            row.right += 1;
+            if !keep_all {
+                let _ = fs::remove_file(&save);
+            }
+        } else {
+            let place = if save.exists() { save.display().to_string() } else { "no snapshot".into() };
+            row.complaints.push(format!("{}, try {number}: {} ({place})", fault.name, wrong.join("; ")));
+        }
+        if changes && let Err(e) = fault.heal(stack) {
+            eprintln!("lab: {e:#}; a new stack is started");
+            *stack = Stack::start(Mode::Systemd)?;
+        }
+    }
+    times.sort();
+    row.median_ms = times.get(times.len() / 2).map_or(0, Duration::as_millis);
+    eprintln!("lab: {} {} of {} right, {} ms", fault.name, row.right, row.tries, row.median_ms);
+    Ok(row)
+}
+
+/// Shortened where it is what was expected.
+fn first(fault: &Fault, seen: &Diagnosis) -> String {
+    match (seen.findings.first(), fault.cause) {
+        (Some(finding), Some(cause)) if finding.cause == cause => format!("@{}", finding.subject),
+        (Some(finding), _) if finding.is_problem() => finding.id.clone(),
+        _ => seen.verdict.clone(),
+    }
+}
+
+fn shown(rows: &[Row]) -> String {
+    let lines = rows.iter().map(|row| {
+        let (cause, variant) = row.fault.split_once('/').unwrap_or((&row.fault, ""));
+        let mark = if row.right == row.tries { "" } else { " ✗" };
+        [
+            cause.to_owned(),
+            variant.to_owned(),
+            row.tries.to_string(),
+            format!("{}{mark}", row.right),
+            row.found_first.clone(),
+            row.median_ms.to_string(),
+        ]
+    });
+    table(["cause", "variant", "tries", "right", "found first", "ms"], lines.collect(), &[2, 3, 5])
+}

@@ -1,0 +1,158 @@
+//! Whether a diagnosis is right: pure, and strict.
+//! Every complaint is a sentence for the person who reads the matrix.
+
+use crate::fault::Fault;
+use crate::tool::{Diagnosis, Finding};
+
+/// What is wrong with a diagnosis of this fault; nothing, if it is right.
+pub fn complaints(fault: &Fault, code: Option<i32>, seen: &Diagnosis) -> Vec<String> {
+    let mut wrong = form(seen);
+    let (verdict, exit) = match fault.cause {
+        Some(_) => ("problem", 1),
+        None => ("healthy", 0),
+    };
+    if seen.verdict != verdict {
+        wrong.push(format!("verdict {}, not {verdict}", seen.verdict));
+    }
+    if code != Some(exit) {
+        wrong.push(format!("exit code {code:?}, not {exit}"));
+    }
+    let roots: Vec<&Finding> = seen.findings.iter().filter(|f| f.is_root()).collect();
+    match fault.cause {
+        None => wrong.extend(roots.iter().map(|f| format!("{} on a healthy stack", f.id))),
+        Some(cause) => root(fault, cause, &roots, seen, &mut wrong),
+    }
+    wrong
+}
+
+fn root(fault: &Fault, cause: &str, roots: &[&Finding], seen: &Diagnosis, wrong: &mut Vec<String>) {
+    let expected = format!("{cause}@{}", fault.subject);
+    let Some(first) = seen.findings.first() else {
+        wrong.push("nothing was found".into());
+        return;
+    };
+    if first.id != expected {
+        wrong.push(format!("first is {}, not {expected}", first.id));
+    }
+    for other in roots.iter().filter(|f| f.id != expected) {
+        wrong.push(format!("{} is a root beside it", other.id));
+    }
+    if seen.severity.as_deref() != Some(first.severity.as_str()) {
+        wrong.push(format!("severity {:?}, but the worst root is {}", seen.severity, first.severity));
+    }
+    for subject in fault.consequences {
+        let explained = |f: &&Finding| f.subject == *subject && leads_to(f, &expected, seen);
+        if !seen.findings.iter().any(|f| explained(&f)) {
+            wrong.push(format!("nothing about {subject} is explained by it"));
+        }
+    }
+}
+
+/// Whether the chain of explanations of a finding ends at a root of this id.
+fn leads_to(finding: &Finding, root: &str, seen: &Diagnosis) -> bool {
+    let mut open = finding.explained_by.clone();
+    let mut done: Vec<String> = Vec::new();
+    while let Some(id) = open.pop() {
+        if id == root {
+            return true;
+        }
+        if !done.contains(&id) {
+            open.extend(seen.findings.iter().filter(|f| f.id == id).flat_map(|f| f.explained_by.clone()));
+            done.push(id);
+        }
+    }
+    false
+}
+
+/// What the schema promises of every diagnosis.
+fn form(seen: &Diagnosis) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if seen.schema != "mcp-ir/diagnosis/1" {
+        wrong.push(format!("schema {}", seen.schema));
+    }
+    for (n, finding) in seen.findings.iter().enumerate() {
+        if finding.id != format!("{}@{}", finding.cause, finding.subject) {
+            wrong.push(format!("id {} of {} on {}", finding.id, finding.cause, finding.subject));
+        }
+        if seen.findings[..n].iter().any(|f| f.id == finding.id) {
+            wrong.push(format!("{} twice", finding.id));
+        }
+        if !["proven", "likely"].contains(&finding.certainty.as_str()) {
+            wrong.push(format!("{} is {}", finding.id, finding.certainty));
+        }
+        for id in &finding.explained_by {
+            if !seen.findings.iter().any(|f| f.id == *id) {
+                wrong.push(format!("{} is explained by {id}, which is not there", finding.id));
+            }
+        }
+        let earlier_consequence = seen.findings[..n].iter().any(|f| !f.explained_by.is_empty());
+        if finding.is_root() && earlier_consequence {
+            wrong.push(format!("root {} stands after a consequence", finding.id));
+        }
+    }
+    wrong
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault;
+
+    fn finding(id: &str, severity: &str, explained_by: &[&str]) -> Finding {
+        let (cause, subject) = id.split_once('@').unwrap();
+        Finding {
+            id: id.into(),
+            cause: cause.into(),
+            subject: subject.into(),
+            severity: severity.into(),
+            certainty: "proven".into(),
+            explained_by: explained_by.iter().map(|s| (*s).to_owned()).collect(),
+        }
+    }
+
+    fn diagnosis(verdict: &str, findings: Vec<Finding>) -> Diagnosis {
+        let severity = findings.first().map(|f| f.severity.clone());
+        Diagnosis { schema: "mcp-ir/diagnosis/1".into(), verdict: verdict.into(), severity, findings }
+    }
+
+    const ROOT: &str = "db-down/postgres-stopped@postgres";
+
+    #[test]
+    fn one_root_with_all_else_explained_is_right() {
+        let fault = fault::find("postgres-stopped").unwrap();
+        let seen = diagnosis(
+            "problem",
+            vec![
+                finding(ROOT, "P1", &[]),
+                finding("server-crash/unhealthy@codebase-mcp", "P1", &[ROOT]),
+                finding("server-crash/unhealthy@workflow-mcp", "P1", &[ROOT]),
+            ],
+        );
+        assert_eq!(complaints(&fault, Some(1), &seen), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_second_root_is_wrong() {
+        let fault = fault::find("postgres-stopped").unwrap();
+        let other = finding("server-crash/unhealthy@codebase-mcp", "P1", &[]);
+        let seen = diagnosis("problem", vec![finding(ROOT, "P1", &[]), other]);
+        let said = complaints(&fault, Some(1), &seen).join("\n");
+        assert!(said.contains("server-crash/unhealthy@codebase-mcp is a root beside it"), "{said}");
+        assert!(said.contains("nothing about workflow-mcp is explained by it"), "{said}");
+    }
+
+    #[test]
+    fn a_note_does_not_make_a_healthy_stack_wrong() {
+        let control = fault::find("healthy").unwrap();
+        let mut seen = diagnosis("healthy", vec![finding("pool-exhausted/idle-in-transaction@postgres", "P4", &[])]);
+        seen.severity = None;
+        assert_eq!(complaints(&control, Some(0), &seen), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_right_cause_with_the_wrong_exit_code_is_wrong() {
+        let fault = fault::find("hung/postmaster").unwrap();
+        let seen = diagnosis("problem", vec![finding("db-down/hung@postgres", "P1", &[])]);
+        assert_eq!(complaints(&fault, Some(3), &seen), ["exit code Some(3), not 1"]);
+    }
+}

@@ -1,0 +1,113 @@
+//! The tool under test, run as a user runs it, and its JSON read by names alone.
+//! Only what the published schema promises is relied on.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+use crate::stack::Stack;
+use crate::wait;
+
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Finding {
+    pub id: String,
+    pub cause: String,
+    pub subject: String,
+    pub severity: String,
+    pub certainty: String,
+    #[serde(default)]
+    pub explained_by: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Diagnosis {
+    pub schema: String,
+    pub verdict: String,
+    pub severity: Option<String>,
+    pub findings: Vec<Finding>,
+}
+
+impl Finding {
+    /// P4 is a note.
+    pub fn is_problem(&self) -> bool {
+        self.severity != "P4"
+    }
+
+    pub fn is_root(&self) -> bool {
+        self.explained_by.is_empty() && self.is_problem()
+    }
+}
+
+/// One run: exit code, time, and what was printed.
+pub struct Run {
+    pub code: Option<i32>,
+    pub took: Duration,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+pub struct Tool {
+    binary: PathBuf,
+}
+
+impl Tool {
+    pub fn new(binary: Option<&Path>) -> Result<Self> {
+        let binary = binary.map_or_else(crate::program::tool_binary, |path| {
+            path.canonicalize().with_context(|| format!("no program {}", path.display()))
+        })?;
+        Ok(Self { binary })
+    }
+
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
+    /// A command with the stack's configuration and nothing of the caller's.
+    pub fn command(&self, stack: &Stack, argv: &[&str]) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.arg("--config").arg(stack.config()).args(argv);
+        for name in ["PGPASSWORD", "PGHOST", "PGUSER", "PGSERVICE", "MCP_IR_CONFIG"] {
+            command.env_remove(name);
+        }
+        command.env("MCP_IR_STATE_DIR", stack.dir().join("state")).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs it to its end, which is awaited for a minute.
+    pub fn run(&self, stack: &Stack, argv: &[&str]) -> Result<Run> {
+        let (out, err) = (stack.dir().join("tool.out"), stack.dir().join("tool.err"));
+        let mut command = self.command(stack, argv);
+        command.stdout(File::create(&out)?).stderr(File::create(&err)?);
+        let began = Instant::now();
+        let mut child = command.spawn().with_context(|| format!("{} does not run", self.binary.display()))?;
+        let mut status = None;
+        let ended = wait::until("mcp-ir ends", Duration::from_secs(60), || {
+            status = child.try_wait().ok().flatten();
+            status.is_some()
+        });
+        let took = began.elapsed();
+        if ended.is_err() {
+            let _ = child.kill();
+            let _ = child.wait();
+            bail!("mcp-ir {argv:?} did not end within a minute");
+        }
+        let text = |path| fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let code = status.and_then(|s| s.code());
+        Ok(Run { code, took, stdout: text(out)?, stderr: text(err)? })
+    }
+
+    /// One look, as JSON; the snapshot goes to `save`.
+    pub fn diagnose(&self, stack: &Stack, save: &Path) -> Result<(Run, Diagnosis)> {
+        let save = save.to_string_lossy();
+        let run = self.run(stack, &["diagnose", "-o", "json", "--save", &save])?;
+        let diagnosis = serde_json::from_str(&run.stdout).with_context(|| {
+            let said = if run.stderr.trim().is_empty() { &run.stdout } else { &run.stderr };
+            format!("no diagnosis (exit {:?}): {}", run.code, said.trim().chars().take(300).collect::<String>())
+        })?;
+        Ok((run, diagnosis))
+    }
+}
