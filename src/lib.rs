@@ -1,1 +1,24 @@
+//! `mcp-ir`: incident response for services on PostgreSQL, Redis and Ollama.
+//!
+//! The map of the house. Imports point down this list only; `tests/house.rs` reads them and fails
+//! on one that points up.
+//!
+//! - `cli`        the clap tree and nothing else: one file a verb
+//! - `render`     human, json, progress: the only code that prints
+//! - `engine`     look → diagnose: everything at once, by one deadline
+//! - `probe`      postgres http systemd host: looks, never writes
+//! - `scenario`   db_down pool_exhausted server_crash: pure rules, one pipeline each
+//! - `diagnosis`  findings → roots, what explains what, the verdict (pure)
+//! - `snapshot`   readings and the looks (pure)
+//! - `config`     what is under care, thresholds, where each value came from
+//! - `error`      the program's own errors, with hints
 
+pub mod cli;
+pub mod config;
+pub mod diagnosis;
+pub mod engine;
+pub mod error;
+pub mod probe;
+pub mod render;
+pub mod scenario;
+pub mod snapshot;

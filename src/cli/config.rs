@@ -1,0 +1,138 @@
+//! `mcp-ir config show|init`: what holds and where it came from; a file to begin with.
+//! It returns text and writes the one file that `init` names; it loads nothing itself.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+
+use crate::config::{self, Env, Loaded};
+use crate::error::{Error, Result};
+
+/// What to do with the configuration.
+#[derive(Debug, Clone, Subcommand)]
+pub enum ConfigCommand {
+    /// Show the configuration that holds, and where each value came from
+    #[command(long_about = SHOW, after_help = SHOW_EXAMPLES)]
+    Show,
+    /// Write a configuration file to begin with
+    #[command(long_about = INIT, after_help = INIT_EXAMPLES)]
+    Init(Init),
+}
+
+const SHOW: &str = "\
+Show the configuration that holds, and where each value came from.
+
+A value comes from a flag, else from a variable (MCP_IR_THRESHOLDS_POOL), else
+from the file, else it is a default. The file is --config, else $MCP_IR_CONFIG,
+else ~/.config/mcp-ir/config.toml (not for root), else /etc/mcp-ir/config.toml;
+never one in the current folder. Passwords are shown as ****.
+
+The output is TOML again, and can be used as a file.";
+
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  mcp-ir config show
+  mcp-ir config show -o json
+  MCP_IR_THRESHOLDS_POOL=0.9 mcp-ir config show";
+
+const INIT: &str = "\
+Write a configuration file to begin with.
+
+Every key is in it, commented out, with its default: remove a `#` to change
+the value. Without PATH it goes where it will be found: ~/.config/mcp-ir for a
+plain user, /etc/mcp-ir for root. Only its owner can read it (mode 0600). A file
+that is there already is kept, unless --force is given.";
+
+const INIT_EXAMPLES: &str = "\
+Examples:
+  mcp-ir config init
+  mcp-ir config init ./mcp-ir.toml
+  mcp-ir config init -              prints it";
+
+/// Options of `config init`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Init {
+    /// Where to write it; `-` prints it
+    #[arg(value_name = "PATH")]
+    pub path: Option<PathBuf>,
+    /// Replace a file that is there already
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// The effective configuration, as TOML with comments or as JSON.
+pub fn show(loaded: &Loaded, json: bool) -> String {
+    if json { config::show::as_json(loaded) } else { config::show::human(loaded) }
+}
+
+/// Writes the file; returns what to say. A broken configuration is no hindrance: nothing is loaded.
+pub fn init(init: &Init, env: &Env) -> Result<String> {
+    let text = config::template();
+    let path = match &init.path {
+        Some(path) if path.as_os_str() == "-" => return Ok(text),
+        Some(path) => std::path::absolute(path).unwrap_or_else(|_| path.clone()),
+        None => config::own_config(env).ok_or_else(|| {
+            Error::usage("there is no home folder to write a configuration to")
+                .hint("name a file: mcp-ir config init PATH")
+        })?,
+    };
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    // XDG: folders that did not exist are the user's alone; root's configuration is for all to find.
+    let mode = if env.is_root() { 0o755 } else { 0o700 };
+    DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(folder)
+        .map_err(|e| failed("create the folder", folder, &e))?;
+    write(&path, &text, init.force)?;
+    Ok(format!(
+        "{p} is written: every key in it, commented out, with its default.\n\
+         Next: change what differs on this machine, then `mcp-ir config show`.\n",
+        p = path.display()
+    ))
+}
+
+/// All or nothing: written aside, synced, then put in its place.
+fn write(path: &Path, text: &str, force: bool) -> Result<()> {
+    let exists = || {
+        Error::usage(format!("{} exists already", path.display()))
+            .hint("--force replaces it; `mcp-ir config init -` prints a fresh one to compare")
+    };
+    match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => {
+            return Err(Error::usage(format!("{} is a folder", path.display()))
+                .hint(format!("mcp-ir config init {}", path.join("config.toml").display())));
+        }
+        Ok(_) if !force => return Err(exists()),
+        _ => {}
+    }
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.tmp", std::process::id()));
+    let aside = path.with_file_name(name);
+    let written = (|| {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    })();
+    let placed =
+        written.and_then(|()| if force { fs::rename(&aside, path) } else { fs::hard_link(&aside, path) });
+    // After a rename it is gone already.
+    let _ = fs::remove_file(&aside);
+    placed.map_err(|e| match e.kind() {
+        ErrorKind::AlreadyExists if !force => exists(),
+        _ => failed("write", path, &e),
+    })
+}
+
+fn failed(what: &str, path: &Path, e: &std::io::Error) -> Error {
+    let text = e.to_string();
+    let reason = text.split(" (os error").next().unwrap_or(&text);
+    let error = Error::file(format!("can't {what} {}: {reason}", path.display()));
+    match e.kind() {
+        ErrorKind::PermissionDenied => error.hint("name a place of your own, or `-` to print it"),
+        _ => error,
+    }
+}

@@ -1,0 +1,93 @@
+//! The command tree, with the options that all verbs share.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::config::ConfigCommand;
+use super::diagnose::DiagnoseArgs;
+use super::generate::CompletionsArgs;
+use super::runbook::RunbookArgs;
+use super::schema::SchemaArgs;
+use crate::config::{Flags, Span};
+use crate::render::Color;
+
+/// What is broken, why, how sure that is, and what to type next
+#[derive(Debug, Parser)]
+#[command(
+    name = "mcp-ir",
+    version,
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "\
+Examples:
+  mcp-ir diagnose                  look at everything, name the cause
+  mcp-ir diagnose db -o json       the same for a script, about the database
+  mcp-ir runbook db-down           what to do about it, by cause
+
+Exit codes of diagnose:
+  0 healthy   1 problem   2 usage or configuration   3 unknown"
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of all commands")]
+pub struct Global {
+    /// Configuration file [default: ~/.config/mcp-ir/config.toml, /etc/mcp-ir/config.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// How to print: for people, or one JSON document
+    #[arg(long, short, global = true, value_enum, value_name = "FORMAT", env = "MCP_IR_OUTPUT", default_value = "human", hide_env = true)]
+    pub output: Output,
+    /// Deadline of the whole look, such as 500ms or 5s
+    #[arg(long, global = true, value_name = "TIME")]
+    pub timeout: Option<Span>,
+    /// When to use colours
+    #[arg(long, global = true, value_enum, value_name = "WHEN", env = "MCP_IR_COLOR", default_value = "auto", hide_env = true)]
+    pub color: Color,
+    /// Only the verdict and the causes
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// More: every reading; twice: the program's own log on stderr
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+impl Global {
+    pub fn flags(&self) -> Flags {
+        Flags { config: self.config.clone(), timeout: self.timeout }
+    }
+
+    pub fn json(&self) -> bool {
+        self.output == Output::Json
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    Human,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Look at everything at once and name the root cause
+    Diagnose(DiagnoseArgs),
+    /// Read the runbook of a scenario or a cause
+    Runbook(RunbookArgs),
+    /// See the configuration and where each value comes from
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print the JSON Schema of a document
+    Schema(SchemaArgs),
+    /// Print a completion script
+    Completions(CompletionsArgs),
+    /// Print the manual page
+    Man,
+}

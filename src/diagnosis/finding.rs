@@ -1,0 +1,149 @@
+//! A finding: a cause that holds for a subject, its evidence, and what to type next.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::cause::{Cause, Certainty, Severity};
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Finding {
+    /// `cause@subject`, unique in a diagnosis.
+    pub id: String,
+    pub cause: String,
+    pub scenario: String,
+    /// The configured name of the resource.
+    pub subject: String,
+    pub severity: Severity,
+    pub certainty: Certainty,
+    /// When it began, where that is known.
+    pub since: Option<Timestamp>,
+    pub summary: String,
+    pub evidence: Vec<Evidence>,
+    /// Ids of the findings that explain this one; empty for a root.
+    pub explained_by: Vec<String>,
+    pub remedy: Remedy,
+    /// Its evidence contradicts that what it needs is the reason: the service itself says that
+    /// its database is connected.
+    #[serde(skip)]
+    pub own: bool,
+    /// Causes that this finding declares to explain, but does not explain here.
+    #[serde(skip)]
+    pub spares: Vec<&'static str>,
+}
+
+/// One fact, and the probe that saw it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// `postgres login`, `http health`, `systemd`, `journal`, `/proc`, …
+    pub probe: String,
+    pub fact: String,
+    pub value: String,
+}
+
+/// What to type next. Where nothing of ours mends it, an engineer's command that only looks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remedy {
+    pub command: String,
+    pub summary: String,
+    pub risk: Risk,
+    /// `mcp-ir runbook db-down#postgres-stopped` prints that heading.
+    pub runbook: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Risk {
+    Safe,
+    Disruptive,
+    Destructive,
+}
+
+impl Risk {
+    pub fn word(self) -> &'static str {
+        match self {
+            Risk::Safe => "safe",
+            Risk::Disruptive => "disruptive",
+            Risk::Destructive => "destructive",
+        }
+    }
+}
+
+impl Finding {
+    /// A finding by its declared cause; the rest is added by the `with_…` calls.
+    pub fn new(cause: &Cause, subject: &str, certainty: Certainty, summary: impl Into<String>) -> Self {
+        Self {
+            id: format!("{}@{subject}", cause.name),
+            cause: cause.name.into(),
+            scenario: cause.scenario().into(),
+            subject: subject.into(),
+            severity: cause.severity,
+            certainty,
+            since: None,
+            summary: summary.into(),
+            evidence: Vec::new(),
+            explained_by: Vec::new(),
+            remedy: Remedy {
+                command: String::new(),
+                summary: String::new(),
+                risk: Risk::Safe,
+                runbook: cause.name.replace('/', "#"),
+            },
+            own: false,
+            spares: Vec::new(),
+        }
+    }
+
+    #[must_use]
+    pub fn severity(mut self, severity: Severity) -> Self {
+        self.severity = severity;
+        self
+    }
+
+    #[must_use]
+    pub fn since(mut self, since: Option<Timestamp>) -> Self {
+        self.since = since;
+        self
+    }
+
+    #[must_use]
+    pub fn saw(mut self, probe: &str, fact: &str, value: impl Into<String>) -> Self {
+        self.evidence.push(Evidence { probe: probe.into(), fact: fact.into(), value: value.into() });
+        self
+    }
+
+    /// Adds evidence only where there is some.
+    #[must_use]
+    pub fn saw_if(self, probe: &str, fact: &str, value: Option<impl Into<String>>) -> Self {
+        match value {
+            Some(v) => self.saw(probe, fact, v),
+            None => self,
+        }
+    }
+
+    #[must_use]
+    pub fn remedy(mut self, command: impl Into<String>, summary: impl Into<String>, risk: Risk) -> Self {
+        self.remedy.command = command.into();
+        self.remedy.summary = summary.into();
+        self.remedy.risk = risk;
+        self
+    }
+
+    #[must_use]
+    pub fn own(mut self, own: bool) -> Self {
+        self.own = own;
+        self
+    }
+
+    /// Takes back a declared explanation, where the facts of this look speak against it.
+    #[must_use]
+    pub fn spares_if(mut self, cause: &'static str, spared: bool) -> Self {
+        if spared {
+            self.spares.push(cause);
+        }
+        self
+    }
+
+    pub fn is_root(&self) -> bool {
+        self.explained_by.is_empty()
+    }
+}

@@ -1,0 +1,74 @@
+//! Which findings explain which: by the causes' own declarations and the needs of services.
+//! Pure. The graph over causes is acyclic by test, so "explained" never goes in a circle.
+
+use std::collections::BTreeSet;
+
+use super::cause::{Cause, Relation, Severity};
+use super::finding::Finding;
+use crate::config::Config;
+
+/// Fills `explained_by` and sorts: roots first, the most severe and most certain first.
+pub fn link(findings: &mut [Finding], causes: &[&'static Cause], config: &Config) {
+    let explained: Vec<Vec<String>> =
+        findings.iter().map(|f| explainers(f, findings, causes, config)).collect();
+    for (f, by) in findings.iter_mut().zip(explained) {
+        f.explained_by = by;
+    }
+    findings.sort_by(|a, b| {
+        (!a.is_root(), a.severity, a.certainty, &a.subject, &a.cause).cmp(&(
+            !b.is_root(),
+            b.severity,
+            b.certainty,
+            &b.subject,
+            &b.cause,
+        ))
+    });
+}
+
+fn explainers(f: &Finding, all: &[Finding], causes: &[&'static Cause], config: &Config) -> Vec<String> {
+    all.iter()
+        // A note makes nothing red: what is only noted can't be the reason for an outage.
+        .filter(|by| by.id != f.id && (by.severity != Severity::P4 || f.severity == Severity::P4))
+        .filter(|by| !began_before(f, by) && !by.spares.contains(&f.cause.as_str()))
+        .filter(|by| {
+            causes.iter().filter(|c| c.name == by.cause).flat_map(|c| c.explains).any(|(cause, relation)| {
+                *cause == f.cause
+                    && !(f.own && *relation == Relation::NeededBy)
+                    && related(&by.subject, &f.subject, *relation, config)
+            })
+        })
+        .map(|by| by.id.clone())
+        .collect()
+}
+
+/// A consequence does not come before its cause. Both times are from one machine's systemd; five
+/// seconds are left for a service that notices before the unit's state is written.
+fn began_before(f: &Finding, by: &Finding) -> bool {
+    match (f.since, by.since) {
+        (Some(f), Some(by)) => by.as_second().saturating_sub(f.as_second()) > 5,
+        _ => false,
+    }
+}
+
+/// Whether `consequence` stands in this relation to `cause`.
+fn related(cause: &str, consequence: &str, relation: Relation, config: &Config) -> bool {
+    match relation {
+        Relation::Same => cause == consequence,
+        Relation::NeededBy => needs(consequence, config).contains(cause),
+        Relation::Needs => needs(cause, config).contains(consequence),
+    }
+}
+
+/// Everything that a name needs, near and far.
+pub fn needs<'a>(name: &'a str, config: &'a Config) -> BTreeSet<&'a str> {
+    let mut seen = BTreeSet::new();
+    let mut todo = vec![name];
+    while let Some(n) = todo.pop() {
+        for need in config.service(n).map(|s| s.needs.as_slice()).unwrap_or_default() {
+            if seen.insert(need.as_str()) {
+                todo.push(need);
+            }
+        }
+    }
+    seen
+}

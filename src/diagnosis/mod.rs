@@ -1,0 +1,14 @@
+//! Findings of all scenarios → roots, what explains what, the verdict. Pure.
+//! Knows no scenario by name: the causes are handed in.
+
+mod cause;
+mod finding;
+mod graph;
+mod verdict;
+
+pub use cause::{Cause, Certainty, Relation, Severity};
+pub use finding::{Evidence, Finding, Remedy, Risk};
+pub use graph::{link, needs};
+pub use verdict::{
+    Change, Diagnosis, ReadingRow, SCHEMA, Symptom, SymptomState, Unknown, Verdict, unknowns, verdict,
+};

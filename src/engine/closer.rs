@@ -1,0 +1,186 @@
+//! The second questions: only about what looked wrong, and only what a rule needs to tell causes
+//! apart. A healthy stack is asked nothing here.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use futures_util::future::join_all;
+
+use super::awaited::Awaited;
+use crate::config::Config;
+use crate::probe::{blocking, host, systemd, timed};
+use crate::snapshot::service::PoolMax;
+use crate::snapshot::{FailKind, Failure, Look, Reading, Snapshot};
+
+pub async fn ask(snapshot: &mut Snapshot, bus: Option<systemd::Bus>, awaited: &Awaited, deadline: Instant) {
+    let config = snapshot.config.clone();
+    let (units, postgres) = (wrong_units(snapshot, &config), wrong_postgres(snapshot));
+    let pools = unclear_pools(snapshot, &config);
+    if units.is_empty() && postgres.is_empty() && pools.is_empty() {
+        return;
+    }
+    let _guard = awaited.begin("a closer look at what is wrong");
+    let bus = bus.as_ref();
+    let units = join_all(units.into_iter().map(|unit| one_unit(unit, bus, &config, deadline)));
+    let hosts = join_all(postgres.into_iter().map(|name| {
+        let folder = config.postgres(&name).and_then(|p| p.data_directory.clone());
+        one_host(name, folder, &config, deadline)
+    }));
+    let pools = join_all(
+        pools
+            .into_iter()
+            .map(|(service, unit, variable)| pool_max(service, unit, variable, bus, &config, deadline)),
+    );
+    let (units, hosts, pools) = tokio::join!(units, hosts, pools);
+    for (unit, looks) in units {
+        snapshot.units.details.insert(unit.clone(), looks.detail);
+        snapshot.units.journal.insert(unit.clone(), looks.journal);
+        snapshot.units.process.insert(unit, looks.process);
+    }
+    for (name, pid_file, postmasters) in hosts {
+        if let Some(p) = snapshot.postgres.get_mut(&name) {
+            p.pid_file = pid_file;
+            p.postmasters = postmasters;
+        }
+    }
+    for (service, reading) in pools {
+        if let Some(s) = snapshot.services.get_mut(&service) {
+            s.pool_max = reading;
+        }
+    }
+}
+
+/// Units of services and servers whose symptom is not good.
+fn wrong_units(now: &Snapshot, config: &Config) -> BTreeSet<String> {
+    let mut out = BTreeSet::new();
+    let listed = now.units.listed.seen();
+    for s in &config.service {
+        let Some(unit) = &s.unit else { continue };
+        let bad = match now.services.get(&s.name).map(|l| &l.health.reading) {
+            Some(Reading::Seen { value }) => value.is_bad(),
+            Some(Reading::Failed(_)) => true,
+            Some(Reading::NotAsked { .. }) | None => {
+                listed.and_then(|l| l.get(unit)).is_some_and(|u| u.active != "active")
+            }
+        };
+        if bad {
+            out.insert(unit.clone());
+        }
+    }
+    for name in wrong_postgres(now) {
+        let configured = config.postgres(&name).and_then(|p| p.unit.clone());
+        match configured {
+            Some(unit) => out.extend([unit]),
+            None => out.extend(
+                listed.into_iter().flatten().map(|(n, _)| n).filter(|n| n.starts_with("postgresql")).cloned(),
+            ),
+        }
+    }
+    // What systemd does not know has no details.
+    out.retain(|u| listed.and_then(|l| l.get(u)).is_some_and(|u| u.load != "not-found"));
+    out
+}
+
+/// Servers on this host whose login failed by other than their own word.
+fn wrong_postgres(now: &Snapshot) -> Vec<String> {
+    now.postgres
+        .iter()
+        .filter(|(_, p)| p.here == Some(true))
+        .filter(|(_, p)| p.login.failure().is_some_and(|f| f.postgres.is_none() && f.kind != FailKind::Denied))
+        .map(|(name, _)| name.clone())
+        .collect()
+}
+
+/// Services whose payload leaves the pool's maximum out, with a pool that may be near it.
+fn unclear_pools(now: &Snapshot, config: &Config) -> Vec<(String, String, String)> {
+    let near = |s: &crate::config::Service| {
+        let pool = now.services.get(&s.name)?.health.seen()?.pool.as_ref()?;
+        let (used, open) = (pool.in_use?, pool.open.or(pool.in_use)?);
+        let full = used as f64 >= config.thresholds.pool * open as f64;
+        (pool.max.is_none() && used > 0 && full).then_some(())
+    };
+    config
+        .service
+        .iter()
+        .filter(|s| near(s).is_some())
+        .filter_map(|s| Some((s.name.clone(), s.unit.clone()?, s.pool.as_ref()?.max_env.clone()?)))
+        .collect()
+}
+
+struct UnitLooks {
+    detail: Look<crate::snapshot::units::UnitDetail>,
+    journal: Look<crate::snapshot::units::Journal>,
+    process: Look<crate::snapshot::units::Process>,
+}
+
+async fn one_unit(
+    unit: String,
+    bus: Option<&systemd::Bus>,
+    config: &Config,
+    deadline: Instant,
+) -> (String, UnitLooks) {
+    let journal = timed(systemd::journal(&unit, config.systemd.journal.as_deref(), deadline));
+    let bus_side = async {
+        let Some(bus) = bus else {
+            return (Look::not_asked("no system bus"), Look::not_asked("no system bus"));
+        };
+        let detail = timed(bus.detail(&unit, deadline)).await;
+        let process = match detail.seen().filter(|d| d.main_pid > 0) {
+            None => Look::not_asked("no main process is known"),
+            Some(d) => {
+                let (proc, pid, group) = (config.host.proc.clone(), d.main_pid, d.control_group.clone());
+                timed(blocking(deadline, "/proc", move || host::process(&proc, pid, &group))).await
+            }
+        };
+        (detail, process)
+    };
+    let (journal, (detail, process)) = tokio::join!(journal, bus_side);
+    (unit, UnitLooks { detail, journal, process })
+}
+
+type HostLooks =
+    (String, Reading<crate::snapshot::postgres::PidFile>, Reading<Vec<crate::snapshot::postgres::Postmaster>>);
+
+async fn one_host(name: String, folder: Option<String>, config: &Config, deadline: Instant) -> HostLooks {
+    let proc = config.host.proc.clone();
+    let postmasters = blocking(deadline, "/proc", move || host::postmasters(&proc));
+    let pid_file = async {
+        match folder {
+            None => Reading::not_asked("no data_directory is configured"),
+            Some(folder) => {
+                blocking(deadline, "postmaster.pid", move || host::pid_file(&folder)).await.into()
+            }
+        }
+    };
+    let (postmasters, pid_file) = tokio::join!(postmasters, pid_file);
+    (name, pid_file, postmasters.into())
+}
+
+/// The variable in the process's environment, else in its unit's (design, edges).
+async fn pool_max(
+    service: String,
+    unit: String,
+    variable: String,
+    bus: Option<&systemd::Bus>,
+    config: &Config,
+    deadline: Instant,
+) -> (String, Reading<PoolMax>) {
+    let Some(bus) = bus else { return (service, Reading::not_asked("no system bus")) };
+    let found = async {
+        let d = bus.detail(&unit, deadline).await?;
+        let (proc, pid, group, name) =
+            (config.host.proc.clone(), d.main_pid, d.control_group, variable.clone());
+        let by_process =
+            blocking(deadline, "/proc", move || host::variable(&proc, pid, &group, &name)).await;
+        let (text, source) = match by_process {
+            Ok(Some(text)) => (Some(text), format!("{variable} of process {}", d.main_pid)),
+            Ok(None) => (None, String::new()),
+            Err(_) => (bus.environment(&unit, &variable, deadline).await?, format!("{variable} of {unit}")),
+        };
+        let text = text.ok_or_else(|| Failure::new(FailKind::Missing, format!("{variable} is not set")))?;
+        let value = text.trim().parse().ok().filter(|v| *v > 0);
+        let value = value.ok_or_else(|| Failure::new(FailKind::Malformed, format!("{variable} is no number")))?;
+        Ok::<PoolMax, Failure>(PoolMax { value, source })
+    };
+    (service, found.await.into())
+}

@@ -1,0 +1,148 @@
+//! The first questions, all at once: a login, a health answer, one list of units.
+//! A task that does not come back in time is left behind, and its reading says so.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use super::awaited::Awaited;
+use crate::config::Loaded;
+use crate::probe::{health, postgres, systemd, timed};
+use crate::snapshot::postgres::PostgresLook;
+use crate::snapshot::service::{Health, ServiceLook};
+use crate::snapshot::units::Unit;
+use crate::snapshot::{FailKind, Failure, Look, Reading, Snapshot, Stage};
+
+/// What one task brings home.
+enum Seen {
+    Postgres(String, PostgresLook),
+    Health(String, Look<Health>),
+    Units(Look<BTreeMap<String, Unit>>, Option<systemd::Bus>),
+}
+
+/// Looked for where a server's unit is not configured. Only loaded units fit a pattern.
+const CLUSTERS: &[&str] = &["postgresql*.service"];
+
+pub async fn ask(
+    loaded: &Loaded,
+    awaited: &Awaited,
+    deadline: Instant,
+    mut snapshot: Snapshot,
+) -> (Snapshot, Option<systemd::Bus>) {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let config = &loaded.config;
+    let spawn = |name: String, work: std::pin::Pin<Box<dyn Future<Output = Seen> + Send>>| {
+        let (tell, guard) = (tell.clone(), awaited.begin(name));
+        tokio::spawn(async move {
+            let seen = work.await;
+            drop(guard);
+            let _ = tell.send(seen);
+        });
+    };
+    // Until they are heard of, all are late: so a lost task can't leave a hole.
+    for p in config.postgres.clone() {
+        snapshot.postgres.insert(p.name.clone(), late_postgres(&p, deadline));
+        let password = loaded.secrets.postgres(&p.name).cloned();
+        let name = p.name.clone();
+        spawn(
+            name.clone(),
+            Box::pin(async move { Seen::Postgres(name, postgres::look(&p, password.as_ref(), deadline).await) }),
+        );
+    }
+    for s in config.service.clone() {
+        let asked = s.url.is_some() && s.health.is_some();
+        let none = if asked { late(deadline) } else { Look::not_asked("no URL, or no health path, is configured") };
+        let pool_max = Reading::not_asked("the payload says it, or the pool is not near its end");
+        snapshot.services.insert(s.name.clone(), ServiceLook { health: none, pool_max });
+        if asked {
+            let headers = loaded.secrets.headers(&s.name).to_vec();
+            let name = s.name.clone();
+            spawn(
+                name.clone(),
+                Box::pin(async move {
+                    Seen::Health(name, timed(health::look(&s, &headers, deadline)).await)
+                }),
+            );
+        }
+    }
+    if let Some((names, patterns)) = units(loaded) {
+        snapshot.units.listed = late(deadline);
+        let address = config.systemd.bus.clone();
+        spawn("systemd".into(), Box::pin(list(address, names, patterns, deadline)));
+    }
+    drop(tell);
+    // A little later than the looks' own deadline: they say better what they waited for.
+    let close = deadline + Duration::from_millis(15);
+    let mut bus = None;
+    while let Ok(Some(seen)) = tokio::time::timeout_at(close.into(), told.recv()).await {
+        match seen {
+            Seen::Postgres(name, look) => {
+                snapshot.postgres.insert(name, look);
+            }
+            Seen::Health(name, look) => {
+                if let Some(s) = snapshot.services.get_mut(&name) {
+                    s.health = look;
+                }
+            }
+            Seen::Units(listed, connected) => {
+                snapshot.units.listed = listed;
+                bus = connected;
+            }
+        }
+    }
+    (snapshot, bus)
+}
+
+async fn list(
+    address: String,
+    names: Vec<String>,
+    patterns: &'static [&'static str],
+    deadline: Instant,
+) -> Seen {
+    let mut bus = None;
+    let listed = timed(async {
+        let mut connected = systemd::Bus::connect(&address, deadline).await?;
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let listed = connected.list(&names, patterns, deadline).await;
+        bus = Some(connected);
+        listed
+    })
+    .await;
+    Seen::Units(listed, bus)
+}
+
+/// The units under care, and the patterns for those that are not named. `None`: there are none.
+fn units(loaded: &Loaded) -> Option<(Vec<String>, &'static [&'static str])> {
+    let config = &loaded.config;
+    let mut names: Vec<String> = config.service.iter().filter_map(|s| s.unit.clone()).collect();
+    names.extend(config.postgres.iter().filter_map(|p| p.unit.clone()));
+    names.sort_unstable();
+    names.dedup();
+    let unnamed = config.postgres.iter().any(|p| p.unit.is_none() && p.container.is_none());
+    let patterns = if unnamed { CLUSTERS } else { &[] };
+    (!names.is_empty() || unnamed).then_some((names, patterns))
+}
+
+fn late<T>(deadline: Instant) -> Look<T> {
+    let waited = deadline.saturating_duration_since(Instant::now());
+    let failure = Failure::new(FailKind::TimedOut, "the look itself did not end in time").at(Stage::Answer);
+    Look { elapsed_ms: waited.as_secs_f64() * 1000.0, reading: Reading::Failed(failure) }
+}
+
+fn late_postgres(p: &crate::config::Postgres, deadline: Instant) -> PostgresLook {
+    let mut login = late(deadline);
+    if let Reading::Failed(f) = &mut login.reading {
+        // Where it hung is not known: no rule may take this for a hung server.
+        f.stage = Some(Stage::Query);
+    }
+    PostgresLook {
+        endpoint: postgres::endpoint(p),
+        here: None,
+        login,
+        server: Look::not_asked("no login"),
+        pid_file: Reading::not_asked("no login"),
+        postmasters: Reading::not_asked("no login"),
+    }
+}

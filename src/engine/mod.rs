@@ -1,0 +1,13 @@
+//! Look → diagnose. Asks everything at once, by one deadline; then asks more of what looked wrong.
+//! Judges nothing itself: the scenarios do.
+
+mod awaited;
+mod closer;
+mod diagnose;
+mod first;
+mod look;
+mod rows;
+
+pub use awaited::Awaited;
+pub use diagnose::{Filter, diagnose};
+pub use look::look;

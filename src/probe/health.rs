@@ -1,0 +1,195 @@
+//! The health answer of a service, read tolerantly: four payload shapes, or configured pointers.
+//! A number that is not there stays unknown; what can't be read at all is a fact of its own.
+
+use serde_json::Value;
+
+use super::http::{self, Answer};
+use crate::config::{Header, Health as HealthConfig, HealthPointers, Service, mask};
+use crate::snapshot::service::{Health, PoolReport, Shape, Status};
+use crate::snapshot::{FailKind, Failure, Stage};
+
+/// Asks the health path of a service.
+pub async fn look(
+    s: &Service,
+    headers: &[Header],
+    deadline: std::time::Instant,
+) -> Result<Health, Failure> {
+    let (Some(url), Some(health)) = (&s.url, &s.health) else {
+        return Err(Failure::new(FailKind::Unsupported, "no health path is configured"));
+    };
+    let client = http::client(url.starts_with("https:"), s.ca_file.as_deref(), deadline)?;
+    let url = format!("{}{}", url.trim_end_matches('/'), health.path());
+    let answer = http::get(&client, &url, headers, deadline).await?;
+    let pointers = match health {
+        HealthConfig::Path(_) => None,
+        HealthConfig::Pointers(p) => Some(p),
+    };
+    read(&answer, pointers)
+}
+
+/// From an answer to what it says. Pure: the same for a live and for a recorded answer.
+pub fn read(a: &Answer, pointers: Option<&HealthPointers>) -> Result<Health, Failure> {
+    let fail = |kind, text: String| Err(Failure::new(kind, text).at(Stage::Body));
+    match a.status {
+        401 | 403 => return fail(FailKind::Denied, format!("HTTP {}", a.status)),
+        404 | 410 => return fail(FailKind::Missing, format!("HTTP {}: no such path", a.status)),
+        300..=399 => {
+            let to = a.location.as_deref().unwrap_or("nowhere");
+            return fail(FailKind::Malformed, format!("HTTP {}, a redirect to {}", a.status, mask::text(to)));
+        }
+        400..=499 => return fail(FailKind::Unsupported, format!("HTTP {}", a.status)),
+        _ => {}
+    }
+    let value: Option<Value> = serde_json::from_slice(&a.body).ok();
+    let health = value.as_ref().filter(|v| v.is_object()).and_then(|v| match pointers {
+        Some(p) => by_pointers(v, p),
+        None => by_shape(v),
+    });
+    match health {
+        Some(h) => Ok(Health { http_status: a.status, ..h }),
+        // A 5xx is a word of its own, whatever its body.
+        None if a.status >= 500 => Ok(Health {
+            http_status: a.status,
+            shape: Shape::None,
+            status: None,
+            database: None,
+            pool: None,
+            uptime_s: None,
+            messages: vec![excerpt(&a.body)].into_iter().filter(|m| !m.is_empty()).collect(),
+        }),
+        None => {
+            let what = match value {
+                _ if a.body.is_empty() => "an empty body".to_owned(),
+                Some(_) => format!("JSON of another shape: {}", excerpt(&a.body)),
+                None if a.content_type.contains("html") || a.body.trim_ascii_start().starts_with(b"<") => {
+                    format!("HTML: {}", excerpt(&a.body))
+                }
+                None => format!("not JSON: {}", excerpt(&a.body)),
+            };
+            fail(FailKind::Malformed, format!("HTTP {}, {what}", a.status))
+        }
+    }
+}
+
+/// The first 200 bytes, escaped and masked.
+fn excerpt(body: &[u8]) -> String {
+    let head = &body[..body.len().min(200)];
+    mask::text(&head.escape_ascii().to_string().replace("\\n", " ").replace("\\\"", "\""))
+}
+
+fn by_shape(v: &Value) -> Option<Health> {
+    let status = v.get("status").and_then(Value::as_str).map(status);
+    let top = |key: &str| v.get(key).and_then(Value::as_str).map(mask::text);
+    let pool = v.get("connection_pool");
+    let inner = v.get("database").filter(|d| d.is_object());
+    let has = |p: Option<&Value>, key: &str| p.and_then(|p| p.get(key)).is_some();
+    let (shape, database, pool) = if has(pool, "size") || has(pool, "max_size") {
+        let shape = if has(pool, "utilization_percent") { Shape::B } else { Shape::A };
+        (shape, top("database_status"), pool.map(pool_a))
+    } else if has(pool, "total_connections") || has(pool, "active_connections") || has(pool, "pool_utilization") {
+        (Shape::C, top("database_status"), pool.map(pool_c))
+    } else if let Some(db) = inner {
+        let said = db.get("status").and_then(Value::as_str).map(mask::text);
+        (Shape::D, said, db.get("pool").filter(|p| p.is_object()).map(pool_d))
+    } else if v.get("error").is_some() && status.is_some() {
+        (Shape::Error, None, None)
+    } else if v.get("database_status").is_some() {
+        (Shape::A, top("database_status"), None)
+    } else {
+        return None;
+    };
+    Some(Health {
+        http_status: 0,
+        shape,
+        status: Some(status?),
+        database,
+        pool,
+        uptime_s: v.get("uptime_seconds").and_then(number).filter(|n| *n >= 0.0),
+        messages: messages(v),
+    })
+}
+
+fn by_pointers(v: &Value, p: &HealthPointers) -> Option<Health> {
+    let at = |pointer: &Option<String>| pointer.as_ref().and_then(|p| v.pointer(p));
+    let said = match &p.status {
+        Some(pointer) => match v.pointer(pointer)? {
+            Value::Bool(true) => Status::Healthy,
+            Value::Bool(false) => Status::Unhealthy,
+            other => status(other.as_str()?),
+        },
+        // No pointer to a status: the HTTP status said 2xx, and the document is there.
+        None => Status::Healthy,
+    };
+    let pool = PoolReport {
+        in_use: at(&p.pool_used).and_then(whole),
+        max: at(&p.pool_max).and_then(whole).filter(|m| *m > 0),
+        ..PoolReport::default()
+    };
+    Some(Health {
+        http_status: 0,
+        shape: Shape::Pointers,
+        status: Some(said),
+        database: None,
+        pool: (pool != PoolReport::default()).then_some(pool),
+        uptime_s: None,
+        messages: messages(v),
+    })
+}
+
+fn status(word: &str) -> Status {
+    match word.to_ascii_lowercase().as_str() {
+        "healthy" | "ok" | "pass" | "up" => Status::Healthy,
+        "degraded" | "warn" | "warning" => Status::Degraded,
+        "unhealthy" | "fail" | "error" | "down" => Status::Unhealthy,
+        _ => Status::Other(mask::text(&word.chars().take(40).collect::<String>())),
+    }
+}
+
+/// `in use` is `size - free`, of `max_size`: never `size` itself (errata 9).
+fn pool_a(p: &Value) -> PoolReport {
+    let n = |key: &str| p.get(key).and_then(whole);
+    let (open, idle) = (n("size"), n("free"));
+    let in_use = open.zip(idle).and_then(|(o, i)| o.checked_sub(i));
+    PoolReport { open, in_use, idle, max: n("max_size").filter(|m| *m > 0), waiting: n("waiting") }
+}
+
+/// No maximum in this shape: `pool_utilization` is of what is open.
+fn pool_c(p: &Value) -> PoolReport {
+    let n = |key: &str| p.get(key).and_then(whole);
+    PoolReport {
+        open: n("total_connections"),
+        in_use: n("active_connections"),
+        idle: n("idle_connections"),
+        max: n("max_connections").or_else(|| n("max_size")).filter(|m| *m > 0),
+        waiting: n("waiting_requests"),
+    }
+}
+
+fn pool_d(p: &Value) -> PoolReport {
+    let n = |key: &str| p.get(key).and_then(whole);
+    PoolReport { open: n("total"), in_use: n("active"), idle: n("idle"), max: n("max").filter(|m| *m > 0), waiting: n("waiting") }
+}
+
+/// A number, also in a string.
+fn number(v: &Value) -> Option<f64> {
+    match v {
+        Value::Number(n) => n.as_f64(),
+        Value::String(s) => s.trim().parse().ok(),
+        _ => None,
+    }
+    .filter(|n: &f64| n.is_finite())
+}
+
+/// A count: whole, not negative, below a million. What is absurd is not a number.
+fn whole(v: &Value) -> Option<u64> {
+    number(v).filter(|n| (0.0..1e6).contains(n) && n.fract() == 0.0).map(|n| n as u64)
+}
+
+/// Texts that explain a bad status, where the shapes keep them; each at most 300 characters.
+fn messages(v: &Value) -> Vec<String> {
+    ["/details/error", "/details/warning", "/error", "/message", "/checks/database/message", "/database/last_error"]
+        .iter()
+        .filter_map(|p| v.pointer(p).and_then(Value::as_str))
+        .map(|t| mask::text(&t.chars().take(300).collect::<String>()))
+        .collect()
+}

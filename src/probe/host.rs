@@ -1,0 +1,111 @@
+//! The host's own word, from `/proc` (its root is a parameter): states, postmasters, one variable.
+//! In an order that can't block on a stuck process: `stat` first, `cmdline` and `environ` last.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::probe::io_failure;
+use crate::snapshot::postgres::{PidFile, Postmaster};
+use crate::snapshot::units::Process;
+use crate::snapshot::{FailKind, Failure};
+
+/// What `/proc/PID/stat` says, as far as it is used.
+struct Stat {
+    name: String,
+    state: String,
+    parent: u32,
+}
+
+/// The name may hold spaces and brackets: it ends at the last bracket.
+fn stat(proc: &Path, pid: u32) -> Result<Stat, Failure> {
+    let path = proc.join(pid.to_string()).join("stat");
+    let text = fs::read_to_string(&path).map_err(|e| io_failure(&e, &format!("process {pid}")))?;
+    let bad = || Failure::new(FailKind::Malformed, format!("{} can't be read", path.display()));
+    let (open, close) = (text.find('(').ok_or_else(bad)?, text.rfind(')').ok_or_else(bad)?);
+    let mut rest = text.get(close + 1..).unwrap_or_default().split_whitespace();
+    let state = rest.next().ok_or_else(bad)?.to_owned();
+    let parent = rest.next().and_then(|p| p.parse().ok()).ok_or_else(bad)?;
+    Ok(Stat { name: text.get(open + 1..close).unwrap_or_default().to_owned(), state, parent })
+}
+
+/// Whether that process is of that unit. A pid alone may be another process in another namespace.
+fn in_cgroup(proc: &Path, pid: u32, control_group: &str) -> bool {
+    let file = proc.join(pid.to_string()).join("cgroup");
+    !control_group.is_empty()
+        && fs::read_to_string(file).is_ok_and(|t| t.lines().any(|l| l.ends_with(control_group)))
+}
+
+/// The state of a unit's main process.
+pub fn process(proc: &str, pid: u32, control_group: &str) -> Result<Process, Failure> {
+    let proc = Path::new(proc);
+    let s = stat(proc, pid)?;
+    if !in_cgroup(proc, pid, control_group) {
+        return Err(Failure::new(FailKind::Missing, format!("process {pid} here is not the unit's: another /proc")));
+    }
+    Ok(Process { pid, state: s.state })
+}
+
+/// One variable of a unit's main process; nothing else of its environment is kept.
+pub fn variable(proc: &str, pid: u32, control_group: &str, name: &str) -> Result<Option<String>, Failure> {
+    let root = Path::new(proc);
+    let s = stat(root, pid)?;
+    if !in_cgroup(root, pid, control_group) {
+        return Err(Failure::new(FailKind::Missing, format!("process {pid} here is not the unit's: another /proc")));
+    }
+    if s.state == "D" {
+        return Err(Failure::new(FailKind::TimedOut, format!("process {pid} is stuck: its environment is not read")));
+    }
+    let bytes = fs::read(root.join(pid.to_string()).join("environ"))
+        .map_err(|e| io_failure(&e, &format!("environment of process {pid}")))?;
+    Ok(bytes.split(|b| *b == 0).find_map(|entry| {
+        let entry = std::str::from_utf8(entry).ok()?;
+        entry.strip_prefix(name)?.strip_prefix('=').map(ToOwned::to_owned)
+    }))
+}
+
+/// Every postmaster: a process named `postgres` whose parent is not one.
+pub fn postmasters(proc: &str) -> Result<Vec<Postmaster>, Failure> {
+    let root = Path::new(proc);
+    // With `hidepid` other users' processes are not shown: then "none" would be a lie.
+    if stat(root, 1).is_err() {
+        return Err(Failure::new(FailKind::Denied, "other users' processes are not shown"));
+    }
+    let pids = fs::read_dir(root).map_err(|e| io_failure(&e, proc))?;
+    let named: Vec<(u32, Stat)> = pids
+        .flatten()
+        .filter_map(|d| d.file_name().to_str()?.parse().ok())
+        .filter_map(|pid| Some((pid, stat(root, pid).ok()?)))
+        .filter(|(_, s)| s.name == "postgres" && s.state != "Z")
+        .collect();
+    let is_child = |s: &Stat| named.iter().any(|(pid, _)| *pid == s.parent);
+    Ok(named
+        .iter()
+        .filter(|(_, s)| !is_child(s))
+        .map(|(pid, s)| Postmaster {
+            pid: *pid,
+            state: s.state.clone(),
+            data_directory: if s.state == "D" { None } else { data_directory(root, *pid) },
+        })
+        .collect())
+}
+
+fn data_directory(root: &Path, pid: u32) -> Option<String> {
+    let bytes = fs::read(root.join(pid.to_string()).join("cmdline")).ok()?;
+    let args: Vec<&str> = bytes.split(|b| *b == 0).filter_map(|a| std::str::from_utf8(a).ok()).collect();
+    let at = args.iter().position(|a| *a == "-D")?;
+    args.get(at + 1).map(|d| (*d).to_owned())
+}
+
+/// `postmaster.pid`: line 1 the pid, line 3 the start, line 8 the status.
+pub fn pid_file(data_directory: &str) -> Result<PidFile, Failure> {
+    let path: PathBuf = Path::new(data_directory).join("postmaster.pid");
+    let text = fs::read_to_string(&path).map_err(|e| io_failure(&e, &path.display().to_string()))?;
+    let lines: Vec<&str> = text.lines().collect();
+    let line = |n: usize| lines.get(n - 1).map(|l| l.trim());
+    let bad = || Failure::new(FailKind::Malformed, format!("{} can't be read", path.display()));
+    Ok(PidFile {
+        pid: line(1).and_then(|l| l.parse().ok()).ok_or_else(bad)?,
+        started_unix: line(3).and_then(|l| l.parse().ok()).ok_or_else(bad)?,
+        status: line(8).unwrap_or("unknown").to_owned(),
+    })
+}

@@ -1,0 +1,73 @@
+//! Looks at the world, bounded and read-only: one folder or file a system.
+//! A probe answers with readings; it never judges, and never writes to what it looks at.
+
+pub mod health;
+pub mod host;
+pub mod http;
+pub mod postgres;
+pub mod systemd;
+mod tls;
+
+use std::future::Future;
+use std::time::Instant;
+
+use crate::snapshot::{FailKind, Failure, Look, Reading, Stage};
+
+/// Runs one look and notes how long it took.
+pub async fn timed<T>(look: impl Future<Output = Result<T, Failure>>) -> Look<T> {
+    let start = Instant::now();
+    let reading = Reading::from(look.await);
+    Look { elapsed_ms: millis(start), reading }
+}
+
+/// Milliseconds since then, to a hundredth.
+pub fn millis(start: Instant) -> f64 {
+    (start.elapsed().as_secs_f64() * 100_000.0).round() / 100.0
+}
+
+/// Cuts a look off at its deadline; says at which stage it was.
+pub async fn by<T>(
+    deadline: Instant,
+    stage: Stage,
+    what: &str,
+    look: impl Future<Output = T>,
+) -> Result<T, Failure> {
+    let start = Instant::now();
+    tokio::time::timeout_at(deadline.into(), look).await.map_err(|_| {
+        let waited = start.elapsed().as_millis();
+        Failure::new(FailKind::TimedOut, format!("{what} within {waited} ms")).at(stage)
+    })
+}
+
+/// Runs a call that may block for ever. Past the deadline it is abandoned, not waited for.
+pub async fn blocking<T: Send + 'static>(
+    deadline: Instant,
+    what: &str,
+    call: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let task = tokio::task::spawn_blocking(call);
+    match by(deadline, Stage::Answer, &format!("{what}: no answer"), task).await? {
+        Ok(result) => result,
+        Err(e) => Err(Failure::new(FailKind::Malformed, format!("{what}: {e}"))),
+    }
+}
+
+/// An I/O error as the fact it is.
+pub fn io_failure(e: &std::io::Error, what: &str) -> Failure {
+    use std::io::ErrorKind as K;
+    let kind = match e.kind() {
+        K::ConnectionRefused => FailKind::Refused,
+        K::TimedOut => FailKind::TimedOut,
+        K::PermissionDenied => FailKind::Denied,
+        K::NotFound => FailKind::Missing,
+        K::HostUnreachable | K::NetworkUnreachable | K::NetworkDown | K::AddrNotAvailable => FailKind::Unreachable,
+        K::ConnectionReset | K::ConnectionAborted | K::BrokenPipe | K::UnexpectedEof => FailKind::Closed,
+        _ => FailKind::Malformed,
+    };
+    let words = match kind {
+        FailKind::Refused => "connection refused".to_owned(),
+        FailKind::Closed => "connection closed in the middle".to_owned(),
+        _ => e.to_string().split(" (os error").next().unwrap_or_default().to_lowercase(),
+    };
+    Failure::new(kind, format!("{what}: {words}"))
+}

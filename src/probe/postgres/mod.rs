@@ -1,0 +1,94 @@
+//! PostgreSQL, by a real login: connect, log in, then sessions, slots and limits in one statement.
+//! Never writes; its session is read-only, named, and limited by the server too.
+
+mod connect;
+mod failure;
+mod literals;
+mod server;
+
+use std::time::Instant;
+
+use crate::config::{PgHost, Postgres, Secret};
+use crate::probe::{blocking, by, io_failure, millis};
+use crate::snapshot::postgres::{Login, PostgresLook};
+use crate::snapshot::{FailKind, Failure, Look, Reading, Stage};
+
+use connect::Place;
+
+/// Logs in and looks around. Always ends by the deadline.
+pub async fn look(p: &Postgres, password: Option<&Secret>, deadline: Instant) -> PostgresLook {
+    let start = Instant::now();
+    let endpoint = endpoint(p);
+    let (here, session) = match place(p, deadline).await {
+        Ok(place) => (Some(place.here()), log_in(p, password, &place, deadline).await),
+        Err(f) => (None, Err(f)),
+    };
+    let elapsed_ms = millis(start);
+    let (login, server) = match session {
+        Ok(session) => {
+            let tls = session.tls;
+            let server = crate::probe::timed(server::ask(session, deadline)).await;
+            (Reading::Seen { value: Login { tls } }, server)
+        }
+        Err(f) => (Reading::Failed(f), Look::not_asked("no login")),
+    };
+    PostgresLook {
+        endpoint,
+        here,
+        login: Look { elapsed_ms, reading: login },
+        server,
+        pid_file: Reading::not_asked("only where a login fails on this host"),
+        postmasters: Reading::not_asked("only where a login fails on this host"),
+    }
+}
+
+/// The address as people write it.
+pub fn endpoint(p: &Postgres) -> String {
+    match &p.url.host {
+        PgHost::Tcp(host) if host.contains(':') => format!("[{host}]:{}", p.url.port),
+        PgHost::Tcp(host) => format!("{host}:{}", p.url.port),
+        PgHost::Unix(dir) => socket(dir, p.url.port),
+    }
+}
+
+fn socket(dir: &std::path::Path, port: u16) -> String {
+    dir.join(format!(".s.PGSQL.{port}")).display().to_string()
+}
+
+/// Resolves the host by the system's resolver, which may block: it is abandoned at the deadline.
+async fn place(p: &Postgres, deadline: Instant) -> Result<Place, Failure> {
+    match &p.url.host {
+        PgHost::Unix(dir) => Ok(Place::Unix(socket(dir, p.url.port).into())),
+        PgHost::Tcp(host) => {
+            if let Ok(ip) = host.parse() {
+                return Ok(Place::Tcp(vec![std::net::SocketAddr::new(ip, p.url.port)]));
+            }
+            let target = (host.clone(), p.url.port);
+            let resolve = move || {
+                std::net::ToSocketAddrs::to_socket_addrs(&target)
+                    .map(Iterator::collect::<Vec<_>>)
+                    .map_err(|e| Failure::new(FailKind::Unresolved, e.to_string()).at(Stage::Resolve))
+            };
+            let found = blocking(deadline, "the resolver", resolve).await.map_err(|f| f.at(Stage::Resolve))?;
+            if found.is_empty() {
+                return Err(Failure::new(FailKind::Unresolved, "no address for that name").at(Stage::Resolve));
+            }
+            Ok(Place::Tcp(found))
+        }
+    }
+}
+
+async fn log_in(
+    p: &Postgres,
+    password: Option<&Secret>,
+    place: &Place,
+    deadline: Instant,
+) -> Result<connect::Session, Failure> {
+    let stream = by(deadline, Stage::Connect, "no connection", connect::open(place)).await?.map_err(|e| {
+        let f = io_failure(&e, &endpoint(p)).at(Stage::Connect);
+        // A socket that is not there: nobody listens. The folder may be another's: say the path.
+        if f.kind == FailKind::Missing { Failure { detail: format!("no socket at {}", endpoint(p)), ..f } } else { f }
+    })?;
+    let silent = format!("connected to {}, and no answer to a login", endpoint(p));
+    by(deadline, Stage::Answer, &silent, connect::start(p, password, stream)).await?
+}

@@ -1,0 +1,144 @@
+//! The last entries of a unit's journal, by `journalctl -o json`: there is no other reader of the
+//! format. Absolute path, no shell, a deadline, a size limit; where it is absent, a failed reading.
+
+use std::process::Stdio;
+use std::time::Instant;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+use tokio::io::AsyncReadExt;
+use tokio::process::Command;
+
+use crate::config::mask;
+use crate::probe::{by, io_failure};
+use crate::snapshot::units::{Event, Journal, LogLine, UnitEvent};
+use crate::snapshot::{FailKind, Failure, Stage};
+
+const PROGRAMS: [&str; 2] = ["/usr/bin/journalctl", "/bin/journalctl"];
+/// The newest entries that are read of one unit, and how many bytes of them.
+const ENTRIES: &str = "100";
+const MAX_BYTES: u64 = 2 << 20;
+/// How many of the unit's own lines a snapshot keeps, and how long each may be.
+const LINES: usize = 40;
+const LINE_CHARS: usize = 300;
+const FIELDS: &str = "MESSAGE,MESSAGE_ID,PRIORITY,EXIT_CODE,EXIT_STATUS,UNIT_RESULT,N_RESTARTS,_PID";
+
+/// Reads the journal of this boot, or the whole of a configured folder. Two questions at once, so
+/// that a talkative service can't push systemd's messages about it out of the last entries.
+pub async fn read(unit: &str, folder: Option<&str>, deadline: Instant) -> Result<Journal, Failure> {
+    let (about, own) = (format!("UNIT={unit}"), format!("_SYSTEMD_UNIT={unit}"));
+    let (about, own) = ([about.as_str(), "_PID=1"], [own.as_str()]);
+    let (about, own) =
+        tokio::try_join!(entries(&about, folder, deadline), entries(&own, folder, deadline))?;
+    let journal = Journal { events: parse(&about).events, lines: parse(&own).lines };
+    // An empty answer may be a journal that is not ours to read: that is no evidence of silence.
+    if journal.events.is_empty() && journal.lines.is_empty() && !readable(folder) {
+        return Err(Failure::new(FailKind::Denied, "this user may not read the journal"));
+    }
+    Ok(journal)
+}
+
+async fn entries(matches: &[&str], folder: Option<&str>, deadline: Instant) -> Result<String, Failure> {
+    let program = PROGRAMS
+        .iter()
+        .find(|p| std::path::Path::new(p).exists())
+        .ok_or_else(|| Failure::new(FailKind::Missing, "journalctl is not installed"))?;
+    let mut command = Command::new(program);
+    command.args(["-o", "json", "--no-pager", "-q", "-n", ENTRIES, "--output-fields", FIELDS]);
+    match folder {
+        Some(folder) => command.args(["-D", folder]),
+        None => command.arg("-b"),
+    };
+    command.args(matches);
+    command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let run = async {
+        let mut child = command.spawn().map_err(|e| io_failure(&e, program))?;
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        if let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) {
+            let (mut stdout, mut stderr) = (stdout.take(MAX_BYTES), stderr.take(4096));
+            let read = async { tokio::try_join!(stdout.read_to_end(&mut out), stderr.read_to_end(&mut err)) };
+            read.await.map_err(|e| io_failure(&e, program))?;
+        }
+        let status = child.wait().await.map_err(|e| io_failure(&e, program))?;
+        if !status.success() {
+            let said = String::from_utf8_lossy(&err).lines().next().unwrap_or_default().to_owned();
+            let kind = if said.contains("ermission") { FailKind::Denied } else { FailKind::Unsupported };
+            return Err(Failure::new(kind, format!("journalctl: {}", mask::text(&said))));
+        }
+        Ok(String::from_utf8_lossy(&out).into_owned())
+    };
+    by(deadline, Stage::Answer, "no answer from journalctl", run).await?
+}
+
+/// Whether this user can open the journal's files at all.
+fn readable(folder: Option<&str>) -> bool {
+    let folders: Vec<&str> = folder.map_or_else(|| vec!["/var/log/journal", "/run/log/journal"], |f| vec![f]);
+    folders.iter().filter_map(|f| std::fs::read_dir(f).ok()).flatten().flatten().any(|machine| {
+        let file = machine.path().join("system.journal");
+        std::fs::File::open(file).is_ok()
+    })
+}
+
+/// One JSON object a line; a line that can't be read is left out.
+pub fn parse(text: &str) -> Journal {
+    let mut journal = Journal::default();
+    for line in text.lines() {
+        let Ok(Value::Object(entry)) = serde_json::from_str::<Value>(line) else { continue };
+        let Some(at) = time(&entry) else { continue };
+        match event(&entry) {
+            Some(what) => journal.events.push(UnitEvent { at, what }),
+            // systemd's own prose about the unit is not what the unit said.
+            None if field(&entry, "_PID").as_deref() == Some("1") => {}
+            None => {
+                if let Some(text) = field(&entry, "MESSAGE").filter(|t| !t.trim().is_empty()) {
+                    let priority = field(&entry, "PRIORITY").and_then(|p| p.parse().ok()).unwrap_or(6);
+                    let text = mask::text(&text.chars().take(LINE_CHARS).collect::<String>());
+                    journal.lines.push(LogLine { at, priority, text });
+                }
+            }
+        }
+    }
+    let surplus = journal.lines.len().saturating_sub(LINES);
+    journal.lines.drain(..surplus);
+    journal
+}
+
+fn time(entry: &Map<String, Value>) -> Option<Timestamp> {
+    let micros = field(entry, "__REALTIME_TIMESTAMP")?.parse().ok()?;
+    Timestamp::from_microsecond(micros).ok()
+}
+
+/// systemd's message ids (`systemd/sd-messages.h`); the texts may change, these don't.
+fn event(entry: &Map<String, Value>) -> Option<Event> {
+    let result = || field(entry, "UNIT_RESULT").unwrap_or_else(|| "unknown".into());
+    Some(match field(entry, "MESSAGE_ID")?.as_str() {
+        "7d4958e842da4a758f6c1cdc7b36dcc5" => Event::Starting,
+        "39f53479d3a045ac8e11786248231fbf" => Event::Started,
+        "be02cf6855d2428ba40df7e9d022f03d" => Event::StartFailed { result: result() },
+        "de5b426a63be47a7b6ac3eaac82e2f6f" => Event::Stopping,
+        "9d1aaa27d60140bd96365438aad20286" => Event::Stopped,
+        "98e322203f7a4ed290d09fe03c09fe15" => Event::ProcessExited {
+            code: field(entry, "EXIT_CODE").unwrap_or_default(),
+            status: field(entry, "EXIT_STATUS").unwrap_or_default(),
+        },
+        "7ad2d189f7e94e70a38c781354912448" => Event::Succeeded,
+        "d9b373ed55a64feb8242e02dbe79a49c" => Event::Failed { result: result() },
+        "5eb03494b6584870a536b337290809b3" => Event::RestartScheduled {
+            restarts: field(entry, "N_RESTARTS").and_then(|n| n.parse().ok()).unwrap_or(0),
+        },
+        "fe6faa94e7774663a0da52717891d8ef" => Event::OomKilled,
+        _ => return None,
+    })
+}
+
+/// A field as text. journald gives bytes that are no UTF-8 as an array of numbers.
+fn field(entry: &Map<String, Value>, key: &str) -> Option<String> {
+    match entry.get(key)? {
+        Value::String(s) => Some(s.clone()),
+        Value::Array(bytes) => {
+            let bytes: Vec<u8> = bytes.iter().filter_map(|b| b.as_u64().and_then(|b| u8::try_from(b).ok())).collect();
+            Some(String::from_utf8_lossy(&bytes).into_owned())
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,26 @@
+//! The program's own errors: what, and what to try next.
+
+use serde_json::json;
+
+use super::style::Paint;
+use super::text;
+use crate::error::Error;
+
+pub const SCHEMA: &str = "mcp-ir/error/1";
+
+/// As JSON for stdout, or as text for stderr.
+pub fn error(e: &Error, as_json: bool, colors: bool) -> String {
+    if as_json {
+        let doc = json!({
+            "schema": SCHEMA,
+            "error": { "kind": e.kind.word(), "message": e.message, "hints": e.hints },
+        });
+        return text::json(&format!("{doc:#}")) + "\n";
+    }
+    let paint = Paint(colors);
+    let mut out = format!("{} {}\n", paint.strong("error:"), text::block(&e.message));
+    for hint in &e.hints {
+        out.push_str(&format!("  {} {}\n", paint.faint("try:"), text::block(hint)));
+    }
+    out
+}

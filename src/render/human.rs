@@ -1,0 +1,226 @@
+//! The report that people read at 03:12: the verdict, the root, why, and what to type next.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::out::Out;
+use super::style::Paint;
+use super::table::plain;
+use super::text;
+use crate::diagnosis::{Certainty, Diagnosis, Finding, Severity, SymptomState, Verdict};
+
+pub fn diagnosis(d: &Diagnosis, out: &Out) -> String {
+    let page = Page { d, width: out.width, paint: Paint(out.colors) };
+    let mut text = page.headline();
+    let roots = || d.findings.iter().filter(|f| f.is_root());
+    for root in roots().filter(|f| f.severity < Severity::P4) {
+        text.push_str(&page.root(root));
+    }
+    text.push_str(&page.unknown());
+    if !out.quiet {
+        text.push_str(&page.symptoms());
+        text.push_str(&page.notes(&roots().filter(|f| f.severity == Severity::P4).collect::<Vec<_>>()));
+        text.push_str(&page.unseen());
+    }
+    text
+}
+
+struct Page<'a> {
+    d: &'a Diagnosis,
+    width: usize,
+    paint: Paint,
+}
+
+impl Page<'_> {
+    fn headline(&self) -> String {
+        let d = self.d;
+        let problems = |root: bool| {
+            d.findings.iter().filter(|f| f.is_root() == root && f.severity < Severity::P4).count()
+        };
+        let (roots, rest) = (problems(true), problems(false));
+        let (mark, about) = match d.verdict {
+            Verdict::Healthy => ("✓", format!("{} looked at", count(d.symptoms.len(), "target"))),
+            Verdict::Problem => ("✗", {
+                let severity = d.severity.map_or("", Severity::word);
+                let rest = if rest > 0 { format!(", {}", count(rest, "consequence")) } else { String::new() };
+                format!("{severity} · {}{rest}", count(roots, "root cause"))
+            }),
+            Verdict::Unknown => ("?", format!("{} can't be judged", count(d.unknown.len(), "target"))),
+        };
+        let word = self.paint.verdict(d.verdict, &format!("{mark} {}", d.verdict.word()));
+        let from = text::line(&d.vantage.host).into_owned();
+        let tail = self.paint.faint(&format!("{} from {from}", duration(d.elapsed_ms)));
+        format!("{word}   {about} · {tail}\n\n")
+    }
+
+    fn root(&self, f: &Finding) -> String {
+        let mut out = self.title(f);
+        out.push_str(&self.paragraph(&f.summary, 4));
+        out.push('\n');
+        let evidence: Vec<Vec<String>> =
+            f.evidence.iter().map(|e| vec![e.probe.clone(), e.fact.clone(), e.value.clone()]).collect();
+        out.push_str(&self.section("why", &plain(&evidence, 6, self.width, 30)));
+        let explained: Vec<Vec<String>> = self
+            .d
+            .findings
+            .iter()
+            .filter(|c| c.explained_by.contains(&f.id))
+            .map(|c| vec![c.severity.word().into(), c.subject.clone(), c.cause.clone(), c.summary.clone()])
+            .collect();
+        out.push_str(&self.section("explains", &plain(&explained, 6, self.width, 38)));
+        out.push_str(&self.section("next", &self.next(f)));
+        out.push('\n');
+        out
+    }
+
+    /// `P1  db-down/postgres-stopped @ postgres      proven, since 03:09:41, 2 min ago`
+    fn title(&self, f: &Finding) -> String {
+        let left = format!("{} @ {}", f.cause, text::line(&f.subject));
+        let mut right = f.certainty.word().to_owned();
+        if let Some(since) = f.since {
+            right.push_str(&format!(", since {}", self.clock(since)));
+        }
+        let used = 4 + text::width(&left) + text::width(&right);
+        let gap = " ".repeat(self.width.saturating_sub(used).max(2));
+        let right = match f.certainty {
+            Certainty::Proven => self.paint.strong(&right),
+            Certainty::Likely => right,
+        };
+        if used + 2 > self.width {
+            return format!("{}  {}\n    {right}\n", self.paint.severity(f.severity), self.paint.strong(&left));
+        }
+        format!("{}  {}{gap}{right}\n", self.paint.severity(f.severity), self.paint.strong(&left))
+    }
+
+    fn next(&self, f: &Finding) -> String {
+        let r = &f.remedy;
+        // The command stays on one line however long it is: it is there to be copied.
+        let mut out = format!("      {}\n", self.paint.command(&text::line(&r.command)));
+        out.push_str(&self.paragraph(&format!("{} ({})", r.summary, r.risk.word()), 6));
+        let more = format!("mcp-ir runbook {}", r.runbook);
+        if more != r.command {
+            out.push_str(&format!("      {} {more}\n", self.paint.faint("more:")));
+        }
+        out
+    }
+
+    fn section(&self, name: &str, body: &str) -> String {
+        if body.is_empty() { String::new() } else { format!("    {}\n{body}", self.paint.faint(name)) }
+    }
+
+    fn unknown(&self) -> String {
+        if self.d.unknown.is_empty() {
+            return String::new();
+        }
+        let rows: Vec<Vec<String>> = self.d.unknown.iter().map(|u| vec![u.subject.clone(), u.why.clone()]).collect();
+        format!("    {}\n{}\n", self.paint.faint("can't be judged"), plain(&rows, 6, self.width, 30))
+    }
+
+    /// Every target with how it stands: the good ones too, so that "healthy" can be checked.
+    fn symptoms(&self) -> String {
+        let mut out = String::new();
+        let widest = self.d.symptoms.iter().map(|s| text::width(&text::line(&s.subject))).max().unwrap_or(0).min(30);
+        for s in &self.d.symptoms {
+            let good = match s.state {
+                SymptomState::Good => Some(true),
+                SymptomState::Bad => Some(false),
+                SymptomState::Unseen => None,
+            };
+            let says = match self.detail(&s.subject) {
+                Some(detail) if good == Some(true) => format!("{} · {detail}", s.says),
+                _ => s.says.clone(),
+            };
+            let name = text::line(&s.subject).into_owned();
+            let pad = " ".repeat(widest.saturating_sub(text::width(&name)));
+            let lines = text::wrap(&text::line(&says), self.width.saturating_sub(widest + 6).max(20));
+            for (i, l) in lines.iter().enumerate() {
+                if i == 0 {
+                    out.push_str(&format!("  {} {name}{pad}  {l}\n", self.paint.mark(good)));
+                } else {
+                    out.push_str(&format!("    {}  {l}\n", " ".repeat(widest)));
+                }
+            }
+        }
+        out
+    }
+
+    /// What the main reading of a target says: its slots, its pool.
+    fn detail(&self, subject: &str) -> Option<&str> {
+        self.d
+            .readings
+            .iter()
+            .filter(|r| r.subject == subject && r.outcome == "seen")
+            .find(|r| r.probe == "postgres sessions" || r.probe == "http health")
+            .map(|r| r.detail.as_str())
+    }
+
+    fn notes(&self, notes: &[&Finding]) -> String {
+        let mut out = String::new();
+        for f in notes {
+            let line = format!("note: {} @ {}: {}", f.cause, f.subject, f.summary);
+            out.push_str(&self.paragraph(&line, 2));
+        }
+        out
+    }
+
+    /// Looks that gave nothing and hold no verdict back; and what is not looked at at all.
+    fn unseen(&self) -> String {
+        let mut out = String::new();
+        let denied = self.d.readings.iter().filter(|r| r.outcome == "denied").count();
+        if denied > 0 {
+            out.push_str(&self.paragraph(&format!("{} not permitted: -v or -o json lists them", count(denied, "look")), 2));
+        }
+        let names: Vec<&str> = self
+            .d
+            .readings
+            .iter()
+            .filter(|r| r.outcome == "not-asked" && (r.probe == "redis" || r.probe == "ollama"))
+            .map(|r| r.subject.as_str())
+            .collect();
+        if !names.is_empty() {
+            out.push_str(&self.paint.faint(&self.paragraph(&format!("not looked at yet: {}", names.join(", ")), 2)));
+        }
+        out
+    }
+
+    fn paragraph(&self, words: &str, indent: usize) -> String {
+        let pad = " ".repeat(indent);
+        let lines = text::wrap(&text::line(words), self.width.saturating_sub(indent));
+        lines.iter().map(|l| format!("{pad}{l}\n")).collect()
+    }
+
+    /// In the reader's own time zone; the age by the snapshot's own time.
+    fn clock(&self, at: Timestamp) -> String {
+        let age = self.d.taken_at.duration_since(at).as_secs_f64().max(0.0);
+        let day = if age > 43_200.0 { "%F %T" } else { "%T" };
+        let clock = at.to_zoned_datetime(TimeZone::system()).strftime(day).to_string();
+        let ago = match age {
+            a if a < 120.0 => format!("{a:.0} s"),
+            a if a < 7200.0 => format!("{:.0} min", a / 60.0),
+            a if a < 172_800.0 => format!("{:.0} h", a / 3600.0),
+            a => format!("{:.0} days", a / 86400.0),
+        };
+        format!("{clock}, {ago} ago")
+    }
+}
+
+fn duration(ms: f64) -> String {
+    if ms < 1000.0 { format!("{ms:.0} ms") } else { format!("{:.1} s", ms / 1000.0) }
+}
+
+fn count(n: usize, one: &str) -> String {
+    if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") }
+}
+
+/// Every reading as a row: `-v`.
+pub fn readings(d: &Diagnosis, out: &Out) -> String {
+    let rows: Vec<Vec<String>> = d
+        .readings
+        .iter()
+        .map(|r| {
+            let took = if r.elapsed_ms > 0.0 { format!("{:.1} ms", r.elapsed_ms) } else { String::new() };
+            vec![r.probe.clone(), r.subject.clone(), r.outcome.clone(), took, r.detail.clone()]
+        })
+        .collect();
+    format!("\n    {}\n{}", Paint(out.colors).faint("readings"), plain(&rows, 6, out.width, 26))
+}

@@ -1,0 +1,21 @@
+//! The only code that prints: human and JSON reports, errors, the progress line.
+//! Others' text can't reach the terminal raw: everything goes through `text`.
+
+mod error;
+mod human;
+mod json;
+pub mod out;
+mod progress;
+mod runbook;
+pub mod schemas;
+mod style;
+mod table;
+pub mod text;
+
+pub use error::error;
+pub use human::{diagnosis as human_diagnosis, readings as human_readings};
+pub use json::document;
+pub use out::{Color, Out};
+pub use progress::Progress;
+pub use runbook::markdown;
+pub use table::plain as plain_table;

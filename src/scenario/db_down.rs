@@ -1,0 +1,336 @@
+//! The database takes no work: told by a real login, and by what its host says of it.
+//! Our own refused login is "alive, cannot look inside", never a cause.
+
+use super::facts::{self, state};
+use super::login::Meaning;
+use super::registry::Scenario;
+use crate::config::{Config, Postgres};
+use crate::diagnosis::Relation::NeededBy;
+use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity, Symptom, SymptomState};
+use crate::snapshot::postgres::PostgresLook;
+use crate::snapshot::{Looks, Reading, Snapshot};
+
+/// What everything that dies of a dead database shows: the same list for every cause here.
+const DIES_OF_IT: &[(&str, crate::diagnosis::Relation)] = &[
+    ("server-crash/unhealthy", NeededBy),
+    ("server-crash/hung", NeededBy),
+    ("server-crash/failed", NeededBy),
+    ("server-crash/not-listening", NeededBy),
+    ("pool-exhausted/client-pool-saturated", NeededBy),
+];
+
+const fn cause(name: &'static str, title: &'static str) -> Cause {
+    Cause { name, severity: Severity::P1, title, explains: DIES_OF_IT }
+}
+
+pub static POSTGRES_STOPPED: Cause = cause("db-down/postgres-stopped", "PostgreSQL does not run");
+pub static STARTING_UP: Cause = cause("db-down/starting-up", "PostgreSQL is starting: wait");
+pub static SHUTTING_DOWN: Cause = cause("db-down/shutting-down", "PostgreSQL is being shut down");
+pub static HUNG: Cause = cause("db-down/hung", "PostgreSQL accepts and does not answer");
+pub static UNREACHABLE: Cause = cause("db-down/unreachable", "no way to the server's address");
+pub static REFUSED_REMOTE: Cause = cause("db-down/refused-remote", "nothing listens at that address");
+pub static DNS_FAILURE: Cause = cause("db-down/dns-failure", "the server's name does not resolve");
+pub static AUTH_FAILED: Cause = cause("db-down/auth-failed", "the services' login is refused");
+
+pub static SCENARIO: Scenario = Scenario {
+    name: "db-down",
+    alias: "db",
+    severity: Severity::P1,
+    title: "Database connection failure",
+    first_action: "see whether it runs, starts, hangs or refuses",
+    causes: &[
+        &POSTGRES_STOPPED,
+        &STARTING_UP,
+        &SHUTTING_DOWN,
+        &HUNG,
+        &UNREACHABLE,
+        &REFUSED_REMOTE,
+        &DNS_FAILURE,
+        &AUTH_FAILED,
+    ],
+    detect,
+    symptoms,
+};
+
+fn detect(looks: &Looks, config: &Config) -> Vec<Finding> {
+    config
+        .postgres
+        .iter()
+        .filter_map(|p| Some((p, looks.now.postgres.get(&p.name)?)))
+        .flat_map(|(p, look)| {
+            by_login(p, look, &looks.now).into_iter().chain(auth_failed(p, look, &looks.now, config))
+        })
+        .collect()
+}
+
+/// A login by us or, where ours is refused, a service that says it is connected.
+fn symptoms(looks: &Looks, config: &Config) -> Vec<Symptom> {
+    let now = &looks.now;
+    config
+        .postgres
+        .iter()
+        .map(|p| {
+            let (state, says) = match now.postgres.get(&p.name) {
+                None => (SymptomState::Unseen, "not looked at".to_owned()),
+                Some(look) => symptom(p, look, now, config),
+            };
+            Symptom { subject: p.name.clone(), state, says }
+        })
+        .collect()
+}
+
+fn symptom(p: &Postgres, look: &PostgresLook, now: &Snapshot, config: &Config) -> (SymptomState, String) {
+    let f = match &look.login.reading {
+        Reading::Seen { .. } => return (SymptomState::Good, "accepts logins".into()),
+        Reading::NotAsked { why } => return (SymptomState::Unseen, format!("not asked: {why}")),
+        Reading::Failed(f) => f,
+    };
+    match super::login::meaning(f) {
+        Meaning::OurLogin | Meaning::RoleLimit | Meaning::DatabaseMissing => {
+            let alive = format!("alive, cannot look inside: {}", f.detail);
+            match facts::says_connected(&p.name, now, config) {
+                Some(service) => (SymptomState::Good, format!("{alive}; {service} says it is connected")),
+                None => (SymptomState::Unseen, alive),
+            }
+        }
+        _ => (SymptomState::Bad, f.detail.clone()),
+    }
+}
+
+fn by_login(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Finding> {
+    let failure = look.login.failure()?;
+    let found = |cause, certainty, summary: String| {
+        Finding::new(cause, &p.name, certainty, summary).saw("postgres login", &look.endpoint, &failure.detail)
+    };
+    Some(match super::login::meaning(failure) {
+        Meaning::Refused => return refused(p, look, now),
+        Meaning::StartingUp => found(
+            &STARTING_UP,
+            Certainty::Proven,
+            "PostgreSQL is starting up and takes no logins yet".into(),
+        )
+        .remedy(again(), "Wait: a start replays its log first. Restarting begins it anew", Risk::Safe),
+        Meaning::Recovering => found(
+            &STARTING_UP,
+            Certainty::Proven,
+            "PostgreSQL recovers from the crash of one of its processes".into(),
+        )
+        .remedy(again(), "Wait: recovery replays the log. Restarting begins it anew", Risk::Safe),
+        Meaning::ShuttingDown => found(
+            &SHUTTING_DOWN,
+            Certainty::Proven,
+            "PostgreSQL is being shut down: it waits for its clients to leave".into(),
+        )
+        .remedy(status(p, now), "See who stops it, and why, before anything else", Risk::Safe),
+        Meaning::Silent => hung(p, look, now),
+        Meaning::Unreachable => found(
+            &UNREACHABLE,
+            Certainty::Proven,
+            format!("no connection to {}: {}", look.endpoint, failure.detail),
+        )
+        .remedy(format!("ip route get {}", host(look)), "See the way to the address, then its firewall", Risk::Safe),
+        Meaning::Unresolved => found(
+            &DNS_FAILURE,
+            Certainty::Proven,
+            format!("the name of {} does not resolve", look.endpoint),
+        )
+        .remedy(format!("getent hosts {}", host(look)), "Ask this machine's own resolver", Risk::Safe),
+        Meaning::SlotsFull
+        | Meaning::DatabaseLimit
+        | Meaning::RoleLimit
+        | Meaning::StandbyClosed
+        | Meaning::OurLogin
+        | Meaning::DatabaseMissing
+        | Meaning::Tls
+        | Meaning::Other => return None,
+    })
+}
+
+/// Refused says that nothing listens *there*. Only the unit or the process table of the same host
+/// says that nothing runs.
+fn refused(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Finding> {
+    let refused = look.login.failure().map(|f| f.detail.clone()).unwrap_or_default();
+    let remote = |certainty, why: String| {
+        Finding::new(&REFUSED_REMOTE, &p.name, certainty, why)
+            .saw("postgres login", &look.endpoint, refused.clone())
+            .remedy(
+                format!("ss -ltn 'sport = :{}'", p.url.port),
+                "See where the server listens: listen_addresses, port, unix sockets",
+                Risk::Safe,
+            )
+    };
+    match look.here {
+        None => return None,
+        Some(false) => {
+            let why = format!("{} refuses: nothing listens there, or a firewall rejects", look.endpoint);
+            return Some(remote(Certainty::Proven, why));
+        }
+        Some(true) => {}
+    }
+    let units = facts::postgres_units(p, now);
+    let stopped = |certainty, why: String| {
+        Finding::new(&POSTGRES_STOPPED, &p.name, certainty, why).saw(
+            "postgres login",
+            &look.endpoint,
+            refused.clone(),
+        )
+    };
+    if let Some((name, _)) = units.iter().find(|(_, u)| u.active == "active" || u.active == "reloading") {
+        return Some(remote(
+            Certainty::Likely,
+            format!("{name} runs, and nothing listens at {}: it listens elsewhere", look.endpoint),
+        ));
+    }
+    if let Some((name, u)) = units.iter().find(|(_, u)| u.active == "activating" && u.sub != "auto-restart") {
+        return Some(
+            Finding::new(&STARTING_UP, &p.name, Certainty::Likely, format!("{name} is being started"))
+                .saw("postgres login", &look.endpoint, refused)
+                .saw("systemd", name, state(u))
+                .remedy(again(), "Wait for the start to end", Risk::Safe),
+        );
+    }
+    if let Some((name, u)) = units.iter().find(|(_, u)| u.active == "deactivating") {
+        return Some(
+            Finding::new(&SHUTTING_DOWN, &p.name, Certainty::Likely, format!("{name} is being stopped"))
+                .saw("postgres login", &look.endpoint, refused)
+                .saw("systemd", name, state(u))
+                .remedy(format!("systemctl status {name}"), "See who stops it, and why", Risk::Safe),
+        );
+    }
+    let running = look.postmasters.seen().map(Vec::as_slice);
+    match (units.as_slice(), running) {
+        // No unit runs, but a postmaster does: of this data folder, or one we can't tell apart.
+        (_, Some([first, ..])) => Some(remote(
+            Certainty::Likely,
+            format!("a postmaster runs (process {}), and nothing listens at {}", first.pid, look.endpoint),
+        )),
+        ([], Some([])) => Some(
+            stopped(Certainty::Likely, "no PostgreSQL runs on this host".into())
+                .saw("/proc", "processes named postgres", "none")
+                .remedy("pg_lsclusters", "See which clusters this host has, then start the right one", Risk::Safe),
+        ),
+        ([], None) => None,
+        ([(name, u), ..], _) => {
+            let d = facts::detail(now, name);
+            let certainty = if p.unit.is_some() || units.len() == 1 { Certainty::Proven } else { Certainty::Likely };
+            Some(
+                stopped(certainty, format!("PostgreSQL does not run: {name} is {}", state(u)))
+                    .since(d.and_then(|d| d.state_since))
+                    .saw("systemd", name, state(u))
+                    .saw_if("systemd", "result", d.filter(|d| d.result != "success").map(|d| d.result.clone()))
+                    .saw_if(
+                        "journal",
+                        "last words",
+                        facts::journal(now, name).and_then(facts::last_words),
+                    )
+                    .remedy(format!("systemctl start {name}"), "Start it, and wait until it accepts", Risk::Disruptive),
+            )
+        }
+    }
+}
+
+fn hung(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Finding {
+    let silent = look.login.failure().map(|f| f.detail.clone()).unwrap_or_default();
+    let by_unit = facts::postgres_units(p, now).into_iter().find_map(|(n, _)| facts::stuck_process(now, n));
+    let by_table = || {
+        let all = look.postmasters.seen()?;
+        // Only one postmaster: it is the one that does not answer. Of several, the one of the folder.
+        let one = match all.as_slice() {
+            [one] => Some(one),
+            many => many.iter().find(|m| m.data_directory.is_some() && m.data_directory == p.data_directory),
+        };
+        one.and_then(|m| Some((m.pid, facts::stuck(&m.state)?)))
+    };
+    let here = look.here == Some(true);
+    match by_unit.or_else(by_table).filter(|_| here) {
+        Some((pid, what)) => {
+            let stopped = what.starts_with(['T', 't']);
+            let f = Finding::new(
+                &HUNG,
+                &p.name,
+                Certainty::Proven,
+                format!("PostgreSQL accepts connections and answers nothing: process {pid} is {what}"),
+            )
+            .saw("postgres login", &look.endpoint, silent)
+            .saw("/proc", &format!("state of process {pid}"), what);
+            if stopped {
+                f.remedy(format!("kill -CONT {pid}"), "Let the stopped process go on", Risk::Disruptive)
+            } else {
+                f.remedy(format!("cat /proc/{pid}/stack"), "See which device it waits for; don't restart", Risk::Safe)
+            }
+        }
+        None => Finding::new(
+            &HUNG,
+            &p.name,
+            Certainty::Likely,
+            "PostgreSQL accepts connections and does not answer a login in time",
+        )
+        .saw("postgres login", &look.endpoint, silent)
+        .remedy(
+            "mcp-ir diagnose --timeout 20s",
+            "Look once more, longer: a login under load is slow, not hung",
+            Risk::Safe,
+        ),
+    }
+}
+
+/// The *service's* evidence decides: its health answer, or its own log.
+fn auth_failed(p: &Postgres, look: &PostgresLook, now: &Snapshot, config: &Config) -> Option<Finding> {
+    if !facts::answers(look) {
+        return None;
+    }
+    let witnesses: Vec<(&str, &str, String)> = facts::dependents(&p.name, config)
+        .filter(|s| !facts::health(now, &s.name).is_some_and(|h| !h.is_bad() && h.says_connected()))
+        .filter_map(|s| {
+            let said = facts::health(now, &s.name).and_then(|h| h.messages.iter().rev().find(|m| is_refusal(m)));
+            let logged = || {
+                // The newest word on the database counts, not an old one before a recovery.
+                let lines = &facts::journal(now, s.unit.as_deref()?)?.lines;
+                lines.iter().rev().take(20).find(|l| is_refusal(&l.text)).map(|l| l.text.clone())
+            };
+            match said {
+                Some(m) => Some((s.name.as_str(), "http health", m.clone())),
+                None => logged().map(|l| (s.name.as_str(), "journal", l)),
+            }
+        })
+        .collect();
+    let first = witnesses.first()?;
+    let summary = format!("PostgreSQL runs and refuses the login of {}: {}", first.0, first.2);
+    let mut f = Finding::new(&AUTH_FAILED, &p.name, Certainty::Proven, summary);
+    for (service, probe, text) in &witnesses {
+        f = f.saw(probe, service, text);
+    }
+    let ours = match &look.login.reading {
+        Reading::Seen { .. } => "accepted".to_owned(),
+        Reading::Failed(x) => x.detail.clone(),
+        Reading::NotAsked { why } => why.clone(),
+    };
+    Some(f.saw("postgres login", "our own login", ours).remedy(
+        format!("mcp-ir runbook {}", AUTH_FAILED.name.replace('/', "#")),
+        "Compare the service's role and password with the server's; nothing to restart",
+        Risk::Safe,
+    ))
+}
+
+/// SQLSTATE 28P01 or 28000, as drivers print them.
+fn is_refusal(text: &str) -> bool {
+    ["28P01", "28000", "password authentication failed", "no pg_hba.conf entry", "InvalidPasswordError",
+        "InvalidAuthorizationSpecification"]
+    .iter()
+    .any(|w| text.contains(w))
+}
+
+fn again() -> &'static str {
+    "mcp-ir diagnose db-down"
+}
+
+fn status(p: &Postgres, now: &Snapshot) -> String {
+    match facts::postgres_units(p, now).first() {
+        Some((name, _)) => format!("systemctl status {name}"),
+        None => again().into(),
+    }
+}
+
+fn host(look: &PostgresLook) -> &str {
+    look.endpoint.rsplit_once(':').map_or(look.endpoint.as_str(), |(h, _)| h)
+}

@@ -1,0 +1,290 @@
+//! No connection is left: on the server, or in a service's own pool. A full pool is not a dead
+//! database, whatever the payload says: an independent login decides (errata 8).
+
+use super::facts::{self, Fill};
+use super::login::Meaning;
+use super::registry::Scenario;
+use crate::config::{Config, Postgres, Service};
+use crate::diagnosis::Relation::{self, NeededBy, Same};
+use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity, Symptom};
+use crate::snapshot::postgres::{Server, Session};
+use crate::snapshot::{Looks, Snapshot};
+
+/// What services show whose connections are gone.
+const STARVED: [(&str, Relation); 4] = [
+    ("pool-exhausted/client-pool-saturated", NeededBy),
+    ("server-crash/unhealthy", NeededBy),
+    ("server-crash/hung", NeededBy),
+    ("server-crash/failed", NeededBy),
+];
+/// The same, where sessions hold the server's slots.
+const HOLDS: [(&str, Relation); 5] =
+    [("pool-exhausted/server-slots-full", Same), STARVED[0], STARVED[1], STARVED[2], STARVED[3]];
+
+pub static SERVER_SLOTS_FULL: Cause = Cause {
+    name: "pool-exhausted/server-slots-full",
+    severity: Severity::P2,
+    title: "no slot is left on the server",
+    explains: &STARVED,
+};
+pub static CLIENT_POOL_SATURATED: Cause = Cause {
+    name: "pool-exhausted/client-pool-saturated",
+    severity: Severity::P2,
+    title: "the service's own pool is used up",
+    explains: &[("server-crash/unhealthy", Same), ("server-crash/hung", Same)],
+};
+pub static IDLE_IN_TRANSACTION: Cause = Cause {
+    name: "pool-exhausted/idle-in-transaction",
+    severity: Severity::P2,
+    title: "sessions sit idle in a transaction",
+    explains: &HOLDS,
+};
+pub static BLOCKING_CHAIN: Cause = Cause {
+    name: "pool-exhausted/blocking-chain",
+    severity: Severity::P2,
+    title: "one session's lock holds up others",
+    explains: &HOLDS,
+};
+
+pub static SCENARIO: Scenario = Scenario {
+    name: "pool-exhausted",
+    alias: "pool",
+    severity: Severity::P2,
+    title: "Pool exhaustion",
+    first_action: "see who holds the connections",
+    causes: &[&SERVER_SLOTS_FULL, &CLIENT_POOL_SATURATED, &IDLE_IN_TRANSACTION, &BLOCKING_CHAIN],
+    detect,
+    symptoms: |_, _| -> Vec<Symptom> { Vec::new() },
+};
+
+fn detect(looks: &Looks, config: &Config) -> Vec<Finding> {
+    let now = &looks.now;
+    let mut out = Vec::new();
+    for p in &config.postgres {
+        out.extend(slots_full(p, now, config));
+        if let Some(server) = facts::server(now, &p.name) {
+            out.extend(blocking_chain(p, server, config));
+            out.extend(idle_in_transaction(p, server, now, config));
+        }
+    }
+    out.extend(config.service.iter().filter_map(|s| client_pool(s, now, config)));
+    out
+}
+
+fn slots_full(p: &Postgres, now: &Snapshot, config: &Config) -> Option<Finding> {
+    let look = now.postgres.get(&p.name)?;
+    let ask = |f: Finding| {
+        f.remedy(
+            format!("mcp-ir runbook {}", SERVER_SLOTS_FULL.name.replace('/', "#")),
+            "Free the slots of the useless first: idle in transaction, then idle",
+            Risk::Disruptive,
+        )
+    };
+    if facts::login_meaning(look) == Some(Meaning::SlotsFull) {
+        let said = look.login.failure().map(|f| f.detail.clone()).unwrap_or_default();
+        return Some(ask(Finding::new(
+            &SERVER_SLOTS_FULL,
+            &p.name,
+            Certainty::Proven,
+            "PostgreSQL runs and has no ordinary connection slot left",
+        )
+        .saw("postgres login", &look.endpoint, said)));
+    }
+    let server = facts::server(now, &p.name).filter(|s| facts::slots_full(s.used, s, config))?;
+    let mut f = Finding::new(
+        &SERVER_SLOTS_FULL,
+        &p.name,
+        Certainty::Proven,
+        format!("PostgreSQL reports {} of {} ordinary connection slots used", server.used, server.slots()),
+    )
+    .saw(
+        "postgres sessions",
+        "slots",
+        format!(
+            "{} used; max_connections {} - {} reserved",
+            server.used, server.max_connections, server.reserved
+        ),
+    );
+    if !server.sees_all {
+        f = f.saw("postgres sessions", "partial", "without pg_monitor: counted by numbackends");
+    }
+    for c in server.consumers.iter().take(5) {
+        let who = if c.application.is_empty() { "(no application name)" } else { &c.application };
+        f = f.saw(
+            "postgres sessions",
+            &format!("{} as {} from {}", who, c.user, c.client),
+            format!("{} {}, oldest {}", c.count, c.state, facts::age(c.oldest_s)),
+        );
+    }
+    Some(ask(f))
+}
+
+/// In use / max over the threshold, or callers wait. The payload may say "disconnected".
+fn client_pool(s: &Service, now: &Snapshot, config: &Config) -> Option<Finding> {
+    if !facts::saturated(now, &s.name, config) {
+        return None;
+    }
+    let report = facts::pool(now, &s.name)?;
+    let fill = facts::fill(now, &s.name);
+    let servers: Vec<&Postgres> =
+        config.postgres.iter().filter(|p| crate::diagnosis::needs(&s.name, config).contains(p.name.as_str())).collect();
+    let proven = !servers.is_empty() && servers.iter().all(|p| facts::server(now, &p.name).is_some());
+    let summary = match &fill {
+        Some(Fill { in_use, max, .. }) => {
+            format!("{} reports {in_use} of {max} connections of its own pool in use", s.name)
+        }
+        None => format!("{} reports callers waiting for its own pool, and none idle", s.name),
+    };
+    let certainty = if proven && fill.is_some() { Certainty::Proven } else { Certainty::Likely };
+    let mut f = Finding::new(&CLIENT_POOL_SATURATED, &s.name, certainty, summary);
+    if let Some(Fill { in_use, max, max_source }) = &fill {
+        f = f.saw("http health", "pool", format!("{in_use} in use, at most {max} (by {max_source})"));
+    }
+    f = f.saw_if("http health", "callers waiting", report.waiting.filter(|w| *w > 0).map(|w| w.to_string()));
+    let says = facts::health(now, &s.name).and_then(|h| h.database.clone());
+    f = f.saw_if("http health", "says of its database", says.filter(|d| d != "connected"));
+    for p in servers {
+        if let Some(server) = facts::server(now, &p.name) {
+            f = f.saw(
+                "postgres sessions",
+                &p.name,
+                format!("accepts logins; {} of {} slots used", server.used, server.slots()),
+            );
+        }
+    }
+    Some(f.remedy(
+        format!("mcp-ir runbook {}", CLIENT_POOL_SATURATED.name.replace('/', "#")),
+        "Raise the pool's size, within the server's slots; nothing to restart in the database",
+        Risk::Disruptive,
+    ))
+}
+
+/// A root blocker with victims that wait over a second. Victims are not ended: they are freed.
+fn blocking_chain(p: &Postgres, server: &Server, config: &Config) -> Option<Finding> {
+    let roots = facts::root_blockers(server);
+    let (worst, _) = roots.iter().max_by_key(|(_, n)| *n)?;
+    let victims: usize = roots.iter().map(|(_, n)| n).sum();
+    let freed = u32::try_from(victims + roots.len()).unwrap_or(u32::MAX);
+    let mut f = Finding::new(
+        &BLOCKING_CHAIN,
+        &p.name,
+        Certainty::Proven,
+        format!(
+            "{} of {} ({}) holds locks that {} wait for",
+            session_name(worst),
+            worst.user,
+            worst.state,
+            facts::count(victims, "session")
+        ),
+    )
+    .spares_if(
+        SERVER_SLOTS_FULL.name,
+        facts::slots_full(server.used.saturating_sub(freed), server, config),
+    );
+    for (s, n) in roots.iter().take(5) {
+        f = f.saw(
+            "postgres sessions",
+            &format!("pid {} blocks {n}", s.pid),
+            format!("{} for {}: {}", s.state, facts::age(s.state_s), s.query),
+        );
+    }
+    let pids: Vec<i32> = roots.iter().map(|(s, _)| s.pid).collect();
+    Some(f.remedy(
+        end_sessions(p, &pids, roots.iter().all(|(s, _)| s.idle_in_transaction())),
+        "End the root only: its victims go on by themselves",
+        Risk::Disruptive,
+    ))
+}
+
+/// Idle in transaction longer than the threshold. A finding where the slots they hold are what is
+/// missing; else a note.
+fn idle_in_transaction(p: &Postgres, server: &Server, now: &Snapshot, config: &Config) -> Option<Finding> {
+    let limit = config.thresholds.idle_in_transaction.as_secs_f64();
+    let chain = facts::root_blockers(server);
+    let idle: Vec<&Session> = server
+        .sessions
+        .iter()
+        .filter(|s| s.idle_in_transaction() && s.state_s > limit)
+        .filter(|s| !chain.iter().any(|(root, _)| root.pid == s.pid))
+        .collect();
+    let first = idle.first()?;
+    let n = u32::try_from(idle.len()).unwrap_or(u32::MAX);
+    let holds_slots = facts::slots_full(server.used, server, config)
+        && !facts::slots_full(server.used.saturating_sub(n), server, config);
+    let starved: Vec<(&Service, bool)> = facts::dependents(&p.name, config)
+        .filter(|s| facts::saturated(now, &s.name, config))
+        .filter_map(|s| Some((s, starves(s, &idle, now, p, config)?)))
+        .collect();
+    let oldest = idle.iter().map(|s| s.state_s).fold(0.0, f64::max);
+    let certainty =
+        if holds_slots || starved.iter().any(|(_, by_name)| *by_name) { Certainty::Proven } else { Certainty::Likely };
+    let harm = match (holds_slots, starved.as_slice()) {
+        (true, _) => "and hold the server's slots".to_owned(),
+        (false, [(s, _), ..]) => format!("and hold the pool of {}", s.name),
+        (false, []) => "and harm nobody yet".to_owned(),
+    };
+    let harmless = !holds_slots && starved.is_empty();
+    let mut f = Finding::new(
+        &IDLE_IN_TRANSACTION,
+        &p.name,
+        if harmless { Certainty::Proven } else { certainty },
+        format!(
+            "{} of {} idle in a transaction for up to {}, {harm}",
+            facts::count(idle.len(), "session"),
+            session_name(first),
+            facts::age(oldest)
+        ),
+    )
+    .severity(if harmless { Severity::P4 } else { Severity::P2 })
+    .spares_if(SERVER_SLOTS_FULL.name, !holds_slots)
+    .saw("postgres sessions", "idle in transaction", format!("{n}, oldest {}", facts::age(oldest)));
+    for s in idle.iter().take(5) {
+        f = f.saw(
+            "postgres sessions",
+            &format!("pid {} ({} as {} from {})", s.pid, session_name(s), s.user, s.client),
+            format!("{}: {}", facts::age(s.state_s), s.query),
+        );
+    }
+    let pids: Vec<i32> = idle.iter().map(|s| s.pid).collect();
+    Some(f.remedy(
+        end_sessions(p, &pids, true),
+        "End these sessions: cancelling does nothing to an idle one",
+        Risk::Disruptive,
+    ))
+}
+
+/// Whether the pool of this service would be free without these sessions, and whether they are
+/// known to be its own by their application name. `None`: it would not, or they are others'.
+fn starves(s: &Service, idle: &[&Session], now: &Snapshot, p: &Postgres, config: &Config) -> Option<bool> {
+    let fill = facts::fill(now, &s.name);
+    let frees = |n: usize| match &fill {
+        Some(f) => {
+            let left = f.in_use.saturating_sub(n as u64);
+            n > 0 && !Fill { in_use: left, max: f.max, max_source: String::new() }.over(config.thresholds.pool)
+        }
+        None => n > 0,
+    };
+    let named = |x: &&&Session| x.application == s.name;
+    let own = idle.iter().filter(named).count();
+    if frees(own) {
+        return Some(true);
+    }
+    // Nameless sessions can only be this service's where no other service uses the server.
+    let alone = facts::dependents(&p.name, config).count() == 1;
+    let nameless = idle.iter().filter(|x| x.application.is_empty()).count();
+    (alone && frees(nameless)).then_some(false)
+}
+
+fn session_name(s: &Session) -> &str {
+    if s.application.is_empty() { "a session without application name" } else { &s.application }
+}
+
+/// The precondition stands in the statement itself: a session that went on is left alone.
+fn end_sessions(p: &Postgres, pids: &[i32], idle: bool) -> String {
+    let list = pids.iter().take(20).map(i32::to_string).collect::<Vec<_>>().join(",");
+    let only = if idle { " AND state LIKE 'idle in transaction%'" } else { "" };
+    format!(
+        "psql '{}' -c \"SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid IN ({list}){only}\"",
+        crate::config::PgUrl { password: None, ..p.url.clone() }
+    )
+}

@@ -1,0 +1,31 @@
+//! The scenarios there are. To add one: its file, one line here, one runbook.
+
+use super::{db_down, pool_exhausted, server_crash};
+use crate::config::Config;
+use crate::diagnosis::{Cause, Finding, Severity, Symptom};
+use crate::snapshot::Looks;
+
+/// One pipeline. Functions, not closures: a scenario keeps no state.
+pub struct Scenario {
+    pub name: &'static str,
+    /// The short name that commands take as well.
+    pub alias: &'static str,
+    /// As the runbook's quick reference has it.
+    pub severity: Severity,
+    pub title: &'static str,
+    pub first_action: &'static str,
+    pub causes: &'static [&'static Cause],
+    pub detect: fn(&Looks, &Config) -> Vec<Finding>,
+    pub symptoms: fn(&Looks, &Config) -> Vec<Symptom>,
+}
+
+pub static ALL: &[&Scenario] = &[&db_down::SCENARIO, &pool_exhausted::SCENARIO, &server_crash::SCENARIO];
+
+/// By its name or its alias.
+pub fn by_name(name: &str) -> Option<&'static Scenario> {
+    ALL.iter().copied().find(|s| s.name == name || s.alias == name)
+}
+
+pub fn causes() -> Vec<&'static Cause> {
+    ALL.iter().flat_map(|s| s.causes).copied().collect()
+}

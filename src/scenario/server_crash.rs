@@ -1,0 +1,353 @@
+//! A service does not do its work: told by its health answer, its unit, its unit's journal.
+//! The health answer is the symptom; the unit only where the service has no URL.
+
+use jiff::Timestamp;
+
+use super::facts::{self, state};
+use super::registry::Scenario;
+use crate::config::Service;
+use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity, Symptom, SymptomState};
+use crate::snapshot::service::Status;
+use crate::snapshot::units::{Event, Unit, UnitEvent};
+use crate::snapshot::{FailKind, Failure, Looks, Reading, Snapshot, Stage};
+
+const fn cause(name: &'static str, severity: Severity, title: &'static str) -> Cause {
+    Cause { name, severity, title, explains: &[] }
+}
+
+pub static STOPPED: Cause = cause("server-crash/stopped", Severity::P1, "the service ended without a failure");
+pub static STOPPED_ON_PURPOSE: Cause =
+    cause("server-crash/stopped-on-purpose", Severity::P1, "somebody stopped the service");
+pub static FAILED: Cause = cause("server-crash/failed", Severity::P1, "the service died");
+pub static EXEC_FAILED: Cause = cause("server-crash/exec-failed", Severity::P1, "the service can't be executed");
+pub static NOT_LISTENING: Cause =
+    cause("server-crash/not-listening", Severity::P1, "the process runs, its port is closed");
+pub static HUNG: Cause = cause("server-crash/hung", Severity::P1, "the service accepts and does not answer");
+pub static UNHEALTHY: Cause = cause("server-crash/unhealthy", Severity::P1, "the service says it is unhealthy");
+pub static MALFORMED: Cause =
+    cause("server-crash/malformed-health", Severity::P2, "the health answer is none");
+pub static UNIT_MISSING: Cause = cause("server-crash/unit-missing", Severity::P1, "there is no such unit");
+
+pub static SCENARIO: Scenario = Scenario {
+    name: "server-crash",
+    alias: "server",
+    severity: Severity::P1,
+    title: "Server crash",
+    first_action: "see how it ended, before starting it",
+    causes: &[
+        &STOPPED,
+        &STOPPED_ON_PURPOSE,
+        &FAILED,
+        &EXEC_FAILED,
+        &NOT_LISTENING,
+        &HUNG,
+        &UNHEALTHY,
+        &MALFORMED,
+        &UNIT_MISSING,
+    ],
+    detect: |looks, config| config.service.iter().filter_map(|s| detect(s, &looks.now)).collect(),
+    symptoms: |looks, config| config.service.iter().map(|s| symptom(s, looks)).collect(),
+};
+
+/// How long after its start a service may keep its port closed.
+const STARTING_S: f64 = 30.0;
+
+fn detect(s: &Service, now: &Snapshot) -> Option<Finding> {
+    if s.url.is_none() || s.health.is_none() {
+        return by_unit(s, None, now);
+    }
+    match &now.services.get(&s.name)?.health.reading {
+        Reading::Seen { .. } => unhealthy(s, now),
+        Reading::Failed(f) => no_answer(s, f, now),
+        Reading::NotAsked { .. } => None,
+    }
+}
+
+fn symptom(s: &Service, looks: &Looks) -> Symptom {
+    let now = &looks.now;
+    let (state, says) = match now.services.get(&s.name).filter(|_| s.url.is_some() && s.health.is_some()) {
+        Some(look) => match &look.health.reading {
+            Reading::Seen { value } if value.is_bad() => {
+                (SymptomState::Bad, format!("unhealthy (HTTP {})", value.http_status))
+            }
+            Reading::Seen { value } => match &value.status {
+                Some(Status::Healthy) => (SymptomState::Good, "healthy".into()),
+                Some(Status::Degraded) => (SymptomState::Good, "healthy, with a warning of its own".into()),
+                Some(Status::Other(word)) => (SymptomState::Unseen, format!("says `{word}`")),
+                Some(Status::Unhealthy) | None => (SymptomState::Unseen, "does not say how it is".into()),
+            },
+            Reading::Failed(f) => match f.kind {
+                FailKind::Denied => (SymptomState::Unseen, format!("alive, does not let us look: {}", f.detail)),
+                _ => (SymptomState::Bad, f.detail.clone()),
+            },
+            Reading::NotAsked { why } => (SymptomState::Unseen, format!("not asked: {why}")),
+        },
+        None => by_unit_alone(s, now),
+    };
+    Symptom { subject: s.name.clone(), state, says }
+}
+
+fn by_unit_alone(s: &Service, now: &Snapshot) -> (SymptomState, String) {
+    let Some(name) = s.unit.as_deref() else {
+        return (SymptomState::Unseen, "neither a URL nor a unit is configured".into());
+    };
+    match &now.units.listed.reading {
+        Reading::Seen { value } => match value.get(name) {
+            Some(u) if u.active == "active" => (SymptomState::Good, format!("{name} is {}", state(u))),
+            Some(u) => (SymptomState::Bad, format!("{name} is {}", state(u))),
+            None => (SymptomState::Bad, format!("{name} is not there")),
+        },
+        Reading::Failed(f) => (SymptomState::Unseen, f.detail.clone()),
+        Reading::NotAsked { why } => (SymptomState::Unseen, format!("not asked: {why}")),
+    }
+}
+
+/// It answers, and says that it is not well.
+fn unhealthy(s: &Service, now: &Snapshot) -> Option<Finding> {
+    let health = facts::health(now, &s.name).filter(|h| h.is_bad())?;
+    let says = match &health.status {
+        Some(_) => "answers that it is unhealthy".to_owned(),
+        None => format!("answers HTTP {}", health.http_status),
+    };
+    // With its pool used up "connected" is no contradiction; else the database is not its reason.
+    let own = health.says_connected() && !facts::saturated(now, &s.name, &now.config);
+    let mut f = Finding::new(&UNHEALTHY, &s.name, Certainty::Proven, format!("{} {says}", s.name))
+        .own(own)
+        .saw("http health", "HTTP status", health.http_status.to_string())
+        .saw_if("http health", "database", health.database.clone());
+    for m in health.messages.iter().take(3) {
+        f = f.saw("http health", "says", m);
+    }
+    f = match s.unit.as_deref() {
+        Some(unit) => f
+            .saw_if("journal", "last words", facts::journal(now, unit).and_then(facts::last_words))
+            .remedy(
+                format!("systemctl restart {unit}"),
+                "Take its logs as evidence first, then restart that one service",
+                Risk::Disruptive,
+            ),
+        None => f.remedy(runbook(&UNHEALTHY), "Take its logs as evidence, then restart it", Risk::Disruptive),
+    };
+    Some(f)
+}
+
+fn no_answer(s: &Service, f: &Failure, now: &Snapshot) -> Option<Finding> {
+    match (f.kind, f.stage) {
+        // Closed in the middle is how a dying or half-dead server answers: the unit decides.
+        (FailKind::Refused | FailKind::Closed, _) => by_unit(s, Some(f), now),
+        (FailKind::TimedOut, Some(Stage::Answer | Stage::Body)) => Some(hung(s, f, now)),
+        (FailKind::Malformed, _) => Some(
+            Finding::new(
+                &MALFORMED,
+                &s.name,
+                Certainty::Proven,
+                format!("the health answer of {} can't be read: {}", s.name, f.detail),
+            )
+            .saw("http health", "answer", &f.detail)
+            .remedy(
+                format!("curl -i --max-time 5 {}", health_url(s)),
+                "See what answers there: the wrong server, a proxy's page, a new shape",
+                Risk::Safe,
+            ),
+        ),
+        _ => None,
+    }
+}
+
+fn hung(s: &Service, f: &Failure, now: &Snapshot) -> Finding {
+    let base = |certainty, text: String| {
+        Finding::new(&HUNG, &s.name, certainty, text).saw("http health", "answer", &f.detail)
+    };
+    match s.unit.as_deref().and_then(|u| facts::stuck_process(now, u)) {
+        Some((pid, what)) => {
+            let found = base(Certainty::Proven, format!("{} answers nothing: process {pid} is {what}", s.name))
+                .saw("/proc", &format!("state of process {pid}"), what);
+            if what.starts_with(['T', 't']) {
+                found.remedy(format!("kill -CONT {pid}"), "Let the stopped process go on", Risk::Disruptive)
+            } else {
+                found.remedy(format!("cat /proc/{pid}/stack"), "See which device it waits for", Risk::Safe)
+            }
+        }
+        None => {
+            let found =
+                base(Certainty::Likely, format!("{} accepts connections and does not answer in time", s.name));
+            found.remedy(runbook(&HUNG), "Take its stacks as evidence before a restart", Risk::Disruptive)
+        }
+    }
+}
+
+/// Nothing answers at its port, or it has none: systemd and the journal say how it ended.
+fn by_unit(s: &Service, refused: Option<&Failure>, now: &Snapshot) -> Option<Finding> {
+    let name = s.unit.as_deref()?;
+    let listed = now.units.listed.seen()?;
+    let Some(u) = listed.get(name).filter(|u| u.load != "not-found" && u.load != "masked") else {
+        let masked = listed.get(name).is_some_and(|u| u.load == "masked");
+        let how = if masked { "is masked" } else { "does not exist" };
+        let summary = format!("{}: its unit {name} {how}", s.name);
+        return Some(
+            with_refusal(Finding::new(&UNIT_MISSING, &s.name, Certainty::Proven, summary), refused)
+                .saw("systemd", name, if masked { "masked" } else { "not found" })
+                .remedy("systemctl list-unit-files '*mcp*'", "See which units there are", Risk::Safe),
+        );
+    };
+    let base = |cause, certainty, text: String| {
+        with_refusal(Finding::new(cause, &s.name, certainty, text), refused).saw("systemd", name, state(u))
+    };
+    match u.active.as_str() {
+        // A service that ends badly when it is told to stop is `failed` too: the stop job came first.
+        "failed" if stop_job(now, name).is_some() => Some(ended(s, name, u, refused, now)),
+        "failed" => Some(died(s, name, u, refused, now)),
+        "activating" if u.sub == "auto-restart" => Some(died(s, name, u, refused, now)),
+        "inactive" => Some(ended(s, name, u, refused, now)),
+        "active" | "reloading" => {
+            let failure = refused?;
+            let recent = facts::journal(now, name).and_then(|j| facts::recent_failures(j, now));
+            if recent.is_some() {
+                return Some(died(s, name, u, refused, now));
+            }
+            let up = facts::detail(now, name).and_then(|d| d.state_since);
+            let age = up.map(|t| now.taken_at.duration_since(t).as_secs_f64());
+            // Not known how long it runs, or still within its start: nothing to say.
+            if age.is_none_or(|a| a < STARTING_S) || failure.kind != FailKind::Refused {
+                return None;
+            }
+            Some(
+                base(&NOT_LISTENING, Certainty::Likely, format!("{name} runs, and its port is closed"))
+                    .since(up)
+                    .saw_if("journal", "last words", last_words(now, name))
+                    .remedy(
+                        format!("systemctl restart {name}"),
+                        "Take its logs as evidence first, then restart that one service",
+                        Risk::Disruptive,
+                    ),
+            )
+        }
+        // Starting or stopping under a job of systemd's: wait for its end, say nothing.
+        _ => None,
+    }
+}
+
+/// Died by exit code or signal; also where `Restart=` has already hidden it from D-Bus (errata 67).
+fn died(s: &Service, name: &str, u: &Unit, refused: Option<&Failure>, now: &Snapshot) -> Finding {
+    let d = facts::detail(now, name);
+    let recent = facts::journal(now, name).and_then(|j| facts::recent_failures(j, now));
+    let by_bus = d.filter(|d| d.result != "success").map(|d| match d.exit_code {
+        1 => format!("exit status {}", d.exit_status),
+        2 | 3 => format!("signal {}", d.exit_status),
+        _ => format!("result {}", d.result),
+    });
+    let how = by_bus.clone().or_else(|| recent.as_ref().map(|r| r.1.clone()));
+    let status = d.filter(|d| d.result == "exit-code").map(|d| d.exit_status);
+    let exec = status.filter(|c| (200..=243).contains(c));
+    let cause = if exec.is_some() { &EXEC_FAILED } else { &FAILED };
+    let again = match &recent {
+        Some((_, _, n)) if *n > 1 => {
+            format!(", {n} times within {}", facts::age(now.config.thresholds.recent_failure.as_secs_f64()))
+        }
+        _ => String::new(),
+    };
+    let summary = match &how {
+        Some(how) => format!("{} died: {how}{again}", s.name),
+        None => format!("{} is in state failed", s.name),
+    };
+    let since: Option<Timestamp> = match (u.active.as_str(), d) {
+        ("failed", Some(d)) => d.state_since,
+        _ => first_failure(now, name).or_else(|| d.and_then(|d| d.exited_at)),
+    };
+    let certainty = if how.is_some() { Certainty::Proven } else { Certainty::Likely };
+    with_refusal(Finding::new(cause, &s.name, certainty, summary), refused)
+        .since(since)
+        .saw("systemd", name, state(u))
+        .saw_if("systemd", "result", by_bus.zip(d).map(|(how, d)| format!("{}, {how}", d.result)))
+        .saw_if("journal", "main process", recent.map(|r| r.1))
+        .saw_if("journal", "last words", last_words(now, name))
+        .remedy(
+            if exec.is_some() { format!("systemctl cat {name}") } else { format!("systemctl restart {name}") },
+            if exec.is_some() {
+                "See the program, user and folders it is started with"
+            } else {
+                "Read its last words first, then restart that one service"
+            },
+            if exec.is_some() { Risk::Safe } else { Risk::Disruptive },
+        )
+}
+
+/// Inactive without a failure: somebody's stop job, or it ended by itself, or it never ran.
+fn ended(s: &Service, name: &str, u: &Unit, refused: Option<&Failure>, now: &Snapshot) -> Finding {
+    let d = facts::detail(now, name);
+    let journal = facts::journal(now, name);
+    let last = last_job(now, name);
+    let start = |f: Finding, words: &str| f.remedy(format!("systemctl start {name}"), words, Risk::Disruptive);
+    let since = d.and_then(|d| d.state_since);
+    if let Some(stop) = stop_job(now, name) {
+        let f = with_refusal(
+            Finding::new(
+                &STOPPED_ON_PURPOSE,
+                &s.name,
+                Certainty::Proven,
+                format!("{} was stopped on purpose: a stop job of systemd ended it", s.name),
+            ),
+            refused,
+        );
+        return start(
+            f.since(Some(stop.at)).saw("systemd", name, state(u)).saw("journal", "stop job", stop.at.to_string()),
+            "Ask who stopped it, and why; then start it",
+        );
+    }
+    let (certainty, how) = match (last.is_some(), journal.is_some(), d.and_then(|d| d.exited_at)) {
+        (true, ..) => (Certainty::Proven, "ended by itself, without a failure"),
+        (false, true, None) => (Certainty::Proven, "has not been started since this machine came up"),
+        // The journal could not be read, or does not reach back: a person's stop is not ruled out.
+        _ => (Certainty::Likely, "is not running, and did not fail"),
+    };
+    let f = Finding::new(&STOPPED, &s.name, certainty, format!("{} {how}", s.name));
+    start(
+        with_refusal(f, refused)
+            .since(since)
+            .saw("systemd", name, state(u))
+            .saw_if("systemd", "result", d.map(|d| format!("{}, exit status {}", d.result, d.exit_status)))
+            .saw_if("journal", "last words", last_words(now, name)),
+        "Start it, and see why it ended",
+    )
+}
+
+/// The newest of: a stop job began, a start began or ended.
+fn last_job<'a>(now: &'a Snapshot, unit: &str) -> Option<&'a UnitEvent> {
+    let events = &facts::journal(now, unit)?.events;
+    events.iter().rev().find(|e| matches!(e.what, Event::Stopping | Event::Starting | Event::Started))
+}
+
+/// A stop job, where none was started after it.
+fn stop_job<'a>(now: &'a Snapshot, unit: &str) -> Option<&'a UnitEvent> {
+    last_job(now, unit).filter(|e| e.what == Event::Stopping)
+}
+
+fn with_refusal(f: Finding, refused: Option<&Failure>) -> Finding {
+    f.saw_if("http health", "answer", refused.map(|r| r.detail.clone()))
+}
+
+fn last_words(now: &Snapshot, unit: &str) -> Option<String> {
+    facts::journal(now, unit).and_then(facts::last_words).map(ToOwned::to_owned)
+}
+
+/// The first of the failures that still count.
+fn first_failure(now: &Snapshot, unit: &str) -> Option<Timestamp> {
+    let window = now.config.thresholds.recent_failure.as_secs_f64();
+    let events = &facts::journal(now, unit)?.events;
+    events
+        .iter()
+        .find(|e| {
+            now.taken_at.duration_since(e.at).as_secs_f64() <= window
+                && matches!(&e.what, Event::ProcessExited { code, status } if code != "exited" || status != "0")
+        })
+        .map(|e| e.at)
+}
+
+fn health_url(s: &Service) -> String {
+    let path = s.health.as_ref().map_or("", |h| h.path());
+    format!("{}{path}", s.url.as_deref().unwrap_or_default().trim_end_matches('/'))
+}
+
+fn runbook(c: &Cause) -> String {
+    format!("mcp-ir runbook {}", c.name.replace('/', "#"))
+}
