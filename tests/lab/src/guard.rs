@@ -89,17 +89,17 @@ pub fn pid_folder(dir: &Path) -> PathBuf {
 /// Ends what a stack without systemd left; only what still carries the stack's folder in its arguments.
 fn end_plain_processes(dir: &Path) {
     let marker = dir.to_string_lossy().into_owned();
+    // A process that ended has no arguments, though it may wait for its parent to notice.
+    let ours = |number: i32| {
+        fs::read(format!("/proc/{number}/cmdline"))
+            .is_ok_and(|line| String::from_utf8_lossy(&line).contains(&marker))
+    };
     for entry in fs::read_dir(pid_folder(dir)).into_iter().flatten().flatten() {
         let Ok(text) = fs::read_to_string(entry.path()) else { continue };
         let Ok(number) = text.trim().parse::<i32>() else { continue };
-        let Some(pid) = Pid::from_raw(number) else { continue };
-        let ours = fs::read(format!("/proc/{number}/cmdline"))
-            .is_ok_and(|line| String::from_utf8_lossy(&line).contains(&marker));
-        if ours {
+        if let (true, Some(pid)) = (ours(number), Pid::from_raw(number)) {
             let _ = kill_process_group(pid, Signal::KILL);
-            let _ = wait::until("a process ends", Duration::from_secs(3), || {
-                !Path::new(&format!("/proc/{number}")).exists()
-            });
+            let _ = wait::until("a process ends", Duration::from_secs(3), || !ours(number));
         }
     }
 }

@@ -5,12 +5,16 @@
 //! - [`fault`]: one entry a fault, with what the tool must say of it
 //! - [`matrix`], [`demo`], [`bench`], [`up`]: the commands of the binary `lab`
 
+pub mod bench;
 mod boot;
 mod cluster;
+mod contenders;
+pub mod demo;
 pub mod fault;
 pub mod guard;
 mod http;
 pub mod matrix;
+pub mod measure;
 mod plain;
 mod program;
 mod score;

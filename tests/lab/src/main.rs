@@ -21,6 +21,9 @@ enum Verb {
     /// Cleans up after a stack when its owner is gone
     #[command(hide = true)]
     Guard(lab::guard::GuardArgs),
+    /// Time and peak memory of one program
+    #[command(hide = true)]
+    Measure(lab::measure::MeasureArgs),
     /// Leaves a stack standing until ^C
     Up(lab::up::UpArgs),
     /// Breaks the stack that is up
@@ -29,6 +32,10 @@ enum Verb {
     Heal,
     /// Injects every fault and scores the diagnosis
     Matrix(lab::matrix::MatrixArgs),
+    /// Breaks a stack before your eyes and lets mcp-ir say what broke
+    Demo(lab::demo::DemoArgs),
+    /// Measures mcp-ir and others on a healthy stack
+    Bench(lab::bench::BenchArgs),
 }
 
 fn main() -> ExitCode {
@@ -48,11 +55,14 @@ fn run(verb: Verb) -> Result<ExitCode> {
             runtime.block_on(lab::serve::serve(args))?;
         }
         Verb::Guard(args) => lab::guard::guard(&args)?,
+        Verb::Measure(args) => lab::measure::measure(&args)?,
         Verb::Up(args) => lab::up::up(&args)?,
         Verb::Break(args) => lab::up::break_it(&args)?,
         Verb::Heal => lab::up::heal_it()?,
         Verb::Matrix(args) if !lab::matrix::matrix(&args)? => return Ok(ExitCode::FAILURE),
-        Verb::Matrix(_) => {}
+        Verb::Bench(args) if !lab::bench::bench(&args)? => return Ok(ExitCode::FAILURE),
+        Verb::Matrix(_) | Verb::Bench(_) => {}
+        Verb::Demo(args) => lab::demo::demo(&args)?,
     }
     Ok(ExitCode::SUCCESS)
 }

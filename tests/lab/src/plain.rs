@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result};
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::guard::pid_folder;
 
@@ -44,11 +44,19 @@ impl Plain {
         self.children.get_mut(name).is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
-    /// A signal to the process, or to its whole group.
-    pub fn signal(&self, name: &str, group: bool, signal: Signal) -> Result<()> {
+    /// A signal to the process, or to its children as well: PostgreSQL's lead groups of their own.
+    pub fn signal(&self, name: &str, children: bool, signal: Signal) -> Result<()> {
         let Some(child) = self.children.get(name) else { return Ok(()) };
-        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).context("no process id")?;
-        if group { kill_process_group(pid, signal)? } else { kill_process(pid, signal)? }
+        let main = child.id();
+        let mut all = vec![main];
+        if children {
+            let listed = fs::read_to_string(format!("/proc/{main}/task/{main}/children"))?;
+            all.extend(listed.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+        }
+        for pid in all {
+            let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).context("no process id")?;
+            kill_process(pid, signal)?;
+        }
         Ok(())
     }
 

@@ -18,11 +18,18 @@ pub struct Settings {
     /// The age from which an idle transaction counts; the tool's default is five minutes.
     pub idle_in_transaction: Option<String>,
     pub tool_password: String,
+    /// Where services and database are said to be.
+    pub address: String,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { timeout: "5s".into(), idle_in_transaction: None, tool_password: TOOL.password.into() }
+        Self {
+            timeout: "5s".into(),
+            idle_in_transaction: None,
+            tool_password: TOOL.password.into(),
+            address: "127.0.0.1".into(),
+        }
     }
 }
 
@@ -41,9 +48,8 @@ impl Settings {
         let booted = stack.booted();
         for service in stack.services() {
             text += &format!(
-                "\n[[service]]\nname = \"{}\"\nurl = \"{}\"\nhealth = \"/health/status\"\n",
-                service.name,
-                service.url()
+                "\n[[service]]\nname = \"{}\"\nurl = \"http://{}:{}\"\nhealth = \"/health/status\"\n",
+                service.name, self.address, service.port
             );
             if booted.is_some() {
                 text += &format!("unit = \"{}\"\n", service.unit());
@@ -54,8 +60,9 @@ impl Settings {
         let cluster = stack.cluster();
         text += &format!(
             "\n[[postgres]]\nname = \"postgres\"\n\
-             url = \"postgresql://{}@127.0.0.1:{}/codebase_mcp\"\npassword_file = \"{}\"\n",
+             url = \"postgresql://{}@{}:{}/codebase_mcp\"\npassword_file = \"{}\"\n",
             TOOL.role,
+            self.address,
             cluster.port,
             password.display()
         );
