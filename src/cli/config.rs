@@ -136,3 +136,95 @@ fn failed(what: &str, path: &Path, e: &std::io::Error) -> Error {
         _ => error,
     }
 }
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn env(home: &Path) -> Env {
+        Env {
+            vars: Default::default(),
+            euid: 1000,
+            user: None,
+            home: Some(home.into()),
+            etc: home.join("etc"),
+        }
+    }
+
+    fn at(path: &Path, force: bool) -> Init {
+        Init { path: Some(path.into()), force }
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+        entries.collect()
+    }
+
+    #[test]
+    fn init_writes_where_the_file_will_be_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let said = init(&Init::default(), &env(dir.path())).unwrap();
+        let path = dir.path().join(".config/mcp-ir/config.toml");
+        assert!(said.starts_with(&format!("{} is written", path.display())), "{said}");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(names(path.parent().unwrap()), ["config.toml"], "nothing is left beside it");
+        let loaded = config::load(&config::Flags::default(), &env(dir.path())).unwrap();
+        assert_eq!(loaded.file, Some(path));
+        assert_eq!(loaded.config, config::defaults().unwrap().config);
+        let root = Env { euid: 0, ..env(dir.path()) };
+        init(&Init::default(), &root).unwrap();
+        assert!(dir.path().join("etc/config.toml").is_file());
+    }
+
+    #[test]
+    fn init_keeps_a_file_that_is_there_unless_forced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.toml");
+        fs::write(&path, "mine").unwrap();
+        let e = init(&at(&path, false), &env(dir.path())).unwrap_err();
+        assert!(e.message.contains("exists already") && e.hints[0].contains("--force"), "{e:?}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
+        init(&at(&path, true), &env(dir.path())).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), config::template());
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(names(dir.path()), ["c.toml"]);
+    }
+
+    #[test]
+    fn init_does_not_write_through_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let (link, target) = (dir.path().join("link"), dir.path().join("target"));
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        assert!(init(&at(&link, false), &env(dir.path())).is_err(), "a dangling link is there too");
+        init(&at(&link, true), &env(dir.path())).unwrap();
+        assert!(!target.exists() && !fs::symlink_metadata(&link).unwrap().is_symlink());
+    }
+
+    #[test]
+    fn init_says_what_it_can_not_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let e = init(&at(dir.path(), true), &env(dir.path())).unwrap_err();
+        assert!(e.message.contains("is a folder") && e.hints[0].contains("config.toml"), "{e:?}");
+        let e = init(&at(Path::new("/proc/nowhere/c.toml"), false), &env(dir.path())).unwrap_err();
+        assert!(e.message.contains("can't create the folder /proc/nowhere"), "{e:?}");
+        let homeless = Env { home: None, ..env(dir.path()) };
+        let e = init(&Init::default(), &homeless).unwrap_err();
+        assert!(e.hints[0].contains("config init PATH"), "{e:?}");
+    }
+
+    #[test]
+    fn a_dash_prints_and_writes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(init(&at(Path::new("-"), false), &env(dir.path())).unwrap(), config::template());
+        assert!(names(dir.path()).is_empty());
+    }
+
+    #[test]
+    fn show_is_toml_or_json() {
+        let loaded = config::defaults().unwrap();
+        assert!(show(&loaded, false).starts_with("# file: none"));
+        assert!(show(&loaded, true).starts_with("{\n  \"config\""), "{}", show(&loaded, true));
+    }
+}

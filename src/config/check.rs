@@ -231,7 +231,11 @@ impl Check<'_> {
         self.slash(service.metrics.as_deref(), &path("metrics"), "a path")?;
         self.slash(service.mcp.as_deref(), &path("mcp"), "a path")?;
         match &service.smoke {
-            Some(Smoke::Request(r)) => self.slash(Some(&r.path), &path("smoke.path"), "a path")?,
+            Some(Smoke::Request(r)) => {
+                self.slash(Some(&r.path), &path("smoke.path"), "a path")?;
+                let json = r.json.as_ref().map(Value::to_string).unwrap_or_default();
+                self.no_secret(&json, &path("smoke.json"))?;
+            }
             Some(Smoke::Program(p)) => self.program(p, &path("smoke.argv"), "smoke program")?,
             None => {}
         }

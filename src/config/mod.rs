@@ -15,7 +15,10 @@ mod pg_url;
 mod pgpass;
 mod secret;
 mod secrets;
+pub mod show;
 mod span;
+#[cfg(test)]
+mod testbed;
 mod url;
 
 pub use defaults::{defaults, template};

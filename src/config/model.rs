@@ -31,9 +31,10 @@ pub struct Config {
 #[serde(deny_unknown_fields)]
 pub struct Service {
     pub name: String,
-    /// Base of its URLs; without it only its unit or container is looked at.
+    /// Base of its URLs, without a `/` at its end; without it only its unit or container is looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// A loaded configuration has one wherever there is a `url`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -124,6 +125,7 @@ pub enum Capture {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CaptureUrl {
+    #[serde(serialize_with = "super::mask::url")]
     pub url: String,
 }
 
@@ -147,11 +149,13 @@ pub struct Pool {
 pub struct Postgres {
     #[serde(default = "named_postgres")]
     pub name: String,
+    /// In a loaded configuration without its password, which is in `Secrets`.
     pub url: PgUrl,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_file: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_env: Option<String>,
+    /// Whose sessions are the services'; a loaded configuration has at least that of the URL.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub databases: Vec<String>,
     #[serde(default)]
@@ -185,7 +189,7 @@ pub enum Expect {
 pub struct Redis {
     #[serde(default = "named_redis")]
     pub name: String,
-    /// Serialised without its password.
+    /// A loaded configuration holds a mask in place of its password, which is in `Secrets`.
     #[serde(serialize_with = "super::mask::url")]
     pub url: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -5,6 +5,7 @@ use std::path::{Component, Path};
 use std::time::Duration;
 
 use super::super::files;
+use super::super::mask;
 use super::super::model::{Config, Program};
 use super::super::pg_url::{RootCert, SslMode};
 use super::super::span::Span;
@@ -25,6 +26,7 @@ impl Check<'_> {
             };
             self.fail(path, &why).hint(hint)
         })?;
+        self.no_secret(text, path)?;
         if base && url.query.is_some() {
             return Err(self
                 .fail(path, "has a `?`, but paths are put behind it")
@@ -44,8 +46,19 @@ impl Check<'_> {
             Some(t) if t.contains(char::is_whitespace) || t.contains('#') => {
                 Err(self.fail(path, &format!("is {what} with a space or `#` in it")).hint("write %20 or %23"))
             }
-            _ => Ok(()),
+            Some(t) => self.no_secret(t, path),
+            None => Ok(()),
         }
+    }
+
+    /// The configuration goes into snapshots and outputs, and an argument list is open to all users.
+    pub(super) fn no_secret(&self, text: &str, path: &str) -> Result<()> {
+        if mask::text(text) == text {
+            return Ok(());
+        }
+        Err(self
+            .fail(path, "has something like a password or token in it")
+            .hint("what is written here is shown in outputs: send it by the service's headers_file"))
     }
 
     /// A JSON pointer (RFC 6901).
@@ -130,11 +143,12 @@ impl Check<'_> {
         let names = parts.len() - 1;
         let system =
             ["/etc", "/usr", "/bin", "/sbin", "/lib", "/lib64", "/boot", "/dev", "/proc", "/sys", "/root"];
+        // `/home/ann`, `/var/lib/mcp`: a person's or a program's whole state, not its cache.
+        let whole = [("/home", 3), ("/opt", 3), ("/var", 3), ("/var/lib", 4)];
         if names < 2
             || system.iter().any(|s| Path::new(folder).starts_with(s))
-            || (names < 3 && folder.starts_with("/var/lib/"))
+            || whole.iter().any(|(top, least)| names < *least && Path::new(folder).starts_with(top))
         {
-            // `/var/lib/x` is a program's whole state, not its cache.
             return Err(self
                 .fail(path, "is too much to be a cache")
                 .hint("name the cache's own folder, such as /var/cache/mcp or /var/lib/mcp/temp"));
@@ -152,6 +166,7 @@ impl Check<'_> {
                 .fail(path, "must begin with the absolute path of a program")
                 .hint("no shell runs and no PATH is searched: `command -v PROGRAM` tells the path"));
         }
+        self.no_secret(&program.argv.join(" "), path)?;
         if self.env.is_root() {
             files::trusted_if_present(file, what).map_err(|e| self.named(e, path))?;
         }
