@@ -65,9 +65,9 @@ impl Page<'_> {
             .findings
             .iter()
             .filter(|c| c.explained_by.contains(&f.id))
-            .map(|c| vec![c.severity.word().into(), c.subject.clone(), c.cause.clone(), c.summary.clone()])
+            .map(|c| vec![c.severity.word().into(), format!("{} @ {}", c.cause, c.subject)])
             .collect();
-        out.push_str(&self.section("explains", &plain(&explained, 6, self.width, 38)));
+        out.push_str(&self.section("explains", &plain(&explained, 6, self.width, 4)));
         out.push_str(&self.section("next", &self.next(f)));
         out.push('\n');
         out

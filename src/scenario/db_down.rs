@@ -4,7 +4,7 @@
 use super::facts::{self, state};
 use super::login::Meaning;
 use super::registry::Scenario;
-use crate::config::{Config, Postgres};
+use crate::config::{Config, Postgres, Service};
 use crate::diagnosis::Relation::NeededBy;
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity, Symptom, SymptomState};
 use crate::snapshot::postgres::PostgresLook;
@@ -279,26 +279,14 @@ fn auth_failed(p: &Postgres, look: &PostgresLook, now: &Snapshot, config: &Confi
     if !facts::answers(look) {
         return None;
     }
-    let witnesses: Vec<(&str, &str, String)> = facts::dependents(&p.name, config)
-        .filter(|s| !facts::health(now, &s.name).is_some_and(|h| !h.is_bad() && h.says_connected()))
-        .filter_map(|s| {
-            let said = facts::health(now, &s.name).and_then(|h| h.messages.iter().rev().find(|m| is_refusal(m)));
-            let logged = || {
-                // The newest word on the database counts, not an old one before a recovery.
-                let lines = &facts::journal(now, s.unit.as_deref()?)?.lines;
-                lines.iter().rev().take(20).find(|l| is_refusal(&l.text)).map(|l| l.text.clone())
-            };
-            match said {
-                Some(m) => Some((s.name.as_str(), "http health", m.clone())),
-                None => logged().map(|l| (s.name.as_str(), "journal", l)),
-            }
-        })
+    let witnesses: Vec<(&str, &str, &str)> = facts::dependents(&p.name, config)
+        .filter_map(|s| login_refused(s, now).map(|(probe, text)| (s.name.as_str(), probe, text)))
         .collect();
     let first = witnesses.first()?;
     let summary = format!("PostgreSQL runs and refuses the login of {}: {}", first.0, first.2);
     let mut f = Finding::new(&AUTH_FAILED, &p.name, Certainty::Proven, summary);
     for (service, probe, text) in &witnesses {
-        f = f.saw(probe, service, text);
+        f = f.saw(probe, service, *text);
     }
     let ours = match &look.login.reading {
         Reading::Seen { .. } => "accepted".to_owned(),
@@ -311,6 +299,28 @@ fn auth_failed(p: &Postgres, look: &PostgresLook, now: &Snapshot, config: &Confi
         Risk::Safe,
     ))
 }
+
+/// What a service that is not well says of its login: in its health answer, else as its last words.
+/// An old line counts for nothing: it may be of a trouble long mended.
+fn login_refused<'a>(s: &Service, now: &'a Snapshot) -> Option<(&'static str, &'a str)> {
+    let health = now.services.get(&s.name)?.health.seen();
+    if let Some(h) = health {
+        if !h.is_bad() || h.says_connected() {
+            return None;
+        }
+        if !h.messages.is_empty() {
+            return h.messages.iter().find(|m| is_refusal(m)).map(|m| ("http health", m.as_str()));
+        }
+    }
+    let unit = s.unit.as_deref()?;
+    let ended = facts::detail(now, unit).and_then(|d| d.exited_at).filter(|_| health.is_none());
+    let line = facts::last_line(facts::journal(now, unit)?)?;
+    let silence = ended.unwrap_or(now.taken_at).duration_since(line.at).as_secs_f64();
+    (silence < LAST_WORDS_S && is_refusal(&line.text)).then_some(("journal", line.text.as_str()))
+}
+
+/// How long before its end, or before the look, a service's last words may stand.
+const LAST_WORDS_S: f64 = 10.0;
 
 /// SQLSTATE 28P01 or 28000, as drivers print them.
 fn is_refusal(text: &str) -> bool {

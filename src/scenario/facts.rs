@@ -7,7 +7,7 @@ use super::login::{Meaning, meaning};
 use crate::config::{Config, Postgres, Service};
 use crate::snapshot::postgres::{PostgresLook, Server, Session};
 use crate::snapshot::service::{Health, PoolReport};
-use crate::snapshot::units::{Event, Journal, Unit, UnitDetail};
+use crate::snapshot::units::{Event, Journal, LogLine, Unit, UnitDetail};
 use crate::snapshot::{Reading, Snapshot};
 
 /// Debian's umbrella unit: "active (exited)" whatever its clusters do (errata 14).
@@ -121,8 +121,12 @@ pub fn recent_failures(journal: &Journal, now: &Snapshot) -> Option<(Timestamp, 
 
 /// The newest line of the service itself that is a warning or worse, else its newest line.
 pub fn last_words(journal: &Journal) -> Option<&str> {
+    last_line(journal).map(|l| l.text.as_str())
+}
+
+pub fn last_line(journal: &Journal) -> Option<&LogLine> {
     let worst = journal.lines.iter().rev().find(|l| l.priority <= 4);
-    worst.or_else(|| journal.lines.last()).map(|l| l.text.as_str())
+    worst.or_else(|| journal.lines.last())
 }
 
 /// In use of maximum, where both are known. `in use / open` is another number (errata 9).
