@@ -86,12 +86,8 @@ fn find(flags: &Flags, env: &Env, warnings: &mut Vec<String>) -> Result<Option<(
         let text = files::read(&path, WHAT, CONFIG_LIMIT, env.is_root()).map_err(|f| {
             let missing = matches!(f, Failed::Missing);
             let e = f.error(WHAT, &path);
-            let e = if missing {
-                e.hint(format!("`mcp-ir config init {}` writes one", quoted(&path)))
-            } else {
-                e
-            };
-            e.hint(format!("{by} names it"))
+            let e = if missing { e.hint(format!("mcp-ir config init {}", quoted(&path))) } else { e };
+            e.hint(format!("check the path: it is the one of {by}"))
         })?;
         return Ok(Some((path, text)));
     }
@@ -175,7 +171,7 @@ fn variables(layer: &mut Layer, env: &Env, warnings: &mut Vec<String>) -> Result
         };
         let wrong = |why: String| {
             Error::config(format!("${name} {why}"))
-                .hint(format!("it sets `{}`; unset it to use the file", key.path))
+                .hint(format!("unset it to use the `{}` of the file", key.path))
         };
         let text = value.to_str().ok_or_else(|| wrong("is not UTF-8 text".into()))?;
         let value = key.shape.variable(text).map_err(wrong)?;
@@ -270,10 +266,11 @@ fn pg_urls(layer: &Layer, env: &Env) -> Result<Vec<PgUrl>> {
         };
         defaults.sslmode = Some(mode.parse().map_err(wrong)?);
     }
-    // libpq's own place for it, used where it exists.
-    let own = || {
-        env.home.as_ref().map(|h| h.join(".postgresql/root.crt")).filter(|f| f.is_file()).map(RootCert::File)
-    };
+    // libpq's own place for it, used where it exists. It was not asked for, so that a root who keeps
+    // another's HOME (sudo -E) is not refused for it: it is passed over.
+    let usable =
+        |f: &PathBuf| f.is_file() && (!env.is_root() || files::trusted_if_present(f, "sslrootcert").is_ok());
+    let own = || env.home.as_ref().map(|h| h.join(".postgresql/root.crt")).filter(usable).map(RootCert::File);
     defaults.sslrootcert = env.text("PGSSLROOTCERT").map(RootCert::read).or_else(own);
     let entries = layer.values.get("postgres").and_then(Value::as_array).into_iter().flatten();
     entries.enumerate().map(|(i, entry)| {

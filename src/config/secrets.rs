@@ -222,11 +222,11 @@ impl Gather<'_> {
                 ));
                 Ok(None)
             }
-            Err(failed @ Failed::Missing) => Err(failed
-                .error(key, file)
-                .hint(format!("`{path}` {place} names it: write the file, or take the key out"))),
+            Err(failed @ Failed::Missing) => {
+                Err(failed.error(key, file).hint(format!("write the file, or take out `{path}` {place}")))
+            }
             Err(failed @ Failed::Other(_)) => {
-                Err(failed.error(key, file).hint(format!("`{path}` {place} names it")))
+                Err(failed.error(key, file).hint(format!("check `{path}` {place}, which names it")))
             }
         }
     }

@@ -256,7 +256,7 @@ fn a_certificate_that_is_named_is_there() {
     refused(
         &service("ca_file='/nonexistent/ca.pem'"),
         "ca_file /nonexistent/ca.pem does not exist",
-        "`service[0].ca_file` in DIR/c.toml:4 names it",
+        "check `service[0].ca_file` in DIR/c.toml:4, which names it",
     );
     refused(&service("ca_file='DIR'"), "is not a file", "");
     refused(

@@ -205,7 +205,7 @@ impl Check<'_> {
 
     /// Adds where a refused file is named.
     fn named(&self, e: Error, path: &str) -> Error {
-        e.hint(format!("`{path}` {} names it", self.origins.of(path).place()))
+        e.hint(format!("check `{path}` {}, which names it", self.origins.of(path).place()))
     }
 
     pub(super) fn unique(&self, list: &[String], path: &str) -> Result<()> {

@@ -119,3 +119,24 @@ fn as_root_every_file_and_program_that_is_named_is_judged() {
         plain.loaded();
     }
 }
+
+#[test]
+fn as_root_what_lies_in_anothers_home_is_passed_over_not_refused() {
+    if !really_root() {
+        return;
+    }
+    let bed = Bed::new().root();
+    let crt = bed.file("home/.postgresql/root.crt", "pem", 0o644);
+    let pass = bed.file("home/.pgpass", "*:*:*:*:x\n", 0o600);
+    let loaded = bed.loaded();
+    assert!(
+        loaded.config.postgres[0].url.sslrootcert.is_some() && loaded.secrets.password("postgres").is_some()
+    );
+    std::os::unix::fs::chown(&crt, Some(4242), None).unwrap();
+    std::os::unix::fs::chown(&pass, Some(4242), None).unwrap();
+    let loaded = bed.loaded();
+    assert!(
+        loaded.config.postgres[0].url.sslrootcert.is_none() && loaded.secrets.password("postgres").is_none()
+    );
+    assert!(loaded.warnings[0].ends_with("it is not used"), "{:?}", loaded.warnings);
+}

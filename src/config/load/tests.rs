@@ -117,15 +117,15 @@ fn a_named_file_must_be_there_and_be_a_file() {
     let mut bed = Bed::new();
     bed.flags.config = Some(bed.dir.path().join("gone.toml"));
     bed.error().says("configuration file DIR/gone.toml does not exist", "mcp-ir config init DIR/gone.toml");
-    bed.error().says("", "--config names it");
+    bed.error().says("", "the one of --config");
     bed.flags.config = Some(bed.dir.path().into());
-    bed.error().says("configuration file DIR is a folder, not a file", "--config names it");
+    bed.error().says("configuration file DIR is a folder, not a file", "the one of --config");
     bed.file("config.toml", "", 0o600);
     bed.error().says("is a folder", "did you mean DIR/config.toml?");
     bed.flags.config = None;
     let gone = bed.dir.path().join("gone.toml").display().to_string();
     let bed = bed.var("MCP_IR_CONFIG", &gone);
-    bed.error().says("does not exist", "$MCP_IR_CONFIG names it");
+    bed.error().says("does not exist", "the one of $MCP_IR_CONFIG");
 }
 
 #[test]
@@ -235,7 +235,8 @@ fn every_scalar_has_its_variable() {
 #[test]
 fn a_wrong_variable_is_named() {
     let said = |name: &str, value: &str| Bed::new().var(name, value).error();
-    said("MCP_IR_TIMEOUT", "soon").says("$MCP_IR_TIMEOUT must be a length of time", "it sets `timeout`");
+    said("MCP_IR_TIMEOUT", "soon")
+        .says("$MCP_IR_TIMEOUT must be a length of time", "use the `timeout` of the file");
     said("MCP_IR_THRESHOLDS_POOL", "95").says(
         "$MCP_IR_THRESHOLDS_POOL must be a number from 0 to 1, such as 0.95; for 95 percent write 0.95",
         "",

@@ -70,7 +70,7 @@ fn a_secret_file_that_is_missing_or_no_file_is_an_error_with_its_place() {
     let bed = Bed::new().config(&format!("{PG}password_file='DIR/gone'"));
     bed.error().says(
         "password_file DIR/gone does not exist",
-        "`postgres[0].password_file` in DIR/c.toml:3 names it",
+        "take out `postgres[0].password_file` in DIR/c.toml:3",
     );
     let bed = Bed::new().config(&format!("{PG}password_file='DIR'"));
     bed.error().says("password_file DIR is a folder", "in DIR/c.toml:3");
