@@ -2,6 +2,7 @@
 //! A benchmark, not a test: it prints the limits and says what missed them.
 
 use std::fs;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -97,16 +98,20 @@ pub fn bench(args: &BenchArgs) -> Result<bool> {
     ];
     let field = Field::on(&stack)?;
     for contender in field.here {
-        let expected = contender.name.starts_with("psql").then_some(0);
-        all.push(Series::new(contender.name, contender.command, expected));
+        all.push(Series::new(contender.name, contender.command, Some(0)));
     }
+    let terminal = std::io::stderr().is_terminal();
     for round in 0..WARM_UP + args.runs {
-        eprint!("\rlab: round {} of {}", round + 1, WARM_UP + args.runs);
+        if terminal {
+            eprint!("\rlab: round {} of {}", round + 1, WARM_UP + args.runs);
+        }
         for series in &mut all {
             series.run(&lab, round >= WARM_UP)?;
         }
     }
-    eprint!("\r");
+    if terminal {
+        eprint!("\r");
+    }
 
     let lost = Settings { address: NOWHERE.into(), ..Settings::default() }.write(&stack, "dropped")?;
     let command = look(lost.into_os_string()).args(["diagnose", "--timeout", "1s"]).dropping();
@@ -152,7 +157,7 @@ fn times(all: &[Series], dropped: &Series) -> String {
             format!("{:.1}", series.peak_mb()),
         ]
     });
-    table(["program", "median ms", "min", "max", "× psql", "peak MB"], lines.collect(), &[1, 2, 3, 4, 5])
+    table(["program", "median ms", "min", "max", "× psql", "peak MB"], lines.collect(), &[1, 2, 3, 4, 5], 0)
 }
 
 /// The limits of the issue: (figure, measured, limit, unit).
@@ -175,7 +180,7 @@ fn figures(all: &[Series], dropped: &Series) -> (String, bool) {
         let mark = if seen <= limit { "✓" } else { "✗" };
         [(*name).to_owned(), format!("{seen:.2}"), format!("≤ {limit}"), (*unit).to_owned(), mark.to_owned()]
     });
-    (table(["figure", "measured", "limit", "unit", ""], lines.collect(), &[1, 2]), good)
+    (table(["figure", "measured", "limit", "unit", ""], lines.collect(), &[1, 2], 0), good)
 }
 
 fn ms(time: Duration) -> f64 {

@@ -174,5 +174,5 @@ fn shown(rows: &[Row]) -> String {
             row.median_ms.to_string(),
         ]
     });
-    table(["cause", "variant", "tries", "right", "found first", "ms"], lines.collect(), &[2, 3, 5])
+    table(["cause", "variant", "tries", "right", "found first", "ms"], lines.collect(), &[2, 3, 5], 4)
 }

@@ -1,10 +1,16 @@
 //! One look for the lab's tables: a line under the header, at most 80 columns.
 //! They are read in a terminal and pasted into pull requests.
 
-use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle};
 
-/// Numbers stand at the right, in the columns that are named by `numbers`.
-pub fn table<const N: usize>(header: [&str; N], rows: Vec<[String; N]>, numbers: &[usize]) -> String {
+/// Numbers stand at the right, in the columns that are named by `numbers`; only the
+/// column `wraps` may be broken into lines.
+pub fn table<const N: usize>(
+    header: [&str; N],
+    rows: Vec<[String; N]>,
+    numbers: &[usize],
+    wraps: usize,
+) -> String {
     let mut table = Table::new();
     table
         .load_style(TableStyle::new().header_separator(LineStyle::new('─', '─', '─', '─')))
@@ -12,6 +18,11 @@ pub fn table<const N: usize>(header: [&str; N], rows: Vec<[String; N]>, numbers:
         .set_width(80)
         .set_header(header);
     table.add_rows(rows);
+    for column in (0..N).filter(|n| *n != wraps) {
+        if let Some(column) = table.column_mut(column) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
     for number in numbers {
         if let Some(column) = table.column_mut(*number) {
             column.set_cell_alignment(CellAlignment::Right);

@@ -1,0 +1,44 @@
+#!/bin/bash
+# packages.sh - installs what building and the lab need and what is not there: Debian packages, with sudo if not root.
+# Nothing missing: nothing is done, and no network is used.
+set -euo pipefail
+
+missing=()
+need() { # need PACKAGE COMMAND-OR-FILE…: any one of them will do
+  local package=$1; shift
+  for one in "$@"; do
+    command -v "$one" >/dev/null 2>&1 && return
+    compgen -G "$one" >/dev/null && return
+  done
+  missing+=("$package")
+}
+PATH=$PATH:/usr/sbin:/sbin
+need gcc cc gcc clang                                  # the linker that Rust calls, and ring's assembler
+need libc6-dev '/usr/include/stdio.h'
+need postgresql '/usr/lib/postgresql/*/bin/postgres'
+need curl curl
+need util-linux unshare
+need procps pkill
+need iproute2 ip
+if [ "${1:-}" != --plain ]; then                       # without root no systemd is booted
+  need systemd /lib/systemd/systemd /usr/lib/systemd/systemd
+  need dbus dbus-daemon
+fi
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+as_root=()
+if [ "$(id -u)" != 0 ]; then
+  if ! command -v sudo >/dev/null; then
+    echo "Missing, and neither root nor sudo to install it. As root: apt-get install ${missing[*]}" >&2
+    exit 1
+  fi
+  as_root=(sudo)
+fi
+if ! command -v apt-get >/dev/null; then
+  echo "Missing, and this is no Debian: the equivalents of ${missing[*]}" >&2
+  exit 1
+fi
+echo "Installing ${missing[*]} …"
+quiet=(env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Use-Pty=0)
+"${as_root[@]}" "${quiet[@]}" update >/dev/null
+"${as_root[@]}" "${quiet[@]}" install --no-install-recommends "${missing[@]}" >/dev/null
