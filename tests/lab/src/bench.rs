@@ -98,7 +98,7 @@ pub fn bench(args: &BenchArgs) -> Result<bool> {
     ];
     let field = Field::on(&stack)?;
     for contender in field.here {
-        all.push(Series::new(contender.name, contender.command, Some(0)));
+        all.push(Series::new(contender.name, contender.command, contender.code));
     }
     let terminal = std::io::stderr().is_terminal();
     for round in 0..WARM_UP + args.runs {

@@ -45,8 +45,7 @@ impl Cluster {
         let postgres = program::postgres()?;
         fs::create_dir_all(folder)?;
         let data = folder.join("data");
-        let cluster =
-            Self { postgres, folder: folder.to_owned(), data, port, runtime: Arc::clone(runtime) };
+        let cluster = Self { postgres, folder: folder.to_owned(), data, port, runtime: Arc::clone(runtime) };
         cluster.own(folder)?;
         match cluster.template() {
             Some(template) if template.is_dir() => copy(&template, &cluster.data)?,
@@ -199,7 +198,8 @@ pub fn is_root() -> bool {
 
 /// A copy with owners and modes; shared blocks where the file system can.
 pub fn copy(from: &Path, to: &Path) -> Result<()> {
-    run(Command::new("cp").args(["-a", "--reflink=auto", "--no-target-directory"]).arg(from).arg(to)).map(drop)
+    run(Command::new("cp").args(["-a", "--reflink=auto", "--no-target-directory"]).arg(from).arg(to))
+        .map(drop)
 }
 
 /// Keeping the template is a favour to later runs: not worth an error.

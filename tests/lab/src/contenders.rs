@@ -16,6 +16,8 @@ use crate::stack::Stack;
 pub struct Contender {
     pub name: &'static str,
     pub command: Measurable,
+    /// What it ends with when all is well; some programs don't care.
+    pub code: Option<i32>,
 }
 
 /// The contenders that are here, and what is missing for the others.
@@ -40,7 +42,7 @@ impl Field {
     }
 
     fn add(&mut self, name: &'static str, command: Measurable) {
-        self.here.push(Contender { name, command });
+        self.here.push(Contender { name, command, code: Some(0) });
     }
 
     fn lacks(&mut self, name: &str, what: &str) {
@@ -90,7 +92,11 @@ impl Field {
         )];
         for service in stack.services() {
             let text = r#"-s '"status":"healthy"'"#;
-            lines.push(format!("{} -I 127.0.0.1 -p {} -u /health/status {text}", http.display(), service.port));
+            lines.push(format!(
+                "{} -I 127.0.0.1 -p {} -u /health/status {text}",
+                http.display(),
+                service.port
+            ));
         }
         self.add(NAME, Measurable::new("/bin/sh".as_ref()).args(["-c", &lines.join("; ")]));
     }
@@ -114,13 +120,14 @@ impl Field {
         for service in stack.services() {
             text += &format!(
                 "check host {} with address 127.0.0.1\n  if failed port {} protocol http \
-                 request \"/health/status\" content = \"healthy\" then alert\n",
+                 request \"/health/status\" content = '\"status\":\"healthy\"' then alert\n",
                 service.name, service.port
             );
         }
         let file = dir.join("monitrc");
         secret(&file, &text)?;
-        self.add(NAME, Measurable::new(&monit).args(["-c".into(), file.into_os_string(), "validate".into()]));
+        let command = Measurable::new(&monit).args(["-c".into(), file.into_os_string(), "validate".into()]);
+        self.here.push(Contender { name: NAME, command, code: None });
         Ok(())
     }
 }

@@ -49,7 +49,9 @@ pub fn demo(args: &DemoArgs) -> Result<()> {
     stopped.heal(&mut stack)?;
 
     let full = fault::find("client-pool-saturated/shape-a")?;
-    say("Now 14 requests at once for a pool of 10. The service says\n\"disconnected\", as if the database were gone:");
+    say(
+        "Now 14 requests at once for a pool of 10. The service says\n\"disconnected\", as if the database were gone:",
+    );
     full.inject(&mut stack)?;
     health(&stack, "codebase-mcp")?;
     diagnose(&stack, &tool, 1)?;

@@ -97,7 +97,9 @@ pub fn matrix(args: &MatrixArgs) -> Result<bool> {
 fn chosen(only: &[String]) -> Result<Vec<Fault>> {
     let wanted = |f: &Fault| {
         only.is_empty()
-            || only.iter().any(|word| f.name.contains(word.as_str()) || f.cause.is_some_and(|c| c.contains(word.as_str())))
+            || only.iter().any(|word| {
+                f.name.contains(word.as_str()) || f.cause.is_some_and(|c| c.contains(word.as_str()))
+            })
     };
     let faults: Vec<Fault> = fault::all().into_iter().filter(wanted).collect();
     if faults.is_empty() {

@@ -144,7 +144,8 @@ mod tests {
     #[test]
     fn a_note_does_not_make_a_healthy_stack_wrong() {
         let control = fault::find("healthy").unwrap();
-        let mut seen = diagnosis("healthy", vec![finding("pool-exhausted/idle-in-transaction@postgres", "P4", &[])]);
+        let mut seen =
+            diagnosis("healthy", vec![finding("pool-exhausted/idle-in-transaction@postgres", "P4", &[])]);
         seen.severity = None;
         assert_eq!(complaints(&control, Some(0), &seen), Vec::<String>::new());
     }

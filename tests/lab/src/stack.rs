@@ -90,7 +90,7 @@ impl Stack {
 
     fn build(systemd: bool) -> Result<Self> {
         ensure!(!systemd || is_root(), "booting a systemd needs root");
-        let home = tempfile::Builder::new().prefix("mcp-ir-lab-").tempdir()?;
+        let home = tempfile::Builder::new().prefix(PREFIX).tempdir_in(base_folder())?;
         // PostgreSQL's own user must get through to its data.
         fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755))?;
         let share = home.path().join("share");
@@ -345,6 +345,14 @@ impl Drop for Stack {
             thread::sleep(Duration::from_millis(5));
         }
     }
+}
+
+pub const PREFIX: &str = "mcp-ir-lab-";
+
+/// Where stacks live; a path that is too long for sockets in it is not taken.
+pub fn base_folder() -> PathBuf {
+    let usual = std::env::temp_dir();
+    if usual.as_os_str().len() > 40 { PathBuf::from("/tmp") } else { usual }
 }
 
 fn spawn_guard(dir: &Path, systemd: bool) -> Result<Child> {

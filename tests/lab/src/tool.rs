@@ -106,7 +106,11 @@ impl Tool {
         let run = self.run(stack, &["diagnose", "-o", "json", "--save", &save])?;
         let diagnosis = serde_json::from_str(&run.stdout).with_context(|| {
             let said = if run.stderr.trim().is_empty() { &run.stdout } else { &run.stderr };
-            format!("no diagnosis (exit {:?}): {}", run.code, said.trim().chars().take(300).collect::<String>())
+            format!(
+                "no diagnosis (exit {:?}): {}",
+                run.code,
+                said.trim().chars().take(300).collect::<String>()
+            )
         })?;
         Ok((run, diagnosis))
     }

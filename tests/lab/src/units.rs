@@ -72,9 +72,7 @@ TimeoutStopSec=5
 
 /// What a sample server is told by its environment.
 pub fn environment(port: u16) -> [(&'static str, String); 3] {
-    let url = format!(
-        "postgresql+asyncpg://{}:{}@127.0.0.1:{port}/codebase_mcp",
-        SERVICES.role, SERVICES.password
-    );
+    let url =
+        format!("postgresql+asyncpg://{}:{}@127.0.0.1:{port}/codebase_mcp", SERVICES.role, SERVICES.password);
     [("POOL_MIN_SIZE", "2".into()), ("POOL_MAX_SIZE", "10".into()), ("DATABASE_URL", url)]
 }

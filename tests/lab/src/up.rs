@@ -15,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::fault::{self, Fault};
 use crate::program::{lab_binary, tool_binary};
-use crate::stack::{Mode, Stack};
+use crate::stack::{Mode, PREFIX, Stack, base_folder};
 
 #[derive(Debug, Args)]
 pub struct UpArgs {
@@ -153,9 +153,9 @@ fn ask(line: &str) -> Result<()> {
 
 /// The lab that was started last and still answers.
 fn running() -> Option<UnixStream> {
-    let folders = fs::read_dir(env::temp_dir()).ok()?.flatten();
+    let folders = fs::read_dir(base_folder()).ok()?.flatten();
     let mut sockets: Vec<_> = folders
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with("mcp-ir-lab-"))
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX))
         .map(|entry| entry.path().join(SOCKET))
         .filter_map(|socket| Some((fs::metadata(&socket).ok()?.modified().ok()?, socket)))
         .collect();

@@ -13,18 +13,14 @@ use super::Fault;
 
 pub const CONTROLS: &[Fault] = &[
     Fault::control("healthy/idle", "nothing at all", |_| Ok(())),
-    Fault::control(
-        "healthy/idle-tx-2s",
-        "a transaction idle for two seconds, holding a row lock",
-        |stack| {
-            let session = stack.add_culprit(&BATCH, "psql")?;
-            session.run("BEGIN; UPDATE workflow_tasks SET done = true WHERE id = 1")?;
-            let admin = stack.cluster().session("postgres")?;
-            let old = "SELECT 1 FROM pg_stat_activity
+    Fault::control("healthy/idle-tx-2s", "a transaction idle for two seconds, holding a row lock", |stack| {
+        let session = stack.add_culprit(&BATCH, "psql")?;
+        session.run("BEGIN; UPDATE workflow_tasks SET done = true WHERE id = 1")?;
+        let admin = stack.cluster().session("postgres")?;
+        let old = "SELECT 1 FROM pg_stat_activity
                        WHERE state = 'idle in transaction' AND state_change < now() - interval '2 s'";
-            until("two seconds pass", Duration::from_secs(5), || admin.run(old).is_ok_and(|r| !r.is_empty()))
-        },
-    ),
+        until("two seconds pass", Duration::from_secs(5), || admin.run(old).is_ok_and(|r| !r.is_empty()))
+    }),
     Fault::control("healthy/70-percent", "7 of 10 connections busy in both pools", |stack| {
         for name in stack.names() {
             stack.service(name)?.tell("hold?n=7&secs=600&mode=query")?;
@@ -42,16 +38,20 @@ pub const CONTROLS: &[Fault] = &[
         stack.wait_until_healthy()
     })
     .under_systemd(),
-    Fault::control("healthy/crashed-and-back", "a service died by SIGKILL; Restart= brought it back", |stack| {
-        let booted = stack.systemd()?;
-        let unit = stack.service("workflow-mcp")?.unit();
-        booted.drop_in(&unit, "[Service]\nRestart=always\nRestartSec=0\n")?;
-        booted.kill(&unit, "KILL")?;
-        until("it was restarted", Duration::from_secs(5), || {
-            booted.property(&unit, "NRestarts").is_ok_and(|n| n == "1")
-        })?;
-        stack.wait_until_healthy()
-    })
+    Fault::control(
+        "healthy/crashed-and-back",
+        "a service died by SIGKILL; Restart= brought it back",
+        |stack| {
+            let booted = stack.systemd()?;
+            let unit = stack.service("workflow-mcp")?.unit();
+            booted.drop_in(&unit, "[Service]\nRestart=always\nRestartSec=0\n")?;
+            booted.kill(&unit, "KILL")?;
+            until("it was restarted", Duration::from_secs(5), || {
+                booted.property(&unit, "NRestarts").is_ok_and(|n| n == "1")
+            })?;
+            stack.wait_until_healthy()
+        },
+    )
     .under_systemd(),
     Fault::control("healthy/own-password", "the tool's own password is wrong", |_| Ok(()))
         .with(|settings| settings.tool_password = "not-the-password".into()),

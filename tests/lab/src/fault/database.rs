@@ -58,9 +58,13 @@ pub const FAULTS: &[Fault] = &[
         "the postmaster gets SIGSTOP; sessions that are open go on",
         |stack| stack.signal_postgres(false, Signal::STOP),
     ),
-    Fault::new("hung/cluster", "db-down/hung", "postgres", "every process of the cluster gets SIGSTOP", |stack| {
-        stack.signal_postgres(true, Signal::STOP)
-    }),
+    Fault::new(
+        "hung/cluster",
+        "db-down/hung",
+        "postgres",
+        "every process of the cluster gets SIGSTOP",
+        |stack| stack.signal_postgres(true, Signal::STOP),
+    ),
     Fault::new(
         "auth-failed/password",
         "db-down/auth-failed",
@@ -133,7 +137,8 @@ fn slow_replay(stack: &mut Stack) -> Result<()> {
     fs::rename(cluster.folder.join("base"), &cluster.data)?;
     let unit = stack.postgres_unit();
     stack.systemd()?.systemctl(&["start", "--no-block", &unit])?;
-    let starting = || stack.cluster().session("postgres").is_err_and(|e| format!("{e:#}").contains("starting up"));
+    let starting =
+        || stack.cluster().session("postgres").is_err_and(|e| format!("{e:#}").contains("starting up"));
     until("PostgreSQL says that it is starting up", Duration::from_secs(10), starting)?;
     unhealthy(stack)
 }

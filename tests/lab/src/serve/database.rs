@@ -26,7 +26,8 @@ impl Database {
         let url = env::var("DATABASE_URL").context("DATABASE_URL is not set")?;
         // The services' own library names its driver in the scheme; libpq's scheme has none.
         let url = url.replacen("postgresql+asyncpg://", "postgresql://", 1);
-        let mut config: tokio_postgres::Config = url.parse().context("DATABASE_URL is not a URL of PostgreSQL")?;
+        let mut config: tokio_postgres::Config =
+            url.parse().context("DATABASE_URL is not a URL of PostgreSQL")?;
         config.application_name(name);
         let (min, max) = (size("POOL_MIN_SIZE", 2)?, size("POOL_MAX_SIZE", 10)?);
         let fast = ManagerConfig { recycling_method: RecyclingMethod::Fast };

@@ -42,7 +42,10 @@ impl Metrics {
         let Ok(paths) = self.paths.lock() else { return out };
         for (path, s) in paths.iter() {
             for (limit, count) in BUCKETS.iter().zip(&s.counts) {
-                let _ = writeln!(out, "request_duration_seconds_bucket{{path=\"{path}\",le=\"{limit}\"}} {count}");
+                let _ = writeln!(
+                    out,
+                    "request_duration_seconds_bucket{{path=\"{path}\",le=\"{limit}\"}} {count}"
+                );
             }
             let _ =
                 writeln!(out, "request_duration_seconds_bucket{{path=\"{path}\",le=\"+Inf\"}} {}", s.count);
