@@ -95,6 +95,8 @@ fn form(seen: &Diagnosis) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
     use crate::fault;
 

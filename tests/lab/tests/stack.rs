@@ -1,6 +1,8 @@
 //! The stack as other tests use it: it comes up healthy, breaks, heals, and is gone afterwards.
 //! With root under a systemd, else without; never silently without anything.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
