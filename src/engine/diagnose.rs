@@ -2,6 +2,7 @@
 //! The same for a snapshot taken now and for one read from a file: no clock, no client.
 
 use super::rows;
+use crate::config::Config;
 use crate::diagnosis::{Diagnosis, Finding, SCHEMA, Symptom, Unknown, link, unknowns, verdict};
 use crate::scenario::{ALL, causes};
 use crate::snapshot::Looks;
@@ -21,8 +22,7 @@ pub fn diagnose(looks: &Looks, filter: &Filter) -> Diagnosis {
     let mut findings: Vec<Finding> = ALL.iter().flat_map(|s| (s.detect)(looks, config)).collect();
     link(&mut findings, &causes(), config);
     let symptoms: Vec<Symptom> = ALL.iter().flat_map(|s| (s.symptoms)(looks, config)).collect();
-    let unknown = unknowns(&symptoms, &findings);
-    let (findings, unknown) = filter.apply(findings, unknown, config);
+    let (findings, unknown) = filter.apply(findings, &symptoms, config);
     let (verdict, severity) = verdict(&findings, &unknown);
     Diagnosis {
         schema: SCHEMA.into(),
@@ -40,41 +40,52 @@ pub fn diagnose(looks: &Looks, filter: &Filter) -> Diagnosis {
 }
 
 impl Filter {
-    /// Keeps what was asked for, and every finding that explains it.
+    /// Keeps what was asked for, and every finding that explains it. A target that was asked for
+    /// and is not well for another reason is *unknown* here: its pool, say, could not be seen.
     fn apply(
         &self,
         findings: Vec<Finding>,
-        unknown: Vec<Unknown>,
-        config: &crate::config::Config,
+        symptoms: &[Symptom],
+        config: &Config,
     ) -> (Vec<Finding>, Vec<Unknown>) {
-        if self.scenarios.is_empty() && self.subjects.is_empty() {
-            return (findings, unknown);
+        let kept = self.keep(&findings);
+        let asked: Vec<Symptom> =
+            symptoms.iter().filter(|s| self.covers(&s.subject, config)).cloned().collect();
+        let (kept, left): (Vec<_>, Vec<_>) = findings.into_iter().partition(|f| kept.contains(&f.id));
+        let mut unknown = unknowns(&asked, &kept);
+        for u in &mut unknown {
+            if let Some(f) = left.iter().find(|f| f.subject == u.subject && f.is_root()) {
+                u.why = format!("not asked for: {}, {}", f.cause, f.summary);
+            }
         }
-        let mut keep: Vec<&str> = findings
+        (kept, unknown)
+    }
+
+    fn keep(&self, findings: &[Finding]) -> Vec<String> {
+        let mut keep: Vec<String> = findings
             .iter()
             .filter(|f| self.scenarios.is_empty() || self.scenarios.contains(&f.scenario))
             .filter(|f| self.subjects.is_empty() || self.subjects.contains(&f.subject))
-            .map(|f| f.id.as_str())
+            .map(|f| f.id.clone())
             .collect();
         let mut at = 0;
-        while let Some(id) = keep.get(at).copied() {
-            for by in findings.iter().filter(|f| f.id == id).flat_map(|f| &f.explained_by) {
-                if !keep.contains(&by.as_str()) {
-                    keep.push(by);
-                }
-            }
+        while let Some(id) = keep.get(at).cloned() {
+            let by = findings.iter().filter(|f| f.id == id).flat_map(|f| &f.explained_by);
+            let new: Vec<String> = by.filter(|id| !keep.contains(id)).cloned().collect();
+            keep.extend(new);
             at += 1;
         }
-        let keep: Vec<String> = keep.into_iter().map(ToOwned::to_owned).collect();
-        let findings = findings.into_iter().filter(|f| keep.contains(&f.id)).collect();
-        let unknown = unknown.into_iter().filter(|u| self.covers(&u.subject, config)).collect();
-        (findings, unknown)
+        keep
     }
 
-    /// Whether an unknown about this subject is an answer to what was asked.
-    fn covers(&self, subject: &str, config: &crate::config::Config) -> bool {
-        let scenario = if config.postgres(subject).is_some() { "db-down" } else { "server-crash" };
-        (self.scenarios.is_empty() || self.scenarios.iter().any(|s| s == scenario))
+    /// Whether the symptom of this subject says something about what was asked.
+    fn covers(&self, subject: &str, config: &Config) -> bool {
+        // A pool can't be judged where the server or the service can't be seen.
+        let scenarios = match config.postgres(subject) {
+            Some(_) => ["db-down", "pool-exhausted"],
+            None => ["server-crash", "pool-exhausted"],
+        };
+        (self.scenarios.is_empty() || self.scenarios.iter().any(|s| scenarios.contains(&s.as_str())))
             && (self.subjects.is_empty() || self.subjects.iter().any(|s| s == subject))
     }
 }

@@ -9,16 +9,21 @@ pub fn all(now: &Snapshot) -> Vec<ReadingRow> {
         rows.push(row("postgres login", name, &p.login, |_| p.endpoint.clone()));
         rows.push(row("postgres sessions", name, &p.server, |s| {
             let partial = if s.sees_all { "" } else { ", partial: no pg_monitor" };
-            format!("PostgreSQL {}, {} of {} slots used{partial}", s.version, s.used, s.slots())
+            let version = s.version.split(' ').next().unwrap_or_default();
+            format!("PostgreSQL {version}, {} of {} slots used{partial}", s.used, s.slots())
         }));
         rows.extend(reading("postmaster.pid", name, &p.pid_file, |f| format!("process {}, {}", f.pid, f.status)));
         rows.extend(reading("/proc", name, &p.postmasters, |all| format!("{} postmasters", all.len())));
     }
     for (name, s) in &now.services {
         rows.push(row("http health", name, &s.health, |h| {
-            let pool = h.pool.as_ref().and_then(|p| Some((p.in_use?, p.max.or(p.open)?)));
-            let pool = pool.map_or_else(String::new, |(used, of)| format!(", pool {used} of {of}"));
-            format!("HTTP {}{pool}", h.http_status)
+            let pool = h.pool.as_ref().and_then(|p| match (p.in_use?, p.max, p.open) {
+                (used, Some(max), _) => Some(format!(", pool {used} of {max}")),
+                // Of what is open, which is another number than of what may be opened.
+                (used, None, Some(open)) => Some(format!(", pool {used} of {open} open")),
+                _ => None,
+            });
+            format!("HTTP {}{}", h.http_status, pool.unwrap_or_default())
         }));
         rows.extend(reading("pool size", name, &s.pool_max, |m| format!("{} by {}", m.value, m.source)));
     }
@@ -45,7 +50,7 @@ pub fn all(now: &Snapshot) -> Vec<ReadingRow> {
                 subject: name.into(),
                 outcome: "not-asked".into(),
                 elapsed_ms: 0.0,
-                detail: "this version does not look at it".into(),
+                detail: "not looked at by this version".into(),
             });
         }
     }

@@ -7,7 +7,8 @@ use super::registry::Scenario;
 use crate::config::{Config, Postgres, Service};
 use crate::diagnosis::Relation::NeededBy;
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity, Symptom, SymptomState};
-use crate::snapshot::postgres::PostgresLook;
+use crate::snapshot::postgres::{PostgresLook, Postmaster};
+use crate::snapshot::units::Unit;
 use crate::snapshot::{Looks, Reading, Snapshot};
 
 /// What everything that dies of a dead database shows: the same list for every cause here.
@@ -123,12 +124,14 @@ fn by_login(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Finding
         )
         .remedy(status(p, now), "See who stops it, and why, before anything else", Risk::Safe),
         Meaning::Silent => hung(p, look, now),
+        // A stopped process does not empty its queue either: then connections are no longer made.
+        Meaning::Unreachable if stuck(p, look, now).is_some() => hung(p, look, now),
         Meaning::Unreachable => found(
             &UNREACHABLE,
             Certainty::Proven,
             format!("no connection to {}: {}", look.endpoint, failure.detail),
         )
-        .remedy(format!("ip route get {}", host(look)), "See the way to the address, then its firewall", Risk::Safe),
+        .remedy(way(host(look)), "See the way to the address, then its firewall", Risk::Safe),
         Meaning::Unresolved => found(
             &DNS_FAILURE,
             Certainty::Proven,
@@ -175,7 +178,12 @@ fn refused(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Finding>
             refused.clone(),
         )
     };
-    if let Some((name, _)) = units.iter().find(|(_, u)| u.active == "active" || u.active == "reloading") {
+    let runs = |u: &Unit| u.active == "active" || u.active == "reloading";
+    // Of several clusters found by pattern, a running one need not be the one of this address: then
+    // the postmasters' own folders and ports decide below.
+    let clear = p.unit.is_some() || units.iter().all(|(_, u)| runs(u));
+    let (running, units): (Vec<_>, Vec<_>) = units.into_iter().partition(|(_, u)| runs(u));
+    if let Some((name, _)) = running.first().filter(|_| clear) {
         return Some(remote(
             Certainty::Likely,
             format!("{name} runs, and nothing listens at {}: it listens elsewhere", look.endpoint),
@@ -197,22 +205,25 @@ fn refused(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Finding>
                 .remedy(format!("systemctl status {name}"), "See who stops it, and why", Risk::Safe),
         );
     }
-    let running = look.postmasters.seen().map(Vec::as_slice);
-    match (units.as_slice(), running) {
-        // No unit runs, but a postmaster does: of this data folder, or one we can't tell apart.
-        (_, Some([first, ..])) => Some(remote(
+    let (ours, unclear) = postmasters(p, look);
+    match units.as_slice() {
+        _ if !ours.is_empty() => Some(remote(
             Certainty::Likely,
-            format!("a postmaster runs (process {}), and nothing listens at {}", first.pid, look.endpoint),
+            format!("its postmaster runs (process {}), and nothing listens at {}", ours[0].pid, look.endpoint),
         )),
-        ([], Some([])) => Some(
-            stopped(Certainty::Likely, "no PostgreSQL runs on this host".into())
-                .saw("/proc", "processes named postgres", "none")
+        // One cluster runs and one does not, and which is which can't be read.
+        _ if !running.is_empty() && (unclear || look.postmasters.seen().is_none()) => None,
+        // No unit to ask; and a postmaster that may be this one's, or a table that can't be read.
+        [] if unclear || look.postmasters.seen().is_none() => None,
+        [] => Some(
+            stopped(Certainty::Likely, "no PostgreSQL of this address runs on this host".into())
+                .saw("/proc", "postmasters of this port or folder", "none")
                 .remedy("pg_lsclusters", "See which clusters this host has, then start the right one", Risk::Safe),
         ),
-        ([], None) => None,
-        ([(name, u), ..], _) => {
+        [(name, u), ..] => {
             let d = facts::detail(now, name);
-            let certainty = if p.unit.is_some() || units.len() == 1 { Certainty::Proven } else { Certainty::Likely };
+            let sure = !unclear && (p.unit.is_some() || units.len() == 1);
+            let certainty = if sure { Certainty::Proven } else { Certainty::Likely };
             Some(
                 stopped(certainty, format!("PostgreSQL does not run: {name} is {}", state(u)))
                     .since(d.and_then(|d| d.state_since))
@@ -229,49 +240,52 @@ fn refused(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Finding>
     }
 }
 
+/// The running postmasters that are this server's, by folder or port; and whether there is one that
+/// may be, because neither could be read. A host may have several clusters.
+fn postmasters<'a>(p: &Postgres, look: &'a PostgresLook) -> (Vec<&'a Postmaster>, bool) {
+    let all = look.postmasters.seen().map(Vec::as_slice).unwrap_or_default();
+    let is_ours = |m: &Postmaster| match (&p.data_directory, &m.data_directory, m.port) {
+        (Some(a), Some(b), _) => Some(a == b),
+        (_, _, Some(port)) => Some(port == p.url.port),
+        _ => None,
+    };
+    (all.iter().filter(|m| is_ours(m) == Some(true)).collect(), all.iter().any(|m| is_ours(m).is_none()))
+}
+
 fn hung(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Finding {
     let silent = look.login.failure().map(|f| f.detail.clone()).unwrap_or_default();
-    let by_unit = facts::postgres_units(p, now).into_iter().find_map(|(n, _)| facts::stuck_process(now, n));
+    let found = |certainty, summary: String| {
+        Finding::new(&HUNG, &p.name, certainty, summary).saw("postgres login", &look.endpoint, silent)
+    };
+    let Some((pid, what)) = stuck(p, look, now) else {
+        let summary = "PostgreSQL accepts connections and does not answer a login in time".into();
+        return found(Certainty::Likely, summary).remedy(
+            "mcp-ir diagnose --timeout 20s",
+            "Look once more, longer: a login under load is slow, not hung",
+            Risk::Safe,
+        );
+    };
+    let summary = format!("PostgreSQL accepts connections and answers nothing: process {pid} is {what}");
+    let f = found(Certainty::Proven, summary).saw("/proc", &format!("state of process {pid}"), what);
+    if what.starts_with(['T', 't']) {
+        f.remedy(format!("kill -CONT {pid}"), "Let the stopped process go on", Risk::Disruptive)
+    } else {
+        f.remedy(format!("cat /proc/{pid}/stack"), "See which device it waits for; don't restart", Risk::Safe)
+    }
+}
+
+/// The postmaster, where it can't answer by the kernel's own word.
+fn stuck(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<(u32, &'static str)> {
+    let by_unit = || facts::postgres_units(p, now).into_iter().find_map(|(n, _)| facts::stuck_process(now, n));
     let by_table = || {
-        let all = look.postmasters.seen()?;
         // Only one postmaster: it is the one that does not answer. Of several, the one of the folder.
-        let one = match all.as_slice() {
+        let one = match look.postmasters.seen()?.as_slice() {
             [one] => Some(one),
             many => many.iter().find(|m| m.data_directory.is_some() && m.data_directory == p.data_directory),
         };
         one.and_then(|m| Some((m.pid, facts::stuck(&m.state)?)))
     };
-    let here = look.here == Some(true);
-    match by_unit.or_else(by_table).filter(|_| here) {
-        Some((pid, what)) => {
-            let stopped = what.starts_with(['T', 't']);
-            let f = Finding::new(
-                &HUNG,
-                &p.name,
-                Certainty::Proven,
-                format!("PostgreSQL accepts connections and answers nothing: process {pid} is {what}"),
-            )
-            .saw("postgres login", &look.endpoint, silent)
-            .saw("/proc", &format!("state of process {pid}"), what);
-            if stopped {
-                f.remedy(format!("kill -CONT {pid}"), "Let the stopped process go on", Risk::Disruptive)
-            } else {
-                f.remedy(format!("cat /proc/{pid}/stack"), "See which device it waits for; don't restart", Risk::Safe)
-            }
-        }
-        None => Finding::new(
-            &HUNG,
-            &p.name,
-            Certainty::Likely,
-            "PostgreSQL accepts connections and does not answer a login in time",
-        )
-        .saw("postgres login", &look.endpoint, silent)
-        .remedy(
-            "mcp-ir diagnose --timeout 20s",
-            "Look once more, longer: a login under load is slow, not hung",
-            Risk::Safe,
-        ),
-    }
+    if look.here == Some(true) { by_unit().or_else(by_table) } else { None }
 }
 
 /// The *service's* evidence decides: its health answer, or its own log.
@@ -338,6 +352,14 @@ fn status(p: &Postgres, now: &Snapshot) -> String {
     match facts::postgres_units(p, now).first() {
         Some((name, _)) => format!("systemctl status {name}"),
         None => again().into(),
+    }
+}
+
+/// The command that shows the way to a host: by its address, else what its name means first.
+fn way(host: &str) -> String {
+    match host.trim_matches(['[', ']']).parse::<std::net::IpAddr>() {
+        Ok(ip) => format!("ip route get {ip}"),
+        Err(_) => format!("getent ahosts {host}"),
     }
 }
 

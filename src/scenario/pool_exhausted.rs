@@ -188,9 +188,9 @@ fn blocking_chain(p: &Postgres, server: &Server, config: &Config) -> Option<Find
             format!("{} for {}: {}", s.state, facts::age(s.state_s), s.query),
         );
     }
-    let pids: Vec<i32> = roots.iter().map(|(s, _)| s.pid).collect();
+    let roots: Vec<&Session> = roots.iter().map(|(s, _)| *s).collect();
     Some(f.remedy(
-        end_sessions(p, &pids, roots.iter().all(|(s, _)| s.idle_in_transaction())),
+        end_sessions(p, &roots),
         "End the root only: its victims go on by themselves",
         Risk::Disruptive,
     ))
@@ -245,9 +245,8 @@ fn idle_in_transaction(p: &Postgres, server: &Server, now: &Snapshot, config: &C
             format!("{}: {}", facts::age(s.state_s), s.query),
         );
     }
-    let pids: Vec<i32> = idle.iter().map(|s| s.pid).collect();
     Some(f.remedy(
-        end_sessions(p, &pids, true),
+        end_sessions(p, &idle),
         "End these sessions: cancelling does nothing to an idle one",
         Risk::Disruptive,
     ))
@@ -279,12 +278,17 @@ fn session_name(s: &Session) -> &str {
     if s.application.is_empty() { "a session without application name" } else { &s.application }
 }
 
-/// The precondition stands in the statement itself: a session that went on is left alone.
-fn end_sessions(p: &Postgres, pids: &[i32], idle: bool) -> String {
-    let list = pids.iter().take(20).map(i32::to_string).collect::<Vec<_>>().join(",");
-    let only = if idle { " AND state LIKE 'idle in transaction%'" } else { "" };
+/// The precondition stands in the statement itself: a session that went on, or whose pid is
+/// another's by now, is left alone.
+fn end_sessions(p: &Postgres, sessions: &[&Session]) -> String {
+    let idle = sessions.iter().all(|s| s.idle_in_transaction());
+    let still = if idle { "state LIKE 'idle in transaction%'" } else { "state <> 'idle'" };
+    let which: Vec<String> =
+        sessions.iter().take(20).map(|s| format!("({},'{}')", s.pid, s.backend_start.replace('\'', ""))).collect();
     format!(
-        "psql '{}' -c \"SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid IN ({list}){only}\"",
-        crate::config::PgUrl { password: None, ..p.url.clone() }
+        "psql '{}' -c \"SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity \
+         WHERE (pid, backend_start) IN ({}) AND {still}\"",
+        crate::config::PgUrl { password: None, ..p.url.clone() },
+        which.join(",")
     )
 }

@@ -45,6 +45,9 @@ pub struct Postmaster {
     /// `-D`, where it stands in its command line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_directory: Option<String>,
+    /// Line 4 of `postmaster.pid` there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -98,6 +101,8 @@ pub struct Session {
     pub user: String,
     pub client: String,
     pub database: String,
+    /// With the pid it names one session for ever: pids are used again. PostgreSQL's own text.
+    pub backend_start: String,
     /// `active`, `idle in transaction`, …
     pub state: String,
     /// Since `state_change`.
