@@ -81,10 +81,10 @@ pub fn postmasters(proc: &str) -> Result<Vec<Postmaster>, Failure> {
     Ok(named
         .iter()
         .filter(|(_, s)| !is_child(s))
-        .map(|(pid, s)| Postmaster {
-            pid: *pid,
-            state: s.state.clone(),
-            data_directory: if s.state == "D" { None } else { data_directory(root, *pid) },
+        .map(|(pid, s)| {
+            let folder = if s.state == "D" { None } else { data_directory(root, *pid) };
+            let port = folder.as_deref().and_then(port);
+            Postmaster { pid: *pid, state: s.state.clone(), data_directory: folder, port }
         })
         .collect())
 }
@@ -94,6 +94,12 @@ fn data_directory(root: &Path, pid: u32) -> Option<String> {
     let args: Vec<&str> = bytes.split(|b| *b == 0).filter_map(|a| std::str::from_utf8(a).ok()).collect();
     let at = args.iter().position(|a| *a == "-D")?;
     args.get(at + 1).map(|d| (*d).to_owned())
+}
+
+/// Line 4 of `postmaster.pid`; `None` also where this user may not read it.
+fn port(data_directory: &str) -> Option<u16> {
+    let text = fs::read_to_string(Path::new(data_directory).join("postmaster.pid")).ok()?;
+    text.lines().nth(3)?.trim().parse().ok()
 }
 
 /// `postmaster.pid`: line 1 the pid, line 3 the start, line 8 the status.

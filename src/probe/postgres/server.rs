@@ -18,6 +18,7 @@ use crate::snapshot::{FailKind, Failure, Stage};
 const ASK: &str = r"
 WITH a AS MATERIALIZED (
   SELECT pid, datname, usename, application_name, coalesce(host(client_addr), 'local') AS client, state,
+         backend_start::text AS backend_start,
          extract(epoch FROM clock_timestamp() - state_change) AS state_s,
          extract(epoch FROM clock_timestamp() - xact_start) AS transaction_s,
          wait_event_type, wait_event, left(query, 1000) AS query
@@ -45,7 +46,7 @@ SELECT json_build_object(
   'sessions', (SELECT coalesce(json_agg(s), '[]') FROM (
       SELECT a.pid, coalesce(application_name, '') AS application, coalesce(usename, '?') AS user, client,
              coalesce(datname, '?') AS database, coalesce(state, 'not shown') AS state,
-             coalesce(state_s, 0) AS state_s, transaction_s,
+             coalesce(backend_start, '') AS backend_start, coalesce(state_s, 0) AS state_s, transaction_s,
              CASE WHEN wait_event IS NOT NULL THEN wait_event_type || '/' || wait_event END AS wait,
              coalesce(w.blocked_by, '{}') AS blocked_by, coalesce(query, '') AS query
         FROM a LEFT JOIN w USING (pid)
@@ -107,6 +108,7 @@ struct AnswerSession {
     user: String,
     client: String,
     database: String,
+    backend_start: String,
     state: String,
     state_s: f64,
     transaction_s: Option<f64>,
@@ -143,6 +145,7 @@ fn row(s: AnswerSession) -> Row {
         user: s.user,
         client: s.client,
         database: s.database,
+        backend_start: s.backend_start,
         state: s.state,
         state_s: s.state_s,
         transaction_s: s.transaction_s,
