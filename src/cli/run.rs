@@ -112,6 +112,7 @@ fn log(verbose: u8) {
         return;
     }
     let level = if verbose > 2 { "mcp_ir=trace" } else { "mcp_ir=debug" };
-    let filter = tracing_subscriber::EnvFilter::try_new(wanted.as_deref().unwrap_or(level)).unwrap_or_default();
+    let filter =
+        tracing_subscriber::EnvFilter::try_new(wanted.as_deref().unwrap_or(level)).unwrap_or_default();
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
 }

@@ -57,7 +57,8 @@ pub fn run(args: &RunbookArgs, global: &Global, out: &Out) -> Result<String> {
 }
 
 fn unknown_cause(scenario: &Scenario, cause: &str) -> Error {
-    let short: Vec<&str> = scenario.causes.iter().filter_map(|c| c.name.split_once('/')).map(|(_, c)| c).collect();
+    let short: Vec<&str> =
+        scenario.causes.iter().filter_map(|c| c.name.split_once('/')).map(|(_, c)| c).collect();
     let e = Error::usage(format!("the runbook {} has no cause `{cause}`", scenario.name));
     let e = match nearest(cause, short.iter().copied()) {
         Some(near) => e.hint(format!("did you mean `{near}`?")),
@@ -92,9 +93,11 @@ fn overview(global: &Global, out: &Out) -> Result<String> {
         return render::document(&serde_json::json!({ "schema": "mcp-ir/runbooks/1", "runbooks": rows }));
     }
     let mut rows = vec![vec!["scenario".into(), "sev.".into(), "what".into(), "first action".into()]];
-    rows.extend(ALL.iter().map(|s| {
-        vec![s.name.into(), s.severity.word().into(), s.title.into(), s.first_action.to_owned()]
-    }));
+    rows.extend(
+        ALL.iter().map(|s| {
+            vec![s.name.into(), s.severity.word().into(), s.title.into(), s.first_action.to_owned()]
+        }),
+    );
     let mut text = render::plain_table(&rows, 0, out.width, 28);
     text.push_str("\nRead one: mcp-ir runbook db-down\n");
     Ok(text)

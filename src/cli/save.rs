@@ -23,7 +23,8 @@ impl Saved {
         }
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let aside = path.with_file_name(format!(".{name}.{}", std::process::id()));
-        let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside).map_err(bad)?;
+        let file =
+            fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside).map_err(bad)?;
         Ok(Self { path: path.to_owned(), aside, file, done: false })
     }
 
@@ -33,7 +34,8 @@ impl Saved {
             s.file.sync_all()?;
             fs::rename(&s.aside, &s.path)
         };
-        write(&mut self).map_err(|e| Error::file(format!("{} can't be written: {e}", self.path.display())))?;
+        write(&mut self)
+            .map_err(|e| Error::file(format!("{} can't be written: {e}", self.path.display())))?;
         self.done = true;
         Ok(())
     }

@@ -43,13 +43,30 @@ pub struct Global {
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// How to print: for people, or one JSON document
-    #[arg(long, short, global = true, value_enum, value_name = "FORMAT", env = "MCP_IR_OUTPUT", default_value = "human", hide_env = true)]
+    #[arg(
+        long,
+        short,
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        env = "MCP_IR_OUTPUT",
+        default_value = "human",
+        hide_env = true
+    )]
     pub output: Output,
     /// Deadline of the whole look, such as 500ms or 5s
     #[arg(long, global = true, value_name = "TIME")]
     pub timeout: Option<Span>,
     /// When to use colours
-    #[arg(long, global = true, value_enum, value_name = "WHEN", env = "MCP_IR_COLOR", default_value = "auto", hide_env = true)]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "WHEN",
+        env = "MCP_IR_COLOR",
+        default_value = "auto",
+        hide_env = true
+    )]
     pub color: Color,
     /// Only the verdict and the causes
     #[arg(long, short, global = true)]

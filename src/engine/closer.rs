@@ -86,7 +86,9 @@ fn wrong_postgres(now: &Snapshot) -> Vec<String> {
     now.postgres
         .iter()
         .filter(|(_, p)| p.here == Some(true))
-        .filter(|(_, p)| p.login.failure().is_some_and(|f| f.postgres.is_none() && f.kind != FailKind::Denied))
+        .filter(|(_, p)| {
+            p.login.failure().is_some_and(|f| f.postgres.is_none() && f.kind != FailKind::Denied)
+        })
         .map(|(name, _)| name.clone())
         .collect()
 }
@@ -138,8 +140,11 @@ async fn one_unit(
     (unit, UnitLooks { detail, journal, process })
 }
 
-type HostLooks =
-    (String, Reading<crate::snapshot::postgres::PidFile>, Reading<Vec<crate::snapshot::postgres::Postmaster>>);
+type HostLooks = (
+    String,
+    Reading<crate::snapshot::postgres::PidFile>,
+    Reading<Vec<crate::snapshot::postgres::Postmaster>>,
+);
 
 async fn one_host(name: String, folder: Option<String>, config: &Config, deadline: Instant) -> HostLooks {
     let proc = config.host.proc.clone();
@@ -170,8 +175,7 @@ async fn pool_max(
         let d = bus.detail(&unit, deadline).await?;
         let (proc, pid, group, name) =
             (config.host.proc.clone(), d.main_pid, d.control_group, variable.clone());
-        let by_process =
-            blocking(deadline, "/proc", move || host::variable(&proc, pid, &group, &name)).await;
+        let by_process = blocking(deadline, "/proc", move || host::variable(&proc, pid, &group, &name)).await;
         let (text, source) = match by_process {
             Ok(Some(text)) => (Some(text), format!("{variable} of process {}", d.main_pid)),
             Ok(None) => (None, String::new()),
@@ -179,7 +183,8 @@ async fn pool_max(
         };
         let text = text.ok_or_else(|| Failure::new(FailKind::Missing, format!("{variable} is not set")))?;
         let value = text.trim().parse().ok().filter(|v| *v > 0);
-        let value = value.ok_or_else(|| Failure::new(FailKind::Malformed, format!("{variable} is no number")))?;
+        let value =
+            value.ok_or_else(|| Failure::new(FailKind::Malformed, format!("{variable} is no number")))?;
         Ok::<PoolMax, Failure>(PoolMax { value, source })
     };
     (service, found.await.into())

@@ -17,7 +17,7 @@ use crate::snapshot::{FailKind, Failure, Look, Reading, Snapshot, Stage};
 
 /// What one task brings home.
 enum Seen {
-    Postgres(String, PostgresLook),
+    Postgres(String, Box<PostgresLook>),
     Health(String, Look<Health>),
     Units(Look<BTreeMap<String, Unit>>, Option<systemd::Bus>),
 }
@@ -48,12 +48,18 @@ pub async fn ask(
         let name = p.name.clone();
         spawn(
             name.clone(),
-            Box::pin(async move { Seen::Postgres(name, postgres::look(&p, password.as_ref(), deadline).await) }),
+            Box::pin(
+                async move {
+                    let look = postgres::look(&p, password.as_ref(), deadline).await;
+                    Seen::Postgres(name, Box::new(look))
+                },
+            ),
         );
     }
     for s in config.service.clone() {
         let asked = s.url.is_some() && s.health.is_some();
-        let none = if asked { late(deadline) } else { Look::not_asked("no URL, or no health path, is configured") };
+        let none =
+            if asked { late(deadline) } else { Look::not_asked("no URL, or no health path, is configured") };
         let pool_max = Reading::not_asked("the payload says it, or the pool is not near its end");
         snapshot.services.insert(s.name.clone(), ServiceLook { health: none, pool_max });
         if asked {
@@ -61,9 +67,9 @@ pub async fn ask(
             let name = s.name.clone();
             spawn(
                 name.clone(),
-                Box::pin(async move {
-                    Seen::Health(name, timed(health::look(&s, &headers, deadline)).await)
-                }),
+                Box::pin(
+                    async move { Seen::Health(name, timed(health::look(&s, &headers, deadline)).await) },
+                ),
             );
         }
     }
@@ -79,7 +85,7 @@ pub async fn ask(
     while let Ok(Some(seen)) = tokio::time::timeout_at(close.into(), told.recv()).await {
         match seen {
             Seen::Postgres(name, look) => {
-                snapshot.postgres.insert(name, look);
+                snapshot.postgres.insert(name, *look);
             }
             Seen::Health(name, look) => {
                 if let Some(s) = snapshot.services.get_mut(&name) {

@@ -30,6 +30,7 @@ impl Deadlines {
 /// Takes a snapshot. `start` is when the program began: the deadline counts from there.
 pub async fn look(loaded: &Loaded, awaited: &Awaited, start: Instant) -> Snapshot {
     let deadlines = Deadlines::from(start, loaded.config.timeout.0);
+    #[expect(clippy::disallowed_methods, reason = "the one place where a snapshot's time is taken")]
     let taken_at = Timestamp::now();
     let (mut snapshot, bus) = first::ask(loaded, awaited, deadlines.first, blank(loaded, taken_at)).await;
     closer::ask(&mut snapshot, bus, awaited, deadlines.end).await;
@@ -58,6 +59,7 @@ fn blank(loaded: &Loaded, taken_at: Timestamp) -> Snapshot {
 fn vantage() -> Vantage {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let uid = rustix::process::geteuid().as_raw();
-    let user = if uid == 0 { "root".into() } else { std::env::var("USER").unwrap_or_else(|_| format!("uid {uid}")) };
+    let user =
+        if uid == 0 { "root".into() } else { std::env::var("USER").unwrap_or_else(|_| format!("uid {uid}")) };
     Vantage { host, user }
 }

@@ -12,7 +12,9 @@ pub fn all(now: &Snapshot) -> Vec<ReadingRow> {
             let version = s.version.split(' ').next().unwrap_or_default();
             format!("PostgreSQL {version}, {} of {} slots used{partial}", s.used, s.slots())
         }));
-        rows.extend(reading("postmaster.pid", name, &p.pid_file, |f| format!("process {}, {}", f.pid, f.status)));
+        rows.extend(reading("postmaster.pid", name, &p.pid_file, |f| {
+            format!("process {}, {}", f.pid, f.status)
+        }));
         rows.extend(reading("/proc", name, &p.postmasters, |all| format!("{} postmasters", all.len())));
     }
     for (name, s) in &now.services {
@@ -68,12 +70,7 @@ fn row<T>(probe: &str, subject: &str, look: &Look<T>, says: impl Fn(&T) -> Strin
 }
 
 /// A reading without a time of its own; left out where it was not asked.
-fn reading<T>(
-    probe: &str,
-    subject: &str,
-    r: &Reading<T>,
-    says: impl Fn(&T) -> String,
-) -> Option<ReadingRow> {
+fn reading<T>(probe: &str, subject: &str, r: &Reading<T>, says: impl Fn(&T) -> String) -> Option<ReadingRow> {
     (!matches!(r, Reading::NotAsked { .. })).then(|| ReadingRow {
         probe: probe.into(),
         subject: subject.into(),

@@ -9,11 +9,7 @@ use crate::snapshot::service::{Health, PoolReport, Shape, Status};
 use crate::snapshot::{FailKind, Failure, Stage};
 
 /// Asks the health path of a service.
-pub async fn look(
-    s: &Service,
-    headers: &[Header],
-    deadline: std::time::Instant,
-) -> Result<Health, Failure> {
+pub async fn look(s: &Service, headers: &[Header], deadline: std::time::Instant) -> Result<Health, Failure> {
     let (Some(url), Some(health)) = (&s.url, &s.health) else {
         return Err(Failure::new(FailKind::Unsupported, "no health path is configured"));
     };
@@ -86,7 +82,10 @@ fn by_shape(v: &Value) -> Option<Health> {
     let (shape, database, pool) = if has(pool, "size") || has(pool, "max_size") {
         let shape = if has(pool, "utilization_percent") { Shape::B } else { Shape::A };
         (shape, top("database_status"), pool.map(pool_a))
-    } else if has(pool, "total_connections") || has(pool, "active_connections") || has(pool, "pool_utilization") {
+    } else if has(pool, "total_connections")
+        || has(pool, "active_connections")
+        || has(pool, "pool_utilization")
+    {
         (Shape::C, top("database_status"), pool.map(pool_c))
     } else if let Some(db) = inner {
         let said = db.get("status").and_then(Value::as_str).map(mask::text);
@@ -167,7 +166,13 @@ fn pool_c(p: &Value) -> PoolReport {
 
 fn pool_d(p: &Value) -> PoolReport {
     let n = |key: &str| p.get(key).and_then(whole);
-    PoolReport { open: n("total"), in_use: n("active"), idle: n("idle"), max: n("max").filter(|m| *m > 0), waiting: n("waiting") }
+    PoolReport {
+        open: n("total"),
+        in_use: n("active"),
+        idle: n("idle"),
+        max: n("max").filter(|m| *m > 0),
+        waiting: n("waiting"),
+    }
 }
 
 /// A number, also in a string.
@@ -187,9 +192,16 @@ fn whole(v: &Value) -> Option<u64> {
 
 /// Texts that explain a bad status, where the shapes keep them; each at most 300 characters.
 fn messages(v: &Value) -> Vec<String> {
-    ["/details/error", "/details/warning", "/error", "/message", "/checks/database/message", "/database/last_error"]
-        .iter()
-        .filter_map(|p| v.pointer(p).and_then(Value::as_str))
-        .map(|t| mask::text(&t.chars().take(300).collect::<String>()))
-        .collect()
+    [
+        "/details/error",
+        "/details/warning",
+        "/error",
+        "/message",
+        "/checks/database/message",
+        "/database/last_error",
+    ]
+    .iter()
+    .filter_map(|p| v.pointer(p).and_then(Value::as_str))
+    .map(|t| mask::text(&t.chars().take(300).collect::<String>()))
+    .collect()
 }

@@ -40,7 +40,10 @@ pub fn process(proc: &str, pid: u32, control_group: &str) -> Result<Process, Fai
     let proc = Path::new(proc);
     let s = stat(proc, pid)?;
     if !in_cgroup(proc, pid, control_group) {
-        return Err(Failure::new(FailKind::Missing, format!("process {pid} here is not the unit's: another /proc")));
+        return Err(Failure::new(
+            FailKind::Missing,
+            format!("process {pid} here is not the unit's: another /proc"),
+        ));
     }
     Ok(Process { pid, state: s.state })
 }
@@ -50,10 +53,16 @@ pub fn variable(proc: &str, pid: u32, control_group: &str, name: &str) -> Result
     let root = Path::new(proc);
     let s = stat(root, pid)?;
     if !in_cgroup(root, pid, control_group) {
-        return Err(Failure::new(FailKind::Missing, format!("process {pid} here is not the unit's: another /proc")));
+        return Err(Failure::new(
+            FailKind::Missing,
+            format!("process {pid} here is not the unit's: another /proc"),
+        ));
     }
     if s.state == "D" {
-        return Err(Failure::new(FailKind::TimedOut, format!("process {pid} is stuck: its environment is not read")));
+        return Err(Failure::new(
+            FailKind::TimedOut,
+            format!("process {pid} is stuck: its environment is not read"),
+        ));
     }
     let bytes = fs::read(root.join(pid.to_string()).join("environ"))
         .map_err(|e| io_failure(&e, &format!("environment of process {pid}")))?;

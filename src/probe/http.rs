@@ -113,7 +113,8 @@ fn failure(e: &reqwest::Error, url: &str) -> Failure {
         let what = if e.is_connect() { "no connection in time" } else { "no answer in time" };
         return Failure::new(FailKind::TimedOut, format!("{place}: {what}")).at(stage);
     }
-    let closed = all.contains("connection closed") || all.contains("IncompleteMessage") || all.contains("incomplete");
+    let closed =
+        all.contains("connection closed") || all.contains("IncompleteMessage") || all.contains("incomplete");
     let kind = if closed { FailKind::Closed } else { FailKind::Malformed };
     let words = if closed { "connection closed in the middle".to_owned() } else { all };
     Failure::new(kind, format!("{place}: {words}")).at(Stage::Answer)

@@ -60,7 +60,9 @@ pub fn io_failure(e: &std::io::Error, what: &str) -> Failure {
         K::TimedOut => FailKind::TimedOut,
         K::PermissionDenied => FailKind::Denied,
         K::NotFound => FailKind::Missing,
-        K::HostUnreachable | K::NetworkUnreachable | K::NetworkDown | K::AddrNotAvailable => FailKind::Unreachable,
+        K::HostUnreachable | K::NetworkUnreachable | K::NetworkDown | K::AddrNotAvailable => {
+            FailKind::Unreachable
+        }
         K::ConnectionReset | K::ConnectionAborted | K::BrokenPipe | K::UnexpectedEof => FailKind::Closed,
         _ => FailKind::Malformed,
     };

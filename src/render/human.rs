@@ -87,7 +87,11 @@ impl Page<'_> {
             Certainty::Likely => right,
         };
         if used + 2 > self.width {
-            return format!("{}  {}\n    {right}\n", self.paint.severity(f.severity), self.paint.strong(&left));
+            return format!(
+                "{}  {}\n    {right}\n",
+                self.paint.severity(f.severity),
+                self.paint.strong(&left)
+            );
         }
         format!("{}  {}{gap}{right}\n", self.paint.severity(f.severity), self.paint.strong(&left))
     }
@@ -112,14 +116,16 @@ impl Page<'_> {
         if self.d.unknown.is_empty() {
             return String::new();
         }
-        let rows: Vec<Vec<String>> = self.d.unknown.iter().map(|u| vec![u.subject.clone(), u.why.clone()]).collect();
+        let rows: Vec<Vec<String>> =
+            self.d.unknown.iter().map(|u| vec![u.subject.clone(), u.why.clone()]).collect();
         format!("    {}\n{}\n", self.paint.faint("can't be judged"), plain(&rows, 6, self.width, 30))
     }
 
     /// Every target with how it stands: the good ones too, so that "healthy" can be checked.
     fn symptoms(&self) -> String {
         let mut out = String::new();
-        let widest = self.d.symptoms.iter().map(|s| text::width(&text::line(&s.subject))).max().unwrap_or(0).min(30);
+        let widest =
+            self.d.symptoms.iter().map(|s| text::width(&text::line(&s.subject))).max().unwrap_or(0).min(30);
         for s in &self.d.symptoms {
             let good = match s.state {
                 SymptomState::Good => Some(true),
@@ -168,7 +174,12 @@ impl Page<'_> {
         let mut out = String::new();
         let denied = self.d.readings.iter().filter(|r| r.outcome == "denied").count();
         if denied > 0 {
-            out.push_str(&self.paragraph(&format!("{} not permitted: -v or -o json lists them", count(denied, "look")), 2));
+            out.push_str(
+                &self.paragraph(
+                    &format!("{} not permitted: -v or -o json lists them", count(denied, "look")),
+                    2,
+                ),
+            );
         }
         let names: Vec<&str> = self
             .d
@@ -178,7 +189,9 @@ impl Page<'_> {
             .map(|r| r.subject.as_str())
             .collect();
         if !names.is_empty() {
-            out.push_str(&self.paint.faint(&self.paragraph(&format!("not looked at yet: {}", names.join(", ")), 2)));
+            out.push_str(
+                &self.paint.faint(&self.paragraph(&format!("not looked at yet: {}", names.join(", ")), 2)),
+            );
         }
         out
     }

@@ -28,7 +28,9 @@ impl Out {
         let colors = match color {
             Color::Always => true,
             Color::Never => false,
-            Color::Auto => terminal && !plain("NO_COLOR") && std::env::var_os("TERM").is_none_or(|t| t != "dumb"),
+            Color::Auto => {
+                terminal && !plain("NO_COLOR") && std::env::var_os("TERM").is_none_or(|t| t != "dumb")
+            }
         };
         let columns = rustix::termios::tcgetwinsize(io::stdout()).map_or(0, |w| usize::from(w.ws_col));
         let width = if terminal && columns >= 40 { columns.min(110) } else { 80 };

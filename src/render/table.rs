@@ -22,7 +22,8 @@ pub fn plain(rows: &[Vec<String>], indent: usize, width: usize, limit: usize) ->
     for (i, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, if i == last { 0 } else { 2 }));
         if i != last {
-            let widest = rows.iter().filter_map(|r| r.get(i)).map(|c| text::width(&text::line(c))).max().unwrap_or(0);
+            let widest =
+                rows.iter().filter_map(|r| r.get(i)).map(|c| text::width(&text::line(c))).max().unwrap_or(0);
             let w = u16::try_from(widest.min(limit) + 2).unwrap_or(20);
             column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(w)));
         }

@@ -33,9 +33,9 @@ pub fn block(text: &str) -> Cow<'_, str> {
     if !text.chars().any(|c| unsafe_char(c) && c != '\n' && c != '\t') {
         return Cow::Borrowed(text);
     }
-    let escaped = text.chars().map(|c| {
-        if unsafe_char(c) && c != '\n' && c != '\t' { escape(c) } else { c.to_string() }
-    });
+    let escaped = text
+        .chars()
+        .map(|c| if unsafe_char(c) && c != '\n' && c != '\t' { escape(c) } else { c.to_string() });
     Cow::Owned(escaped.collect())
 }
 
@@ -111,7 +111,8 @@ mod tests {
 
     #[test]
     fn lines_keep_within_their_width() {
-        for (text, w) in [("a bb ccc dddd", 5), ("aaaaaaaaaaaa b", 4), ("", 10), ("日本語のテキスト", 6)] {
+        for (text, w) in [("a bb ccc dddd", 5), ("aaaaaaaaaaaa b", 4), ("", 10), ("日本語のテキスト", 6)]
+        {
             for l in wrap(text, w) {
                 assert!(width(&l) <= w.max(2), "{l:?} in {w}");
             }

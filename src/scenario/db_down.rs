@@ -101,16 +101,18 @@ fn symptom(p: &Postgres, look: &PostgresLook, now: &Snapshot, config: &Config) -
 fn by_login(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Finding> {
     let failure = look.login.failure()?;
     let found = |cause, certainty, summary: String| {
-        Finding::new(cause, &p.name, certainty, summary).saw("postgres login", &look.endpoint, &failure.detail)
+        Finding::new(cause, &p.name, certainty, summary).saw(
+            "postgres login",
+            &look.endpoint,
+            &failure.detail,
+        )
     };
     Some(match super::login::meaning(failure) {
         Meaning::Refused => return refused(p, look, now),
-        Meaning::StartingUp => found(
-            &STARTING_UP,
-            Certainty::Proven,
-            "PostgreSQL is starting up and takes no logins yet".into(),
-        )
-        .remedy(again(), "Wait: a start replays its log first. Restarting begins it anew", Risk::Safe),
+        Meaning::StartingUp => {
+            found(&STARTING_UP, Certainty::Proven, "PostgreSQL is starting up and takes no logins yet".into())
+                .remedy(again(), "Wait: a start replays its log first. Restarting begins it anew", Risk::Safe)
+        }
         Meaning::Recovering => found(
             &STARTING_UP,
             Certainty::Proven,
@@ -132,12 +134,10 @@ fn by_login(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Finding
             format!("no connection to {}: {}", look.endpoint, failure.detail),
         )
         .remedy(way(host(look)), "See the way to the address, then its firewall", Risk::Safe),
-        Meaning::Unresolved => found(
-            &DNS_FAILURE,
-            Certainty::Proven,
-            format!("the name of {} does not resolve", look.endpoint),
-        )
-        .remedy(format!("getent hosts {}", host(look)), "Ask this machine's own resolver", Risk::Safe),
+        Meaning::Unresolved => {
+            found(&DNS_FAILURE, Certainty::Proven, format!("the name of {} does not resolve", look.endpoint))
+                .remedy(format!("getent hosts {}", host(look)), "Ask this machine's own resolver", Risk::Safe)
+        }
         Meaning::SlotsFull
         | Meaning::DatabaseLimit
         | Meaning::RoleLimit
@@ -209,7 +209,10 @@ fn refused(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Finding>
     match units.as_slice() {
         _ if !ours.is_empty() => Some(remote(
             Certainty::Likely,
-            format!("its postmaster runs (process {}), and nothing listens at {}", ours[0].pid, look.endpoint),
+            format!(
+                "its postmaster runs (process {}), and nothing listens at {}",
+                ours[0].pid, look.endpoint
+            ),
         )),
         // One cluster runs and one does not, and which is which can't be read.
         _ if !running.is_empty() && (unclear || look.postmasters.seen().is_none()) => None,
@@ -218,7 +221,11 @@ fn refused(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Finding>
         [] => Some(
             stopped(Certainty::Likely, "no PostgreSQL of this address runs on this host".into())
                 .saw("/proc", "postmasters of this port or folder", "none")
-                .remedy("pg_lsclusters", "See which clusters this host has, then start the right one", Risk::Safe),
+                .remedy(
+                    "pg_lsclusters",
+                    "See which clusters this host has, then start the right one",
+                    Risk::Safe,
+                ),
         ),
         [(name, u), ..] => {
             let d = facts::detail(now, name);
@@ -228,13 +235,17 @@ fn refused(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Finding>
                 stopped(certainty, format!("PostgreSQL does not run: {name} is {}", state(u)))
                     .since(d.and_then(|d| d.state_since))
                     .saw("systemd", name, state(u))
-                    .saw_if("systemd", "result", d.filter(|d| d.result != "success").map(|d| d.result.clone()))
                     .saw_if(
-                        "journal",
-                        "last words",
-                        facts::journal(now, name).and_then(facts::last_words),
+                        "systemd",
+                        "result",
+                        d.filter(|d| d.result != "success").map(|d| d.result.clone()),
                     )
-                    .remedy(format!("systemctl start {name}"), "Start it, and wait until it accepts", Risk::Disruptive),
+                    .saw_if("journal", "last words", facts::journal(now, name).and_then(facts::last_words))
+                    .remedy(
+                        format!("systemctl start {name}"),
+                        "Start it, and wait until it accepts",
+                        Risk::Disruptive,
+                    ),
             )
         }
     }
@@ -276,7 +287,8 @@ fn hung(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Finding {
 
 /// The postmaster, where it can't answer by the kernel's own word.
 fn stuck(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<(u32, &'static str)> {
-    let by_unit = || facts::postgres_units(p, now).into_iter().find_map(|(n, _)| facts::stuck_process(now, n));
+    let by_unit =
+        || facts::postgres_units(p, now).into_iter().find_map(|(n, _)| facts::stuck_process(now, n));
     let by_table = || {
         // Only one postmaster: it is the one that does not answer. Of several, the one of the folder.
         let one = match look.postmasters.seen()?.as_slice() {
@@ -338,8 +350,14 @@ const LAST_WORDS_S: f64 = 10.0;
 
 /// SQLSTATE 28P01 or 28000, as drivers print them.
 fn is_refusal(text: &str) -> bool {
-    ["28P01", "28000", "password authentication failed", "no pg_hba.conf entry", "InvalidPasswordError",
-        "InvalidAuthorizationSpecification"]
+    [
+        "28P01",
+        "28000",
+        "password authentication failed",
+        "no pg_hba.conf entry",
+        "InvalidPasswordError",
+        "InvalidAuthorizationSpecification",
+    ]
     .iter()
     .any(|w| text.contains(w))
 }

@@ -14,10 +14,7 @@ use crate::snapshot::{Reading, Snapshot};
 const UMBRELLA: &str = "postgresql.service";
 
 /// The services that need a server, near or far.
-pub fn dependents<'a>(
-    server: &'a str,
-    config: &'a Config,
-) -> impl Iterator<Item = &'a Service> + use<'a> {
+pub fn dependents<'a>(server: &'a str, config: &'a Config) -> impl Iterator<Item = &'a Service> + use<'a> {
     config.service.iter().filter(move |s| crate::diagnosis::needs(&s.name, config).contains(server))
 }
 
@@ -159,8 +156,9 @@ pub fn fill(now: &Snapshot, service: &str) -> Option<Fill> {
 /// The pool of a service is used up: over the threshold of its maximum, or callers wait and
 /// nothing is idle.
 pub fn saturated(now: &Snapshot, service: &str, config: &Config) -> bool {
-    let waits = pool(now, service)
-        .is_some_and(|p| p.waiting.is_some_and(|w| w > 0) && p.idle == Some(0) && p.in_use.is_some_and(|u| u > 0));
+    let waits = pool(now, service).is_some_and(|p| {
+        p.waiting.is_some_and(|w| w > 0) && p.idle == Some(0) && p.in_use.is_some_and(|u| u > 0)
+    });
     waits || fill(now, service).is_some_and(|f| f.over(config.thresholds.pool))
 }
 

@@ -79,12 +79,12 @@ mod tests {
 
     fn pg(sqlstate: &str, routine: Option<&str>, message: &str) -> Failure {
         let mut f = Failure::new(FailKind::Denied, message).at(Stage::Answer);
-        f.postgres = Some(PgRefusal {
+        f.postgres = Some(Box::new(PgRefusal {
             sqlstate: sqlstate.into(),
             message: message.into(),
             detail: None,
             routine: routine.map(Into::into),
-        });
+        }));
         f
     }
 

@@ -126,8 +126,11 @@ fn client_pool(s: &Service, now: &Snapshot, config: &Config) -> Option<Finding> 
     }
     let report = facts::pool(now, &s.name)?;
     let fill = facts::fill(now, &s.name);
-    let servers: Vec<&Postgres> =
-        config.postgres.iter().filter(|p| crate::diagnosis::needs(&s.name, config).contains(p.name.as_str())).collect();
+    let servers: Vec<&Postgres> = config
+        .postgres
+        .iter()
+        .filter(|p| crate::diagnosis::needs(&s.name, config).contains(p.name.as_str()))
+        .collect();
     let proven = !servers.is_empty() && servers.iter().all(|p| facts::server(now, &p.name).is_some());
     let summary = match &fill {
         Some(Fill { in_use, max, .. }) => {
@@ -177,10 +180,7 @@ fn blocking_chain(p: &Postgres, server: &Server, config: &Config) -> Option<Find
             facts::count(victims, "session")
         ),
     )
-    .spares_if(
-        SERVER_SLOTS_FULL.name,
-        facts::slots_full(server.used.saturating_sub(freed), server, config),
-    );
+    .spares_if(SERVER_SLOTS_FULL.name, facts::slots_full(server.used.saturating_sub(freed), server, config));
     for (s, n) in roots.iter().take(5) {
         f = f.saw(
             "postgres sessions",
@@ -216,8 +216,11 @@ fn idle_in_transaction(p: &Postgres, server: &Server, now: &Snapshot, config: &C
         .filter_map(|s| Some((s, starves(s, &idle, now, p, config)?)))
         .collect();
     let oldest = idle.iter().map(|s| s.state_s).fold(0.0, f64::max);
-    let certainty =
-        if holds_slots || starved.iter().any(|(_, by_name)| *by_name) { Certainty::Proven } else { Certainty::Likely };
+    let certainty = if holds_slots || starved.iter().any(|(_, by_name)| *by_name) {
+        Certainty::Proven
+    } else {
+        Certainty::Likely
+    };
     let harm = match (holds_slots, starved.as_slice()) {
         (true, _) => "and hold the server's slots".to_owned(),
         (false, [(s, _), ..]) => format!("and hold the pool of {}", s.name),
@@ -259,7 +262,8 @@ fn starves(s: &Service, idle: &[&Session], now: &Snapshot, p: &Postgres, config:
     let frees = |n: usize| match &fill {
         Some(f) => {
             let left = f.in_use.saturating_sub(n as u64);
-            n > 0 && !Fill { in_use: left, max: f.max, max_source: String::new() }.over(config.thresholds.pool)
+            n > 0
+                && !Fill { in_use: left, max: f.max, max_source: String::new() }.over(config.thresholds.pool)
         }
         None => n > 0,
     };
@@ -283,8 +287,11 @@ fn session_name(s: &Session) -> &str {
 fn end_sessions(p: &Postgres, sessions: &[&Session]) -> String {
     let idle = sessions.iter().all(|s| s.idle_in_transaction());
     let still = if idle { "state LIKE 'idle in transaction%'" } else { "state <> 'idle'" };
-    let which: Vec<String> =
-        sessions.iter().take(20).map(|s| format!("({},'{}')", s.pid, s.backend_start.replace('\'', ""))).collect();
+    let which: Vec<String> = sessions
+        .iter()
+        .take(20)
+        .map(|s| format!("({},'{}')", s.pid, s.backend_start.replace('\'', "")))
+        .collect();
     format!(
         "psql '{}' -c \"SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity \
          WHERE (pid, backend_start) IN ({}) AND {still}\"",

@@ -15,15 +15,18 @@ const fn cause(name: &'static str, severity: Severity, title: &'static str) -> C
     Cause { name, severity, title, explains: &[] }
 }
 
-pub static STOPPED: Cause = cause("server-crash/stopped", Severity::P1, "the service ended without a failure");
+pub static STOPPED: Cause =
+    cause("server-crash/stopped", Severity::P1, "the service ended without a failure");
 pub static STOPPED_ON_PURPOSE: Cause =
     cause("server-crash/stopped-on-purpose", Severity::P1, "somebody stopped the service");
 pub static FAILED: Cause = cause("server-crash/failed", Severity::P1, "the service died");
-pub static EXEC_FAILED: Cause = cause("server-crash/exec-failed", Severity::P1, "the service can't be executed");
+pub static EXEC_FAILED: Cause =
+    cause("server-crash/exec-failed", Severity::P1, "the service can't be executed");
 pub static NOT_LISTENING: Cause =
     cause("server-crash/not-listening", Severity::P1, "the process runs, its port is closed");
 pub static HUNG: Cause = cause("server-crash/hung", Severity::P1, "the service accepts and does not answer");
-pub static UNHEALTHY: Cause = cause("server-crash/unhealthy", Severity::P1, "the service says it is unhealthy");
+pub static UNHEALTHY: Cause =
+    cause("server-crash/unhealthy", Severity::P1, "the service says it is unhealthy");
 pub static MALFORMED: Cause =
     cause("server-crash/malformed-health", Severity::P2, "the health answer is none");
 pub static UNIT_MISSING: Cause = cause("server-crash/unit-missing", Severity::P1, "there is no such unit");
@@ -77,7 +80,9 @@ fn symptom(s: &Service, looks: &Looks) -> Symptom {
                 Some(Status::Unhealthy) | None => (SymptomState::Unseen, "does not say how it is".into()),
             },
             Reading::Failed(f) => match f.kind {
-                FailKind::Denied => (SymptomState::Unseen, format!("alive, does not let us look: {}", f.detail)),
+                FailKind::Denied => {
+                    (SymptomState::Unseen, format!("alive, does not let us look: {}", f.detail))
+                }
                 _ => (SymptomState::Bad, f.detail.clone()),
             },
             Reading::NotAsked { why } => (SymptomState::Unseen, format!("not asked: {why}")),
@@ -119,13 +124,13 @@ fn unhealthy(s: &Service, now: &Snapshot) -> Option<Finding> {
         f = f.saw("http health", "says", m);
     }
     f = match s.unit.as_deref() {
-        Some(unit) => f
-            .saw_if("journal", "last words", facts::journal(now, unit).and_then(facts::last_words))
-            .remedy(
+        Some(unit) => {
+            f.saw_if("journal", "last words", facts::journal(now, unit).and_then(facts::last_words)).remedy(
                 format!("systemctl restart {unit}"),
                 "Take its logs as evidence first, then restart that one service",
                 Risk::Disruptive,
-            ),
+            )
+        }
         None => f.remedy(runbook(&UNHEALTHY), "Take its logs as evidence, then restart it", Risk::Disruptive),
     };
     Some(f)
@@ -160,8 +165,11 @@ fn hung(s: &Service, f: &Failure, now: &Snapshot) -> Finding {
     };
     match s.unit.as_deref().and_then(|u| facts::stuck_process(now, u)) {
         Some((pid, what)) => {
-            let found = base(Certainty::Proven, format!("{} answers nothing: process {pid} is {what}", s.name))
-                .saw("/proc", &format!("state of process {pid}"), what);
+            let found = base(
+                Certainty::Proven,
+                format!("{} answers nothing: process {pid} is {what}", s.name),
+            )
+            .saw("/proc", &format!("state of process {pid}"), what);
             if what.starts_with(['T', 't']) {
                 found.remedy(format!("kill -CONT {pid}"), "Let the stopped process go on", Risk::Disruptive)
             } else {
@@ -169,8 +177,10 @@ fn hung(s: &Service, f: &Failure, now: &Snapshot) -> Finding {
             }
         }
         None => {
-            let found =
-                base(Certainty::Likely, format!("{} accepts connections and does not answer in time", s.name));
+            let found = base(
+                Certainty::Likely,
+                format!("{} accepts connections and does not answer in time", s.name),
+            );
             found.remedy(runbook(&HUNG), "Take its stacks as evidence before a restart", Risk::Disruptive)
         }
     }
@@ -262,7 +272,11 @@ fn died(s: &Service, name: &str, u: &Unit, refused: Option<&Failure>, now: &Snap
         .saw_if("journal", "main process", recent.map(|r| r.1))
         .saw_if("journal", "last words", last_words(now, name))
         .remedy(
-            if exec.is_some() { format!("systemctl cat {name}") } else { format!("systemctl restart {name}") },
+            if exec.is_some() {
+                format!("systemctl cat {name}")
+            } else {
+                format!("systemctl restart {name}")
+            },
             if exec.is_some() {
                 "See the program, user and folders it is started with"
             } else {
@@ -277,7 +291,8 @@ fn ended(s: &Service, name: &str, u: &Unit, refused: Option<&Failure>, now: &Sna
     let d = facts::detail(now, name);
     let journal = facts::journal(now, name);
     let last = last_job(now, name);
-    let start = |f: Finding, words: &str| f.remedy(format!("systemctl start {name}"), words, Risk::Disruptive);
+    let start =
+        |f: Finding, words: &str| f.remedy(format!("systemctl start {name}"), words, Risk::Disruptive);
     let since = d.and_then(|d| d.state_since);
     if let Some(stop) = stop_job(now, name) {
         let f = with_refusal(
@@ -290,7 +305,11 @@ fn ended(s: &Service, name: &str, u: &Unit, refused: Option<&Failure>, now: &Sna
             refused,
         );
         return start(
-            f.since(Some(stop.at)).saw("systemd", name, state(u)).saw("journal", "stop job", stop.at.to_string()),
+            f.since(Some(stop.at)).saw("systemd", name, state(u)).saw(
+                "journal",
+                "stop job",
+                stop.at.to_string(),
+            ),
             "Ask who stopped it, and why; then start it",
         );
     }

@@ -29,7 +29,7 @@ pub struct Failure {
     pub stage: Option<Stage>,
     /// PostgreSQL's own words, where it was PostgreSQL that refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub postgres: Option<PgRefusal>,
+    pub postgres: Option<Box<PgRefusal>>,
 }
 
 /// A closed set: rules match it without a wildcard.

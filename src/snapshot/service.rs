@@ -82,7 +82,9 @@ impl Health {
     /// The service says that its database answers.
     pub fn says_connected(&self) -> bool {
         self.database.as_deref().is_some_and(|d| {
-            d.eq_ignore_ascii_case("connected") || d.eq_ignore_ascii_case("pass") || d.eq_ignore_ascii_case("healthy")
+            d.eq_ignore_ascii_case("connected")
+                || d.eq_ignore_ascii_case("pass")
+                || d.eq_ignore_ascii_case("healthy")
         })
     }
 

@@ -77,18 +77,27 @@ pub struct UnitEvent {
 pub enum Event {
     Starting,
     Started,
-    StartFailed { result: String },
+    StartFailed {
+        result: String,
+    },
     /// A stop job began.
     Stopping,
     /// A stop job ended.
     Stopped,
     /// The main process ended: `exited`/status, `killed`/signal, `dumped`/signal.
-    ProcessExited { code: String, status: String },
+    ProcessExited {
+        code: String,
+        status: String,
+    },
     /// The unit ended well.
     Succeeded,
     /// The unit entered `failed`.
-    Failed { result: String },
-    RestartScheduled { restarts: u32 },
+    Failed {
+        result: String,
+    },
+    RestartScheduled {
+        restarts: u32,
+    },
     OomKilled,
 }
 

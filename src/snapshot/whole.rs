@@ -61,9 +61,9 @@ impl Snapshot {
     }
 
     pub fn to_json(&self) -> Result<String> {
-        serde_json::to_string_pretty(self)
-            .map(|s| s + "\n")
-            .map_err(|e| Error::new(crate::error::Kind::Internal, format!("the snapshot can't be written: {e}")))
+        serde_json::to_string_pretty(self).map(|s| s + "\n").map_err(|e| {
+            Error::new(crate::error::Kind::Internal, format!("the snapshot can't be written: {e}"))
+        })
     }
 
     /// A listed unit that is there: loaded, or failed to load, but not unknown to systemd.

@@ -96,8 +96,9 @@ pub async fn start(p: &Postgres, password: Option<&Secret>, stream: Stream) -> R
                 PgHost::Tcp(h) => h.as_str(),
                 PgHost::Unix(_) => "localhost",
             };
-            let connector = <MakeRustlsConnect as MakeTlsConnect<TcpStream>>::make_tls_connect(&mut make, host)
-                .map_err(|e| refuse(e.to_string()))?;
+            let connector =
+                <MakeRustlsConnect as MakeTlsConnect<TcpStream>>::make_tls_connect(&mut make, host)
+                    .map_err(|e| refuse(e.to_string()))?;
             connected(&config, s, connector, true).await
         }
     }

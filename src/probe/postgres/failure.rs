@@ -37,12 +37,12 @@ fn refused(db: &tokio_postgres::error::DbError) -> Failure {
     };
     let message = mask::text(db.message());
     let mut f = Failure::new(kind, format!("{message} (SQLSTATE {})", db.code().code())).at(Stage::Answer);
-    f.postgres = Some(PgRefusal {
+    f.postgres = Some(Box::new(PgRefusal {
         sqlstate: db.code().code().to_owned(),
         message,
         detail: db.detail().map(mask::text),
         routine: db.routine().map(ToOwned::to_owned),
-    });
+    }));
     f
 }
 
@@ -66,7 +66,8 @@ fn io_source(e: &tokio_postgres::Error) -> Option<&std::io::Error> {
     while let Some(s) = source {
         if let Some(io) = s.downcast_ref::<std::io::Error>() {
             let inner_tls = io.get_ref().is_some_and(|i| i.is::<rustls::Error>());
-            return (!inner_tls && io.kind() != std::io::ErrorKind::InvalidData
+            return (!inner_tls
+                && io.kind() != std::io::ErrorKind::InvalidData
                 && io.kind() != std::io::ErrorKind::InvalidInput)
                 .then_some(io);
         }

@@ -86,7 +86,9 @@ fn end_of_dollar(chars: &[char], start: usize) -> Option<usize> {
     let tag_end = start + 1 + chars[start + 1..].iter().position(|c| *c == '$')?;
     let tag = &chars[start..=tag_end];
     let named = &tag[1..tag.len() - 1];
-    if named.first().is_some_and(char::is_ascii_digit) || !named.iter().all(|c| c.is_alphanumeric() || *c == '_') {
+    if named.first().is_some_and(char::is_ascii_digit)
+        || !named.iter().all(|c| c.is_alphanumeric() || *c == '_')
+    {
         return None;
     }
     let mut i = tag_end + 1;
@@ -109,7 +111,10 @@ mod tests {
             ("SELECT * FROM t WHERE mail = 'a@b.c' AND id = 42", "SELECT * FROM t WHERE mail = ? AND id = ?"),
             ("SELECT 'it''s' , E'a\\'b', 'x'", "SELECT ? , E?, ?"),
             ("SELECT $$secret$$, $t$ it's $t$, $1", "SELECT ?, ?, $1"),
-            ("SELECT col1, t2.\"Col 3\" FROM t2\n\t WHERE x=1.5e3", "SELECT col1, t2.\"Col 3\" FROM t2 WHERE x=?"),
+            (
+                "SELECT col1, t2.\"Col 3\" FROM t2\n\t WHERE x=1.5e3",
+                "SELECT col1, t2.\"Col 3\" FROM t2 WHERE x=?",
+            ),
             ("SELECT 'cut off in the midd", "SELECT ?"),
             ("SELECT $$cut", "SELECT ?"),
             ("", ""),
@@ -123,7 +128,8 @@ mod tests {
         #[test]
         fn no_quoted_text_survives(before in "[a-z ]{0,20}", secret in "[A-Z]{6}", after in "\\PC{0,40}") {
             let out = mask(&format!("{before}'{secret}'{after}"), 1000);
-            proptest::prop_assert!(!out.starts_with(&format!("{before}'{secret}")));
+            let kept = out.contains(&secret) && !after.contains(&secret);
+            proptest::prop_assert!(!kept, "{}", out);
         }
         #[test]
         fn any_text_is_masked_without_a_panic(sql in "\\PC{0,200}", limit in 0usize..50) {

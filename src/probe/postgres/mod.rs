@@ -69,7 +69,8 @@ async fn place(p: &Postgres, deadline: Instant) -> Result<Place, Failure> {
                     .map(Iterator::collect::<Vec<_>>)
                     .map_err(|e| Failure::new(FailKind::Unresolved, e.to_string()).at(Stage::Resolve))
             };
-            let found = blocking(deadline, "the resolver", resolve).await.map_err(|f| f.at(Stage::Resolve))?;
+            let found =
+                blocking(deadline, "the resolver", resolve).await.map_err(|f| f.at(Stage::Resolve))?;
             if found.is_empty() {
                 return Err(Failure::new(FailKind::Unresolved, "no address for that name").at(Stage::Resolve));
             }
@@ -87,7 +88,11 @@ async fn log_in(
     let stream = by(deadline, Stage::Connect, "no connection", connect::open(place)).await?.map_err(|e| {
         let f = io_failure(&e, &endpoint(p)).at(Stage::Connect);
         // A socket that is not there: nobody listens. The folder may be another's: say the path.
-        if f.kind == FailKind::Missing { Failure { detail: format!("no socket at {}", endpoint(p)), ..f } } else { f }
+        if f.kind == FailKind::Missing {
+            Failure { detail: format!("no socket at {}", endpoint(p)), ..f }
+        } else {
+            f
+        }
     })?;
     let silent = format!("connected to {}, and no answer to a login", endpoint(p));
     by(deadline, Stage::Answer, &silent, connect::start(p, password, stream)).await?

@@ -58,9 +58,7 @@ FROM m";
 /// Asks, and cancels on the server what the deadline cuts here.
 pub async fn ask(session: Session, deadline: Instant) -> Result<Server, Failure> {
     let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-    let ask = ASK
-        .replace("@CONSUMERS@", &CONSUMERS.to_string())
-        .replace("@SESSIONS@", &SESSIONS.to_string());
+    let ask = ASK.replace("@CONSUMERS@", &CONSUMERS.to_string()).replace("@SESSIONS@", &SESSIONS.to_string());
     let sql = format!(
         "BEGIN READ ONLY; SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = 200; {ask}; COMMIT",
         left.as_millis().max(1)

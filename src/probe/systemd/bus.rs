@@ -20,18 +20,7 @@ pub struct Bus {
 }
 
 /// A row of `ListUnitsByNames`, as systemd's D-Bus interface gives it.
-type Row = (
-    String,
-    String,
-    String,
-    String,
-    String,
-    String,
-    OwnedObjectPath,
-    u32,
-    String,
-    OwnedObjectPath,
-);
+type Row = (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
 
 impl Bus {
     pub async fn connect(address: &str, deadline: Instant) -> Result<Self, Failure> {
@@ -51,7 +40,11 @@ impl Bus {
     ) -> Result<BTreeMap<String, Unit>, Failure> {
         let no_states: &[&str] = &[];
         let named = async {
-            if names.is_empty() { Ok(Vec::new()) } else { self.call("ListUnitsByNames", &(names,), deadline).await }
+            if names.is_empty() {
+                Ok(Vec::new())
+            } else {
+                self.call("ListUnitsByNames", &(names,), deadline).await
+            }
         };
         let found = async {
             if patterns.is_empty() {
@@ -120,7 +113,8 @@ impl Bus {
             "GetAll",
             &body,
         );
-        let reply = by(deadline, Stage::Answer, "no answer from systemd", call).await?.map_err(|e| failure(&e))?;
+        let reply =
+            by(deadline, Stage::Answer, "no answer from systemd", call).await?.map_err(|e| failure(&e))?;
         reply.body().deserialize().map_err(|e| Failure::new(FailKind::Malformed, format!("systemd: {e}")))
     }
 
@@ -135,7 +129,8 @@ impl Bus {
             method,
             body,
         );
-        let reply = by(deadline, Stage::Answer, "no answer from systemd", call).await?.map_err(|e| failure(&e))?;
+        let reply =
+            by(deadline, Stage::Answer, "no answer from systemd", call).await?.map_err(|e| failure(&e))?;
         reply.body().deserialize().map_err(|e| Failure::new(FailKind::Malformed, format!("systemd: {e}")))
     }
 }

@@ -28,8 +28,7 @@ const FIELDS: &str = "MESSAGE,MESSAGE_ID,PRIORITY,EXIT_CODE,EXIT_STATUS,UNIT_RES
 pub async fn read(unit: &str, folder: Option<&str>, deadline: Instant) -> Result<Journal, Failure> {
     let (about, own) = (format!("UNIT={unit}"), format!("_SYSTEMD_UNIT={unit}"));
     let (about, own) = ([about.as_str(), "_PID=1"], [own.as_str()]);
-    let (about, own) =
-        tokio::try_join!(entries(&about, folder, deadline), entries(&own, folder, deadline))?;
+    let (about, own) = tokio::try_join!(entries(&about, folder, deadline), entries(&own, folder, deadline))?;
     let journal = Journal { events: parse(&about).events, lines: parse(&own).lines };
     // An empty answer may be a journal that is not ours to read: that is no evidence of silence.
     if journal.events.is_empty() && journal.lines.is_empty() && !readable(folder) {
@@ -136,7 +135,8 @@ fn field(entry: &Map<String, Value>, key: &str) -> Option<String> {
     match entry.get(key)? {
         Value::String(s) => Some(s.clone()),
         Value::Array(bytes) => {
-            let bytes: Vec<u8> = bytes.iter().filter_map(|b| b.as_u64().and_then(|b| u8::try_from(b).ok())).collect();
+            let bytes: Vec<u8> =
+                bytes.iter().filter_map(|b| b.as_u64().and_then(|b| u8::try_from(b).ok())).collect();
             Some(String::from_utf8_lossy(&bytes).into_owned())
         }
         _ => None,

@@ -1,0 +1,9 @@
+//! The program as a user runs it: what is printed, where, and the exit code.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod config;
+mod desk;
+mod diagnose;
+mod errors;
+mod texts;

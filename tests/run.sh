@@ -1,0 +1,62 @@
+#!/bin/bash
+# run.sh - installs what is missing and passes all tests: format, lints, licences, the rules, the program, the lab.
+# Needs Rust and Debian 12. Says what it left out; in CI (CI=true) anything left out is a failure.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+left_out=()
+
+step() { printf '\n== %s\n' "$*"; }
+skip() {
+  left_out+=("$1")
+  if [ "${CI:-}" = true ]; then echo "CI can't go without: $1" >&2; exit 1; fi
+  echo "left out: $1"
+}
+
+plain=()
+[ "$(id -u)" = 0 ] || plain=(--plain)
+step "packages"
+tests/lab/packages.sh "${plain[@]}"
+command -v cargo >/dev/null || { echo "Rust is missing: https://rustup.rs installs it." >&2; exit 1; }
+
+step "format"
+cargo fmt --all --check
+
+step "build"
+# One profile, all targets at once: nothing is compiled twice.
+cargo build --workspace --all-targets --locked
+
+step "lints"
+cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+
+step "licences and sources"
+deny=$PWD/target/tools/bin/cargo-deny
+if ! [ -x "$deny" ]; then
+  # Built without optimisation: it runs for a second. Without its network part: no advisories are fetched.
+  CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+    cargo install --quiet --locked --version 0.20.2 cargo-deny --no-default-features \
+    --root target/tools --target-dir target/tools/build || skip "cargo-deny (could not be installed)"
+fi
+[ ! -x "$deny" ] || "$deny" --log-level error --config .cargo/deny.toml check licenses bans sources
+
+step "tests"
+if command -v cargo-nextest >/dev/null; then
+  cargo nextest run --workspace --locked
+else
+  cargo test --workspace --locked --quiet -- --test-threads 2
+fi
+cargo test --workspace --locked --doc --quiet
+
+step "the lab's matrix"
+if [ "$(id -u)" = 0 ]; then
+  target/debug/lab matrix --tries 1 --healthy 10 --binary target/debug/mcp-ir
+else
+  skip "the matrix (no root, so no systemd of its own)"
+fi
+
+step "the demo"
+tests/demo.sh </dev/null >target/demo.txt 2>&1 || { cat target/demo.txt; exit 1; }
+grep -c . target/demo.txt | sed 's/$/ lines, all well/'
+
+echo
+if [ ${#left_out[@]} -gt 0 ]; then printf 'left out: %s\n' "${left_out[@]}"; fi
+echo "all passed"
