@@ -38,20 +38,16 @@ pub const CONTROLS: &[Fault] = &[
         stack.wait_until_healthy()
     })
     .under_systemd(),
-    Fault::control(
-        "healthy/crashed-and-back",
-        "a service died by SIGKILL; Restart= brought it back",
-        |stack| {
-            let booted = stack.systemd()?;
-            let unit = stack.service("workflow-mcp")?.unit();
-            booted.drop_in(&unit, "[Service]\nRestart=always\nRestartSec=0\n")?;
-            booted.kill(&unit, "KILL")?;
-            until("it was restarted", Duration::from_secs(5), || {
-                booted.property(&unit, "NRestarts").is_ok_and(|n| n == "1")
-            })?;
-            stack.wait_until_healthy()
-        },
-    )
+    Fault::control("healthy/came-back", "a service died by SIGKILL; Restart= brought it back", |stack| {
+        let booted = stack.systemd()?;
+        let unit = stack.service("workflow-mcp")?.unit();
+        booted.drop_in(&unit, "[Service]\nRestart=always\nRestartSec=0\n")?;
+        booted.kill(&unit, "KILL")?;
+        until("it was restarted", Duration::from_secs(5), || {
+            booted.property(&unit, "NRestarts").is_ok_and(|n| n == "1")
+        })?;
+        stack.wait_until_healthy()
+    })
     .under_systemd(),
     Fault::control("healthy/own-password", "the tool's own password is wrong", |_| Ok(()))
         .with(|settings| settings.tool_password = "not-the-password".into()),

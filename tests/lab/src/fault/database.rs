@@ -14,6 +14,7 @@ use crate::stack::Stack;
 use crate::wait::until;
 
 use super::Fault;
+use super::entry::all_unhealthy;
 
 const BOTH: &[&str] = &["codebase-mcp", "workflow-mcp"];
 
@@ -25,7 +26,7 @@ pub const FAULTS: &[Fault] = &[
         "the cluster's unit is stopped; the umbrella unit stays active",
         |stack| {
             stack.stop_postgres()?;
-            unhealthy(stack)
+            all_unhealthy(stack)
         },
     )
     .explains(BOTH),
@@ -36,7 +37,7 @@ pub const FAULTS: &[Fault] = &[
         "the postmaster gets SIGKILL",
         |stack| {
             stack.signal_postgres(false, Signal::KILL)?;
-            unhealthy(stack)
+            all_unhealthy(stack)
         },
     )
     .explains(BOTH)
@@ -75,21 +76,12 @@ pub const FAULTS: &[Fault] = &[
     .explains(BOTH),
 ];
 
-/// Until both services have noticed.
-fn unhealthy(stack: &Stack) -> Result<()> {
-    for service in stack.services() {
-        let what = format!("{} says unhealthy", service.name);
-        until(&what, Duration::from_secs(10), || service.says("unhealthy"))?;
-    }
-    Ok(())
-}
-
 fn other_password(stack: &mut Stack) -> Result<()> {
     let role = SERVICES.role;
     let admin = stack.cluster().session("postgres")?;
     admin.run(&format!("ALTER ROLE {role} PASSWORD 'rotated-and-not-told'"))?;
     admin.run(&format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}'"))?;
-    unhealthy(stack)
+    all_unhealthy(stack)
 }
 
 /// Segments of the archive, and so seconds until the replay is done.
@@ -140,7 +132,7 @@ fn slow_replay(stack: &mut Stack) -> Result<()> {
     let starting =
         || stack.cluster().session("postgres").is_err_and(|e| format!("{e:#}").contains("starting up"));
     until("PostgreSQL says that it is starting up", Duration::from_secs(10), starting)?;
-    unhealthy(stack)
+    all_unhealthy(stack)
 }
 
 fn end_replay(stack: &mut Stack) -> Result<()> {

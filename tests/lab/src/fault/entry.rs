@@ -1,10 +1,13 @@
 //! What a fault is, and the list of all of them.
 //! The expectations are the catalogue's: the tool is measured by them, not they by the tool.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 
 use crate::settings::Settings;
 use crate::stack::Stack;
+use crate::wait;
 
 use super::{control, crash, database, pool};
 
@@ -103,6 +106,15 @@ impl Fault {
         stack.configure(&Settings::default())?;
         (self.heal)(stack).and_then(|()| stack.heal()).with_context(|| format!("{} did not heal", self.name))
     }
+}
+
+/// Until every service has noticed.
+pub(super) fn all_unhealthy(stack: &Stack) -> Result<()> {
+    for service in stack.services() {
+        let what = format!("{} says unhealthy", service.name);
+        wait::until(&what, Duration::from_secs(10), || service.says("unhealthy"))?;
+    }
+    Ok(())
 }
 
 /// Every fault and control, in the order of the catalogue.

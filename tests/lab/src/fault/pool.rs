@@ -10,6 +10,7 @@ use crate::stack::Stack;
 use crate::wait::until;
 
 use super::Fault;
+use super::entry::all_unhealthy;
 
 const BOTH: &[&str] = &["codebase-mcp", "workflow-mcp"];
 
@@ -44,8 +45,8 @@ pub const FAULTS: &[Fault] = &[
         |stack| busy(stack, "workflow-mcp"),
     ),
     Fault::new(
-        "idle-in-transaction/migration",
-        "pool-exhausted/idle-in-transaction",
+        "blocking-chain/migration",
+        "pool-exhausted/blocking-chain",
         "postgres",
         "a migration left open locks the table that searches read",
         |stack| {
@@ -54,16 +55,28 @@ pub const FAULTS: &[Fault] = &[
             blocked_searches(stack)
         },
     )
-    .explains(&["codebase-mcp"])
-    .with(|settings| settings.idle_in_transaction = Some("2s".into())),
+    .explains(&["codebase-mcp"]),
     Fault::new(
-        "idle-in-transaction/own-request",
-        "pool-exhausted/idle-in-transaction",
+        "blocking-chain/own-request",
+        "pool-exhausted/blocking-chain",
         "postgres",
         "one of the service's own requests holds a lock in an idle transaction",
         |stack| {
-            stack.service("codebase-mcp")?.tell("hold?n=1&secs=600&mode=transaction")?;
+            stack.service("codebase-mcp")?.tell("hold?n=1&secs=600&mode=lock")?;
             blocked_searches(stack)
+        },
+    )
+    .explains(&["codebase-mcp"]),
+    Fault::new(
+        "idle-in-transaction/own-pool",
+        "pool-exhausted/idle-in-transaction",
+        "postgres",
+        "a service's requests leave their transactions open, until its pool is full",
+        |stack| {
+            let service = stack.service("codebase-mcp")?;
+            service.tell("hold?n=10&secs=600&mode=idle")?;
+            until("the pool is full", Duration::from_secs(5), || service.says("unhealthy"))?;
+            aged(stack)
         },
     )
     .explains(&["codebase-mcp"])
@@ -99,18 +112,15 @@ fn free_slots(stack: &mut Stack, left: usize) -> Result<&[crate::sql::Session]> 
     bail!("60 sessions and no end of slots")
 }
 
-/// The services' sessions are ended one after another, and their slots taken.
+/// The services' sessions are ended, and their slots taken, until none of theirs is left.
+/// A superuser's own session counts as well: it must be gone before the last slot is taken.
 fn every_slot(stack: &mut Stack) -> Result<()> {
-    let admin = stack.cluster().session("postgres")?;
+    let theirs = format!("FROM pg_stat_activity WHERE usename = '{}'", SERVICES.role);
     for _ in 0..50 {
         free_slots(stack, 0)?;
-        admin.run(&format!(
-            "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity WHERE usename = '{}'",
-            SERVICES.role
-        ))?;
-        free_slots(stack, 0)?;
-        if stack.services().iter().all(|s| s.says("unhealthy")) {
-            return Ok(());
+        let left = stack.cluster().sql(&format!("SELECT pg_terminate_backend(pid, 1000) {theirs}"))?;
+        if left.is_empty() {
+            return all_unhealthy(stack);
         }
     }
     bail!("the services always get a slot again")

@@ -66,7 +66,9 @@ pub enum HoldMode {
     /// Short queries one after another: a busy pool.
     Query,
     /// A table lock in a transaction that then does nothing.
-    Transaction,
+    Lock,
+    /// A transaction that has read something, and then does nothing.
+    Idle,
 }
 
 #[derive(Deserialize)]
@@ -93,7 +95,10 @@ pub async fn hold(State(server): State<Arc<Server>>, Query(query): Query<HoldQue
             let held = async {
                 match query.mode {
                     HoldMode::Query => busy(&client).await,
-                    HoldMode::Transaction => locked(&client).await,
+                    HoldMode::Lock => {
+                        left_open(&client, "BEGIN; LOCK TABLE code_chunks IN ACCESS EXCLUSIVE MODE").await
+                    }
+                    HoldMode::Idle => left_open(&client, "BEGIN; SELECT count(*) FROM repositories").await,
                 }
             };
             tokio::select! {
@@ -102,7 +107,7 @@ pub async fn hold(State(server): State<Arc<Server>>, Query(query): Query<HoldQue
                 () = until => {}
             }
             // A connection with an open transaction must not go back: close it.
-            if query.mode == HoldMode::Transaction {
+            if query.mode != HoldMode::Query {
                 drop(Object::take(client));
             }
         });
@@ -125,8 +130,8 @@ async fn busy(client: &Object) -> Result<(), tokio_postgres::Error> {
     }
 }
 
-async fn locked(client: &Object) -> Result<(), tokio_postgres::Error> {
-    client.batch_execute("BEGIN; LOCK TABLE code_chunks IN ACCESS EXCLUSIVE MODE").await?;
+async fn left_open(client: &Object, sql: &str) -> Result<(), tokio_postgres::Error> {
+    client.batch_execute(sql).await?;
     std::future::pending().await
 }
 
