@@ -1,6 +1,8 @@
 //! `lab`: the command line of the lab, and the sample server it runs.
 //! Everything is done by the library; nothing is decided here.
 
+#![allow(clippy::disallowed_macros)]
+
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -34,6 +36,8 @@ enum Verb {
     Matrix(lab::matrix::MatrixArgs),
     /// Breaks a stack before your eyes and lets mcp-ir say what broke
     Demo(lab::demo::DemoArgs),
+    /// Draws what mcp-ir says of a healthy and of a broken stack, as SVG
+    Picture(lab::picture::PictureArgs),
     /// Measures mcp-ir and others on a healthy stack
     Bench(lab::bench::BenchArgs),
 }
@@ -63,6 +67,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Bench(args) if !lab::bench::bench(&args)? => return Ok(ExitCode::FAILURE),
         Verb::Matrix(_) | Verb::Bench(_) => {}
         Verb::Demo(args) => lab::demo::demo(&args)?,
+        Verb::Picture(args) => lab::picture::picture(&args)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -122,10 +122,8 @@ fn one(
         let save = folder.join(format!("{}-{number}.json", fault.name.replace('/', "-")));
         // A look at the healthy stack changes nothing: it need not be healed.
         let changes = fault.name != "healthy/idle";
-        if changes {
-            fault.inject(stack)?;
-        }
-        let (wrong, first) = match tool.diagnose(stack, &save) {
+        let injected = if changes { fault.inject(stack) } else { Ok(()) };
+        let (wrong, first) = match injected.and_then(|()| tool.diagnose(stack, &save)) {
             Ok((run, seen)) => {
                 times.push(run.took);
                 (complaints(fault, run.code, &seen), first(fault, &seen))

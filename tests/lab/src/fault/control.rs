@@ -42,9 +42,10 @@ pub const CONTROLS: &[Fault] = &[
         let booted = stack.systemd()?;
         let unit = stack.service("workflow-mcp")?.unit();
         booted.drop_in(&unit, "[Service]\nRestart=always\nRestartSec=0\n")?;
+        let former = booted.property(&unit, "MainPID")?;
         booted.kill(&unit, "KILL")?;
         until("it was restarted", Duration::from_secs(5), || {
-            booted.property(&unit, "NRestarts").is_ok_and(|n| n == "1")
+            booted.property(&unit, "MainPID").is_ok_and(|now| now != "0" && now != former)
         })?;
         stack.wait_until_healthy()
     })

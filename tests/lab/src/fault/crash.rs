@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::stack::Stack;
 use crate::wait::until;
@@ -92,11 +92,11 @@ fn restarted_in_vain(stack: &mut Stack) -> Result<()> {
         "[Unit]\nStartLimitIntervalSec=0\n\
          [Service]\nRestart=always\nRestartSec=100ms\nEnvironment=LAB_START=exit:1:20\n",
     )?;
+    let former = booted.property(unit, "MainPID")?;
     stack.service("codebase-mcp")?.tell("exit?code=1")?;
     until("Restart= brought it back", Duration::from_secs(10), || {
-        let restarts = booted.property(unit, "NRestarts").unwrap_or_default();
+        let pid = booted.property(unit, "MainPID").unwrap_or_default();
         let state = booted.property(unit, "ActiveState").unwrap_or_default();
-        restarts != "0" && state == "active"
+        pid != "0" && pid != former && state == "active"
     })
-    .context("it did not come back")
 }
