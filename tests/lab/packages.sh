@@ -13,7 +13,7 @@ need() { # need PACKAGE COMMAND-OR-FILE…: any one of them will do
   missing+=("$package")
 }
 PATH=$PATH:/usr/sbin:/sbin
-need gcc cc gcc clang                                  # the linker that Rust calls, and ring's assembler
+need gcc cc                                            # the linker that Rust calls, and ring's assembler
 need libc6-dev '/usr/include/stdio.h'
 need postgresql '/usr/lib/postgresql/*/bin/postgres'
 need curl curl
