@@ -17,7 +17,7 @@ use crate::render::Color;
 #[command(
     name = "mcp-ir",
     version,
-    propagate_version = true,
+    max_term_width = 80,
     subcommand_required = true,
     arg_required_else_help = true,
     after_help = "\

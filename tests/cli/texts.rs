@@ -22,7 +22,7 @@ fn help_of_every_verb_has_examples_and_keeps_to_the_width() {
         assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{verb:?}");
         assert!(ran.stdout.contains("Example"), "{verb:?} has no example:\n{}", ran.stdout);
         for line in ran.stdout.lines() {
-            assert!(line.chars().count() <= 100, "{verb:?}: {line}");
+            assert!(line.chars().count() <= 80, "{verb:?}: {line}");
         }
     }
 }
