@@ -287,11 +287,10 @@ fn session_name(s: &Session) -> &str {
 fn end_sessions(p: &Postgres, sessions: &[&Session]) -> String {
     let idle = sessions.iter().all(|s| s.idle_in_transaction());
     let still = if idle { "state LIKE 'idle in transaction%'" } else { "state <> 'idle'" };
-    let which: Vec<String> = sessions
-        .iter()
-        .take(20)
-        .map(|s| format!("({},'{}')", s.pid, s.backend_start.replace('\'', "")))
-        .collect();
+    // The server's own text goes into a command that people paste: only what a time is made of.
+    let time = |t: &str| t.chars().filter(|c| c.is_ascii_digit() || "-:+. ".contains(*c)).collect::<String>();
+    let which: Vec<String> =
+        sessions.iter().take(20).map(|s| format!("({},'{}')", s.pid, time(&s.backend_start))).collect();
     format!(
         "psql '{}' -c \"SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity \
          WHERE (pid, backend_start) IN ({}) AND {still}\"",
