@@ -8,7 +8,7 @@ use clap::Args;
 use super::exit::Exit;
 use super::run::say;
 use super::save::Saved;
-use super::tree::Global;
+use super::tree::{Global, Output};
 use crate::config::{Config, Env, Loaded, load};
 use crate::diagnosis::Diagnosis;
 use crate::engine::{self, Awaited, Filter};
@@ -24,6 +24,7 @@ Examples:
   mcp-ir diagnose pool --service api       what exhausts the pool of one service
   mcp-ir diagnose --save now.json          keep the look, to be read again anywhere:
   mcp-ir diagnose --from now.json -o json
+  mcp-ir diagnose -o nagios                a line and exit code for a monitor
 
 Detection always covers all scenarios; naming some filters the report, but a
 root elsewhere that explains them is shown.
@@ -66,13 +67,19 @@ pub fn run(args: &DiagnoseArgs, global: &Global, out: &Out, start: Instant) -> R
         looks
     };
     let d = engine::diagnose(&looks, &Filter { scenarios, subjects: args.service.clone() });
-    say(&text(&d, global, out)?, out)?;
-    Ok(Exit::from(d.verdict))
+    say(&text(&d, &looks.now, global, out)?, out)?;
+    Ok(match global.output {
+        Output::Nagios => Exit::from(render::nagios_state(&d)),
+        Output::Human | Output::Json | Output::Prometheus => Exit::from(d.verdict),
+    })
 }
 
-fn text(d: &Diagnosis, global: &Global, out: &Out) -> Result<String> {
-    if global.json() {
-        return render::document(d);
+fn text(d: &Diagnosis, now: &Snapshot, global: &Global, out: &Out) -> Result<String> {
+    match global.output {
+        Output::Human => {}
+        Output::Json => return render::document(d),
+        Output::Nagios => return Ok(render::nagios_line(d, now)),
+        Output::Prometheus => return Ok(render::prometheus_page(d, now)),
     }
     let mut text = render::human_diagnosis(d, out);
     if global.verbose > 0 {
@@ -88,7 +95,7 @@ fn look(loaded: &Loaded, global: &Global, start: Instant) -> Result<Snapshot> {
         .build()
         .map_err(|e| Error::new(Kind::Internal, format!("the runtime can't be started: {e}")))?;
     let awaited = Awaited::default();
-    let progress = Progress::new(global.quiet || global.json());
+    let progress = Progress::new(global.quiet || global.output != Output::Human);
     let snapshot = runtime.block_on(async {
         tokio::select! {
             snapshot = engine::look(loaded, &awaited, start) => snapshot,

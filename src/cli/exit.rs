@@ -2,6 +2,7 @@
 
 use crate::diagnosis::Verdict;
 use crate::error::Kind;
+use crate::render::NagiosState;
 
 /// What a run came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub enum Exit {
     Usage,
     /// 3: a symptom could not be seen, or no cause fits it.
     Unknown,
+    /// As the plugin's guidelines have it: 0, 1, 2, 3.
+    Plugin(NagiosState),
 }
 
 impl Exit {
@@ -23,6 +26,7 @@ impl Exit {
             Exit::Problem => 1,
             Exit::Usage => 2,
             Exit::Unknown => 3,
+            Exit::Plugin(state) => state as u8,
         }
     }
 }
@@ -34,6 +38,12 @@ impl From<Verdict> for Exit {
             Verdict::Problem => Exit::Problem,
             Verdict::Unknown => Exit::Unknown,
         }
+    }
+}
+
+impl From<NagiosState> for Exit {
+    fn from(state: NagiosState) -> Self {
+        Exit::Plugin(state)
     }
 }
 

@@ -7,7 +7,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 use super::exit::Exit;
-use super::tree::{Cli, Global, Verb};
+use super::tree::{Cli, Global, Output, Verb};
 use super::{config, diagnose, generate, runbook, schema};
 use crate::config::{Env, load};
 use crate::error::{Error, Result};
@@ -21,17 +21,26 @@ pub fn run(args: Vec<OsString>, start: Instant) -> u8 {
     };
     let out = Out::new(cli.global.color, cli.global.quiet);
     log(cli.global.verbose);
-    let json = cli.global.json();
+    let output = cli.global.output;
     match verb(cli, &out, start) {
         Ok(exit) => exit.code(),
+        // A monitor reads stdout and knows no usage error: what can't look is unknown.
+        Err(e) if output == Output::Nagios => {
+            let _ = out.print(&render::nagios_error(&e));
+            Exit::Unknown.code()
+        }
         Err(e) => {
-            report(&e, json, &out);
+            report(&e, output == Output::Json, &out);
             Exit::from(e.kind).code()
         }
     }
 }
 
 fn verb(cli: Cli, out: &Out, start: Instant) -> Result<Exit> {
+    let looks = matches!(cli.verb, Verb::Diagnose(_));
+    if !looks && matches!(cli.global.output, Output::Nagios | Output::Prometheus) {
+        return Err(Error::usage("only `diagnose` prints for nagios and prometheus").hint("-o human, or -o json"));
+    }
     match cli.verb {
         Verb::Diagnose(args) => diagnose::run(&args, &cli.global, out, start),
         Verb::Runbook(args) => say(&runbook::run(&args, &cli.global, out)?, out),

@@ -42,7 +42,7 @@ pub struct Global {
     /// Configuration file [default: ~/.config/mcp-ir/config.toml, /etc/mcp-ir/config.toml]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// How to print: for people, or one JSON document
+    /// How to print; nagios and prometheus are for diagnose
     #[arg(
         long,
         short,
@@ -88,8 +88,14 @@ impl Global {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Output {
+    /// For people
     Human,
+    /// One document; its schema: mcp-ir schema
     Json,
+    /// One line and the exit codes of a monitoring plugin
+    Nagios,
+    /// For node_exporter's textfile collector
+    Prometheus,
 }
 
 #[derive(Debug, Subcommand)]

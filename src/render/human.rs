@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use super::out::Out;
 use super::style::Paint;
 use super::table::plain;
-use super::text;
+use super::text::{self, count};
 use crate::diagnosis::{Certainty, Diagnosis, Finding, Severity, SymptomState, Verdict};
 
 pub fn diagnosis(d: &Diagnosis, out: &Out) -> String {
@@ -220,9 +220,6 @@ impl Page<'_> {
 fn duration(ms: f64) -> String {
     if ms < 1000.0 { format!("{ms:.0} ms") } else { format!("{:.1} s", ms / 1000.0) }
 }
-
-fn count(n: usize, one: &str) -> String {
-    if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") }
 }
 
 /// Every reading as a row: `-v`.

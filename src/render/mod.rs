@@ -2,10 +2,13 @@
 //! Others' text can't reach the terminal raw: everything goes through `text`.
 
 mod error;
+mod figures;
 mod human;
 mod json;
+mod nagios;
 pub mod out;
 mod progress;
+mod prometheus;
 mod runbook;
 pub mod schemas;
 mod style;
@@ -15,7 +18,9 @@ pub mod text;
 pub use error::error;
 pub use human::{diagnosis as human_diagnosis, readings as human_readings};
 pub use json::document;
+pub use nagios::{State as NagiosState, error as nagios_error, line as nagios_line, state as nagios_state};
 pub use out::{Color, Out};
 pub use progress::Progress;
+pub use prometheus::page as prometheus_page;
 pub use runbook::markdown;
 pub use table::plain as plain_table;

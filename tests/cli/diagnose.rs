@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::desk::Desk;
 
 /// A configuration with one service at this port, and nothing else.
-fn one_service(port: u16) -> String {
+pub fn one_service(port: u16) -> String {
     format!(
         "postgres = []\nredis = []\nollama = []\n[[service]]\nname = 'api'\nurl = 'http://127.0.0.1:{port}'\n\
          health = '/health/status'\n"
@@ -18,7 +18,7 @@ fn one_service(port: u16) -> String {
 }
 
 /// Answers every request with this, until the test ends.
-fn serve(answer: &'static str) -> u16 {
+pub fn serve(answer: &'static str) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
@@ -31,10 +31,10 @@ fn serve(answer: &'static str) -> u16 {
     port
 }
 
-const HEALTHY: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n\
+pub const HEALTHY: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n\
     {\"status\":\"healthy\",\"database_status\":\"connected\",\"connection_pool\":{\"size\":5,\"min_size\":2,\
     \"max_size\":20,\"free\":4},\"uptime_seconds\":\"36.08\",\"details\":null}";
-const HOSTILE: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n\
+pub const HOSTILE: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n\
     {\"status\":\"unhealthy\",\"database_status\":\"connected\",\"connection_pool\":{\"size\":5,\"max_size\":20,\
     \"free\":4},\"details\":{\"error\":\"\\u001b[2J\\u001b]0;owned\\u0007 \\u009b31m password=hunter2\"}}";
 

@@ -6,4 +6,5 @@ mod config;
 mod desk;
 mod diagnose;
 mod errors;
+mod monitors;
 mod texts;

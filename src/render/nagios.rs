@@ -1,0 +1,71 @@
+//! One line as monitoring plugins print it: `SERVICE STATUS: text | perfdata`.
+//! Figures without a value are `U`, never left out: a graph with a hole is honest.
+
+use super::figures::{Figure, figures};
+use super::text;
+use crate::diagnosis::{Diagnosis, Severity, Verdict};
+use crate::snapshot::Snapshot;
+
+/// A plugin's states, with their exit codes (Monitoring Plugins Development Guidelines).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    Ok = 0,
+    Warning = 1,
+    Critical = 2,
+    Unknown = 3,
+}
+
+/// P1 and P2 are critical, P3 a warning; a problem outranks unknown.
+pub fn state(d: &Diagnosis) -> State {
+    match (d.verdict, d.severity) {
+        (Verdict::Healthy, _) => State::Ok,
+        (Verdict::Unknown, _) => State::Unknown,
+        (Verdict::Problem, Some(Severity::P1 | Severity::P2)) => State::Critical,
+        (Verdict::Problem, _) => State::Warning,
+    }
+}
+
+pub fn line(d: &Diagnosis, now: &Snapshot) -> String {
+    let word = match state(d) {
+        State::Ok => "OK",
+        State::Warning => "WARNING",
+        State::Critical => "CRITICAL",
+        State::Unknown => "UNKNOWN",
+    };
+    let data: Vec<String> = figures(d, now).iter().map(perfdata).collect();
+    // A bar begins the figures: none may stand in the text.
+    let about = text::line(&about(d)).replace('|', "/");
+    format!("MCP-IR {word}: {about} | {}\n", data.join(" "))
+}
+
+/// Where the program can't do its work.
+pub fn error(e: &crate::error::Error) -> String {
+    let hint = e.hints.first().map(|h| format!(" ({h})")).unwrap_or_default();
+    format!("MCP-IR UNKNOWN: {}\n", text::line(&format!("{}{hint}", e.message)).replace('|', "/"))
+}
+
+fn about(d: &Diagnosis) -> String {
+    let roots: Vec<_> = d.findings.iter().filter(|f| f.is_root() && f.severity < Severity::P4).collect();
+    match (d.verdict, roots.first()) {
+        (Verdict::Healthy, _) => format!("{} healthy", text::count(d.symptoms.len(), "target")),
+        (_, Some(first)) => {
+            let more = match roots.len() {
+                1 => String::new(),
+                n => format!(" (and {} more)", n - 1),
+            };
+            format!("{} @ {}, {}: {}{more}", first.cause, first.subject, first.certainty.word(), first.summary)
+        }
+        (_, None) => {
+            let all: Vec<String> = d.unknown.iter().map(|u| format!("{}: {}", u.subject, u.why)).collect();
+            all.join("; ")
+        }
+    }
+}
+
+/// `'label'=value[UOM];[warn];[crit];[min];[max]`; a quote in a label is doubled, `=` not allowed.
+fn perfdata(f: &Figure) -> String {
+    let label = text::line(&f.label).replace('\'', "''").replace('=', "-");
+    let value = f.value.map_or_else(|| "U".to_owned(), |v| format!("{v}{}", f.unit));
+    let bound = |b: Option<f64>| b.map(|b| b.to_string()).unwrap_or_default();
+    format!("'{label}'={value};;{};0;{}", bound(f.critical), bound(f.max))
+}
