@@ -220,7 +220,6 @@ impl Page<'_> {
 fn duration(ms: f64) -> String {
     if ms < 1000.0 { format!("{ms:.0} ms") } else { format!("{:.1} s", ms / 1000.0) }
 }
-}
 
 /// Every reading as a row: `-v`.
 pub fn readings(d: &Diagnosis, out: &Out) -> String {
