@@ -71,6 +71,17 @@ pub enum HoldMode {
     Idle,
 }
 
+impl HoldMode {
+    /// What opens the transaction that is then left alone.
+    fn transaction(self) -> Option<&'static str> {
+        match self {
+            Self::Query => None,
+            Self::Lock => Some("BEGIN; LOCK TABLE code_chunks IN ACCESS EXCLUSIVE MODE"),
+            Self::Idle => Some("BEGIN; SELECT count(*) FROM repositories"),
+        }
+    }
+}
+
 #[derive(Deserialize)]
 pub struct HoldQuery {
     n: usize,
@@ -78,7 +89,7 @@ pub struct HoldQuery {
     mode: HoldMode,
 }
 
-/// Answers when all that fit in the pool are held; those beyond its size wait in line.
+/// Answers when all that fit in the pool are held, and hold what they are to hold; those beyond its size wait in line.
 pub async fn hold(State(server): State<Arc<Server>>, Query(query): Query<HoldQuery>) -> StatusCode {
     let (ready, mut count) = tokio::sync::mpsc::channel::<()>(query.n.max(1));
     for _ in 0..query.n {
@@ -90,15 +101,15 @@ pub async fn hold(State(server): State<Arc<Server>>, Query(query): Query<HoldQue
                 _ = release.changed() => return,
             };
             let Ok(client) = client else { return };
-            let _ = ready.send(()).await;
             let until = tokio::time::sleep(Duration::from_secs(query.secs));
             let held = async {
+                if let Some(sql) = query.mode.transaction() {
+                    client.batch_execute(sql).await?;
+                }
+                let _ = ready.send(()).await;
                 match query.mode {
                     HoldMode::Query => busy(&client).await,
-                    HoldMode::Lock => {
-                        left_open(&client, "BEGIN; LOCK TABLE code_chunks IN ACCESS EXCLUSIVE MODE").await
-                    }
-                    HoldMode::Idle => left_open(&client, "BEGIN; SELECT count(*) FROM repositories").await,
+                    HoldMode::Lock | HoldMode::Idle => std::future::pending().await,
                 }
             };
             tokio::select! {
@@ -128,11 +139,6 @@ async fn busy(client: &Object) -> Result<(), tokio_postgres::Error> {
     loop {
         client.query_one("SELECT count(*) FROM code_chunks, pg_sleep(0.02)", &[]).await?;
     }
-}
-
-async fn left_open(client: &Object, sql: &str) -> Result<(), tokio_postgres::Error> {
-    client.batch_execute(sql).await?;
-    std::future::pending().await
 }
 
 #[derive(Deserialize)]
