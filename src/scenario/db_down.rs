@@ -4,12 +4,13 @@
 use super::facts::{self, state};
 use super::login::Meaning;
 use super::registry::Scenario;
-use crate::config::{Config, Postgres, Service};
+use super::{clusters, witness};
+use crate::config::{Config, Postgres};
 use crate::diagnosis::Relation::NeededBy;
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity, Symptom, SymptomState};
-use crate::snapshot::postgres::{PostgresLook, Postmaster};
+use crate::snapshot::postgres::PostgresLook;
 use crate::snapshot::units::Unit;
-use crate::snapshot::{Looks, Reading, Snapshot};
+use crate::snapshot::{FailKind, Looks, Reading, Snapshot};
 
 /// What everything that dies of a dead database shows: the same list for every cause here.
 const DIES_OF_IT: &[(&str, crate::diagnosis::Relation)] = &[
@@ -17,6 +18,7 @@ const DIES_OF_IT: &[(&str, crate::diagnosis::Relation)] = &[
     ("server-crash/hung", NeededBy),
     ("server-crash/failed", NeededBy),
     ("server-crash/not-listening", NeededBy),
+    ("server-crash/malformed-health", NeededBy),
     ("pool-exhausted/client-pool-saturated", NeededBy),
 ];
 
@@ -59,7 +61,8 @@ fn detect(looks: &Looks, config: &Config) -> Vec<Finding> {
         .iter()
         .filter_map(|p| Some((p, looks.now.postgres.get(&p.name)?)))
         .flat_map(|(p, look)| {
-            by_login(p, look, &looks.now).into_iter().chain(auth_failed(p, look, &looks.now, config))
+            let down = by_login(p, look, &looks.now).map(|f| contradicted(f, p, &looks.now, config));
+            down.into_iter().chain(auth_failed(p, look, &looks.now, config))
         })
         .collect()
 }
@@ -87,11 +90,17 @@ fn symptom(p: &Postgres, look: &PostgresLook, now: &Snapshot, config: &Config) -
         Reading::Failed(f) => f,
     };
     match super::login::meaning(f) {
-        Meaning::OurLogin | Meaning::RoleLimit | Meaning::DatabaseMissing => {
-            let alive = format!("alive, cannot look inside: {}", f.detail);
+        m @ (Meaning::OurLogin | Meaning::RoleLimit | Meaning::DatabaseMissing | Meaning::NotPermitted) => {
+            // A connection that this user may not even make says nothing of the server.
+            let how = if m == Meaning::NotPermitted {
+                "not permitted to connect"
+            } else {
+                "alive, cannot look inside"
+            };
+            let closed = format!("{how}: {}", f.detail);
             match facts::says_connected(&p.name, now, config) {
-                Some(service) => (SymptomState::Good, format!("{alive}; {service} says it is connected")),
-                None => (SymptomState::Unseen, alive),
+                Some(service) => (SymptomState::Good, format!("{closed}; {service} says it is connected")),
+                None => (SymptomState::Unseen, closed),
             }
         }
         _ => (SymptomState::Bad, f.detail.clone()),
@@ -127,7 +136,7 @@ fn by_login(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Finding
         .remedy(status(p, now), "See who stops it, and why, before anything else", Risk::Safe),
         Meaning::Silent => hung(p, look, now),
         // A stopped process does not empty its queue either: then connections are no longer made.
-        Meaning::Unreachable if stuck(p, look, now).is_some() => hung(p, look, now),
+        Meaning::Unreachable if clusters::stuck(p, look, now).is_some() => hung(p, look, now),
         Meaning::Unreachable => found(
             &UNREACHABLE,
             Certainty::Proven,
@@ -135,132 +144,125 @@ fn by_login(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Finding
         )
         .remedy(way(host(look)), "See the way to the address, then its firewall", Risk::Safe),
         Meaning::Unresolved => {
-            found(&DNS_FAILURE, Certainty::Proven, format!("the name of {} does not resolve", look.endpoint))
-                .remedy(format!("getent hosts {}", host(look)), "Ask this machine's own resolver", Risk::Safe)
+            let (certainty, how) = match failure.kind {
+                FailKind::TimedOut => (Certainty::Likely, "does not resolve in time"),
+                _ => (Certainty::Proven, "does not resolve"),
+            };
+            found(&DNS_FAILURE, certainty, format!("the name of {} {how}", look.endpoint)).remedy(
+                format!("getent hosts {}", host(look)),
+                "Ask this machine's own resolver",
+                Risk::Safe,
+            )
         }
         Meaning::SlotsFull
         | Meaning::DatabaseLimit
         | Meaning::RoleLimit
         | Meaning::StandbyClosed
         | Meaning::OurLogin
+        | Meaning::NotPermitted
         | Meaning::DatabaseMissing
         | Meaning::Tls
         | Meaning::Other => return None,
     })
 }
 
-/// Refused says that nothing listens *there*. Only the unit or the process table of the same host
-/// says that nothing runs.
-fn refused(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Finding> {
-    let refused = look.login.failure().map(|f| f.detail.clone()).unwrap_or_default();
-    let remote = |certainty, why: String| {
-        Finding::new(&REFUSED_REMOTE, &p.name, certainty, why)
-            .saw("postgres login", &look.endpoint, refused.clone())
-            .remedy(
-                format!("ss -ltn 'sport = :{}'", p.url.port),
-                "See where the server listens: listen_addresses, port, unix sockets",
-                Risk::Safe,
-            )
-    };
-    match look.here {
-        None => return None,
-        Some(false) => {
-            let why = format!("{} refuses: nothing listens there, or a firewall rejects", look.endpoint);
-            return Some(remote(Certainty::Proven, why));
-        }
-        Some(true) => {}
+/// What we see from here proves nothing where a service says at the same time that it is connected:
+/// it may have another way, or be a moment behind. PostgreSQL's own words and its silence stand.
+fn contradicted(mut f: Finding, p: &Postgres, now: &Snapshot, config: &Config) -> Finding {
+    let from_here = [&POSTGRES_STOPPED, &UNREACHABLE, &REFUSED_REMOTE, &DNS_FAILURE];
+    if !from_here.iter().any(|c| c.name == f.cause) {
+        return f;
     }
-    let units = facts::postgres_units(p, now);
-    let stopped = |certainty, why: String| {
-        Finding::new(&POSTGRES_STOPPED, &p.name, certainty, why).saw(
-            "postgres login",
-            &look.endpoint,
-            refused.clone(),
-        )
-    };
-    let runs = |u: &Unit| u.active == "active" || u.active == "reloading";
-    // Of several clusters found by pattern, a running one need not be the one of this address: then
-    // the postmasters' own folders and ports decide below.
-    let clear = p.unit.is_some() || units.iter().all(|(_, u)| runs(u));
-    let (running, units): (Vec<_>, Vec<_>) = units.into_iter().partition(|(_, u)| runs(u));
-    if let Some((name, _)) = running.first().filter(|_| clear) {
-        return Some(remote(
-            Certainty::Likely,
-            format!("{name} runs, and nothing listens at {}: it listens elsewhere", look.endpoint),
-        ));
-    }
-    if let Some((name, u)) = units.iter().find(|(_, u)| u.active == "activating" && u.sub != "auto-restart") {
-        return Some(
-            Finding::new(&STARTING_UP, &p.name, Certainty::Likely, format!("{name} is being started"))
-                .saw("postgres login", &look.endpoint, refused)
-                .saw("systemd", name, state(u))
-                .remedy(again(), "Wait for the start to end", Risk::Safe),
-        );
-    }
-    if let Some((name, u)) = units.iter().find(|(_, u)| u.active == "deactivating") {
-        return Some(
-            Finding::new(&SHUTTING_DOWN, &p.name, Certainty::Likely, format!("{name} is being stopped"))
-                .saw("postgres login", &look.endpoint, refused)
-                .saw("systemd", name, state(u))
-                .remedy(format!("systemctl status {name}"), "See who stops it, and why", Risk::Safe),
-        );
-    }
-    let (ours, unclear) = postmasters(p, look);
-    match units.as_slice() {
-        _ if !ours.is_empty() => Some(remote(
-            Certainty::Likely,
-            format!(
-                "its postmaster runs (process {}), and nothing listens at {}",
-                ours[0].pid, look.endpoint
-            ),
-        )),
-        // One cluster runs and one does not, and which is which can't be read.
-        _ if !running.is_empty() && (unclear || look.postmasters.seen().is_none()) => None,
-        // No unit to ask; and a postmaster that may be this one's, or a table that can't be read.
-        [] if unclear || look.postmasters.seen().is_none() => None,
-        [] => Some(
-            stopped(Certainty::Likely, "no PostgreSQL of this address runs on this host".into())
-                .saw("/proc", "postmasters of this port or folder", "none")
-                .remedy(
-                    "pg_lsclusters",
-                    "See which clusters this host has, then start the right one",
-                    Risk::Safe,
-                ),
-        ),
-        [(name, u), ..] => {
-            let d = facts::detail(now, name);
-            let sure = !unclear && (p.unit.is_some() || units.len() == 1);
-            let certainty = if sure { Certainty::Proven } else { Certainty::Likely };
-            Some(
-                stopped(certainty, format!("PostgreSQL does not run: {name} is {}", state(u)))
-                    .since(d.and_then(|d| d.state_since))
-                    .saw("systemd", name, state(u))
-                    .saw_if(
-                        "systemd",
-                        "result",
-                        d.filter(|d| d.result != "success").map(|d| d.result.clone()),
-                    )
-                    .saw_if("journal", "last words", facts::journal(now, name).and_then(facts::last_words))
-                    .remedy(
-                        format!("systemctl start {name}"),
-                        "Start it, and wait until it accepts",
-                        Risk::Disruptive,
-                    ),
-            )
+    match facts::says_connected(&p.name, now, config) {
+        None => f,
+        Some(service) => {
+            f.certainty = Certainty::Likely;
+            f.saw("http health", service, "says that its database is connected")
         }
     }
 }
 
-/// The running postmasters that are this server's, by folder or port; and whether there is one that
-/// may be, because neither could be read. A host may have several clusters.
-fn postmasters<'a>(p: &Postgres, look: &'a PostgresLook) -> (Vec<&'a Postmaster>, bool) {
-    let all = look.postmasters.seen().map(Vec::as_slice).unwrap_or_default();
-    let is_ours = |m: &Postmaster| match (&p.data_directory, &m.data_directory, m.port) {
-        (Some(a), Some(b), _) => Some(a == b),
-        (_, _, Some(port)) => Some(port == p.url.port),
-        _ => None,
+/// Refused says that nothing listens *there*. Only the unit or the process table of the same host
+/// says that nothing runs.
+fn refused(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Finding> {
+    let found = |cause, certainty, why: String| {
+        let said = look.login.failure().map(|f| f.detail.clone()).unwrap_or_default();
+        Finding::new(cause, &p.name, certainty, why).saw("postgres login", &look.endpoint, said)
     };
-    (all.iter().filter(|m| is_ours(m) == Some(true)).collect(), all.iter().any(|m| is_ours(m).is_none()))
+    let elsewhere = |certainty, why: String| {
+        found(&REFUSED_REMOTE, certainty, why).remedy(
+            format!("ss -ltn 'sport = :{}'", p.url.port),
+            "See where the server listens: listen_addresses, port, unix sockets",
+            Risk::Safe,
+        )
+    };
+    if !look.here? {
+        let why = format!("{} refuses: nothing listens there, or a firewall rejects", look.endpoint);
+        return Some(elsewhere(Certainty::Proven, why));
+    }
+    let runs = |u: &Unit| u.active == "active" || u.active == "reloading";
+    let (running, ended): (Vec<_>, Vec<_>) = clusters::units(p, now).into_iter().partition(|(_, u)| runs(u));
+    if let ([(name, _), ..], []) = (running.as_slice(), ended.as_slice()) {
+        let why = format!("{name} runs, and nothing listens at {}: it listens elsewhere", look.endpoint);
+        return Some(elsewhere(Certainty::Likely, why));
+    }
+    let (ours, unclear) = clusters::postmasters(p, look);
+    // A postmaster may run that is this server's, and can't be told from another's.
+    let open = unclear || look.postmasters.seen().is_none();
+    let under_way = |u: &Unit| {
+        u.active == "deactivating" || (u.active == "activating" && !u.sub.starts_with("auto-restart"))
+    };
+    let moving = ended.iter().find(|(_, u)| under_way(u));
+    // Of several clusters, one runs or moves and one does not: which is this one's can't be read.
+    if (open && !running.is_empty()) || (ours.is_empty() && moving.is_some() && ended.len() > 1) {
+        return None;
+    }
+    if let Some((name, u)) = moving {
+        let (cause, how, remedy, words) = if u.active == "activating" {
+            (&STARTING_UP, "started", again().to_owned(), "Wait for the start to end")
+        } else {
+            (&SHUTTING_DOWN, "stopped", format!("systemctl status {name}"), "See who stops it, and why")
+        };
+        let f = found(cause, Certainty::Likely, format!("{name} is being {how}"));
+        return Some(f.saw("systemd", name, state(u)).remedy(remedy, words, Risk::Safe));
+    }
+    if let Some(m) = ours.first() {
+        let why =
+            format!("its postmaster runs (process {}), and nothing listens at {}", m.pid, look.endpoint);
+        return Some(elsewhere(Certainty::Likely, why));
+    }
+    let Some((name, u)) = ended.first() else {
+        // No unit to ask.
+        let none = found(
+            &POSTGRES_STOPPED,
+            Certainty::Likely,
+            "no PostgreSQL of this address runs on this host".into(),
+        );
+        return (!open).then(|| {
+            none.saw("/proc", "postmasters of this port or folder", "none").remedy(
+                "pg_lsclusters",
+                "See which clusters this host has, then start the right one",
+                Risk::Safe,
+            )
+        });
+    };
+    // A unit found by pattern is this server's for sure only where there is no other cluster.
+    let alone = ended.len() == 1 && running.is_empty() && look.postmasters.seen().is_some_and(Vec::is_empty);
+    let sure = !open && (clusters::named_unit(p).is_some() || alone);
+    let certainty = if sure { Certainty::Proven } else { Certainty::Likely };
+    let d = facts::detail(now, name);
+    Some(
+        found(&POSTGRES_STOPPED, certainty, format!("PostgreSQL does not run: {name} is {}", state(u)))
+            .since(d.and_then(|d| d.state_since))
+            .saw("systemd", name, state(u))
+            .saw_if("systemd", "result", d.filter(|d| d.result != "success").map(|d| d.result.clone()))
+            .saw_if("journal", "last words", facts::journal(now, name).and_then(facts::last_words))
+            .remedy(
+                format!("systemctl start {name}"),
+                "Start it, and wait until it accepts",
+                Risk::Disruptive,
+            ),
+    )
 }
 
 fn hung(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Finding {
@@ -268,7 +270,7 @@ fn hung(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Finding {
     let found = |certainty, summary: String| {
         Finding::new(&HUNG, &p.name, certainty, summary).saw("postgres login", &look.endpoint, silent)
     };
-    let Some((pid, what)) = stuck(p, look, now) else {
+    let Some((pid, what)) = clusters::stuck(p, look, now) else {
         let summary = "PostgreSQL accepts connections and does not answer a login in time".into();
         return found(Certainty::Likely, summary).remedy(
             "mcp-ir diagnose --timeout 20s",
@@ -285,34 +287,18 @@ fn hung(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Finding {
     }
 }
 
-/// The postmaster, where it can't answer by the kernel's own word.
-fn stuck(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<(u32, &'static str)> {
-    let by_unit =
-        || facts::postgres_units(p, now).into_iter().find_map(|(n, _)| facts::stuck_process(now, n));
-    let by_table = || {
-        // Only one postmaster: it is the one that does not answer. Of several, the one of the folder.
-        let one = match look.postmasters.seen()?.as_slice() {
-            [one] => Some(one),
-            many => many.iter().find(|m| m.data_directory.is_some() && m.data_directory == p.data_directory),
-        };
-        one.and_then(|m| Some((m.pid, facts::stuck(&m.state)?)))
-    };
-    if look.here == Some(true) { by_unit().or_else(by_table) } else { None }
-}
-
 /// The *service's* evidence decides: its health answer, or its own log.
 fn auth_failed(p: &Postgres, look: &PostgresLook, now: &Snapshot, config: &Config) -> Option<Finding> {
-    if !facts::answers(look) {
+    if !facts::takes_logins(look) {
         return None;
     }
-    let witnesses: Vec<(&str, &str, &str)> = facts::dependents(&p.name, config)
-        .filter_map(|s| login_refused(s, now).map(|(probe, text)| (s.name.as_str(), probe, text)))
-        .collect();
+    let witnesses = witness::of(&p.name, now, config);
     let first = witnesses.first()?;
-    let summary = format!("PostgreSQL runs and refuses the login of {}: {}", first.0, first.2);
-    let mut f = Finding::new(&AUTH_FAILED, &p.name, Certainty::Proven, summary);
-    for (service, probe, text) in &witnesses {
-        f = f.saw(probe, service, *text);
+    let certainty = if witnesses.iter().any(|w| w.sure) { Certainty::Proven } else { Certainty::Likely };
+    let summary = format!("PostgreSQL runs and refuses the login of {}: {}", first.service, first.text);
+    let mut f = Finding::new(&AUTH_FAILED, &p.name, certainty, summary);
+    for w in &witnesses {
+        f = f.saw(w.probe, w.service, w.text);
     }
     let ours = match &look.login.reading {
         Reading::Seen { .. } => "accepted".to_owned(),
@@ -326,48 +312,12 @@ fn auth_failed(p: &Postgres, look: &PostgresLook, now: &Snapshot, config: &Confi
     ))
 }
 
-/// What a service that is not well says of its login: in its health answer, else as its last words.
-/// An old line counts for nothing: it may be of a trouble long mended.
-fn login_refused<'a>(s: &Service, now: &'a Snapshot) -> Option<(&'static str, &'a str)> {
-    let health = now.services.get(&s.name)?.health.seen();
-    if let Some(h) = health {
-        if !h.is_bad() || h.says_connected() {
-            return None;
-        }
-        if !h.messages.is_empty() {
-            return h.messages.iter().find(|m| is_refusal(m)).map(|m| ("http health", m.as_str()));
-        }
-    }
-    let unit = s.unit.as_deref()?;
-    let ended = facts::detail(now, unit).and_then(|d| d.exited_at).filter(|_| health.is_none());
-    let line = facts::last_line(facts::journal(now, unit)?)?;
-    let silence = ended.unwrap_or(now.taken_at).duration_since(line.at).as_secs_f64();
-    (silence < LAST_WORDS_S && is_refusal(&line.text)).then_some(("journal", line.text.as_str()))
-}
-
-/// How long before its end, or before the look, a service's last words may stand.
-const LAST_WORDS_S: f64 = 10.0;
-
-/// SQLSTATE 28P01 or 28000, as drivers print them.
-fn is_refusal(text: &str) -> bool {
-    [
-        "28P01",
-        "28000",
-        "password authentication failed",
-        "no pg_hba.conf entry",
-        "InvalidPasswordError",
-        "InvalidAuthorizationSpecification",
-    ]
-    .iter()
-    .any(|w| text.contains(w))
-}
-
 fn again() -> &'static str {
     "mcp-ir diagnose db-down"
 }
 
 fn status(p: &Postgres, now: &Snapshot) -> String {
-    match facts::postgres_units(p, now).first() {
+    match clusters::units(p, now).first() {
         Some((name, _)) => format!("systemctl status {name}"),
         None => again().into(),
     }

@@ -1,30 +1,32 @@
 //! Facts that several scenarios derive from the same readings. Pure; one place for each.
 //! Nothing here is a finding: it only says what stands in the snapshot.
 
-use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::login::{Meaning, meaning};
-use crate::config::{Config, Postgres, Service};
+use crate::config::{Config, Service};
 use crate::snapshot::postgres::{PostgresLook, Server, Session};
 use crate::snapshot::service::{Health, PoolReport};
-use crate::snapshot::units::{Event, Journal, LogLine, Unit, UnitDetail};
+use crate::snapshot::units::{Journal, LogLine, Unit, UnitDetail};
 use crate::snapshot::{Reading, Snapshot};
-
-/// Debian's umbrella unit: "active (exited)" whatever its clusters do (errata 14).
-const UMBRELLA: &str = "postgresql.service";
 
 /// The services that need a server, near or far.
 pub fn dependents<'a>(server: &'a str, config: &'a Config) -> impl Iterator<Item = &'a Service> + use<'a> {
     config.service.iter().filter(move |s| crate::diagnosis::needs(&s.name, config).contains(server))
 }
 
+/// The services that use a server themselves: only these can say how it treats them.
+pub fn clients<'a>(server: &'a str, config: &'a Config) -> impl Iterator<Item = &'a Service> + use<'a> {
+    config.service.iter().filter(move |s| s.needs.iter().any(|n| n == server))
+}
+
 pub fn health<'a>(now: &'a Snapshot, service: &str) -> Option<&'a Health> {
     now.services.get(service).and_then(|s| s.health.seen())
 }
 
-/// A service that needs this server and says that its database answers.
+/// A service that uses this server and says that its database answers.
 pub fn says_connected<'a>(server: &'a str, now: &'a Snapshot, config: &'a Config) -> Option<&'a str> {
-    dependents(server, config)
+    clients(server, config)
         .find(|s| health(now, &s.name).is_some_and(|h| !h.is_bad() && h.says_connected()))
         .map(|s| s.name.as_str())
 }
@@ -34,11 +36,15 @@ pub fn login_meaning(look: &PostgresLook) -> Option<Meaning> {
     look.login.failure().map(meaning)
 }
 
-/// The server itself answered, whether or not it let us in.
-pub fn answers(look: &PostgresLook) -> bool {
+/// The server itself answered as one that looks at logins, whether or not it let us in: 57P03 comes
+/// before any password.
+pub fn takes_logins(look: &PostgresLook) -> bool {
     match &look.login.reading {
         Reading::Seen { .. } => true,
-        Reading::Failed(f) => f.postgres.is_some() || meaning(f) == Meaning::OurLogin,
+        Reading::Failed(f) => match &f.postgres {
+            Some(refusal) => refusal.sqlstate != "57P03",
+            None => meaning(f) == Meaning::OurLogin,
+        },
         Reading::NotAsked { .. } => false,
     }
 }
@@ -50,22 +56,6 @@ pub fn server<'a>(now: &'a Snapshot, name: &str) -> Option<&'a Server> {
 /// Whether so many used slots count as exhausted.
 pub fn slots_full(used: u32, server: &Server, config: &Config) -> bool {
     f64::from(used) >= config.thresholds.pool * f64::from(server.slots())
-}
-
-/// The unit of a server: the configured one, else the clusters that systemd lists. Debian's
-/// umbrella unit says nothing and is left out, unless it is the configured one and really runs.
-pub fn postgres_units<'a>(p: &'a Postgres, now: &'a Snapshot) -> Vec<(&'a str, &'a Unit)> {
-    let Some(listed) = now.units.listed.seen() else { return Vec::new() };
-    let there = |name: &str| listed.get_key_value(name).filter(|(_, u)| u.load != "not-found");
-    if let Some(name) = p.unit.as_deref().filter(|n| *n != UMBRELLA) {
-        return there(name).map(|(n, u)| (n.as_str(), u)).into_iter().collect();
-    }
-    listed
-        .iter()
-        .filter(|(n, u)| n.starts_with("postgresql") && u.load == "loaded")
-        .filter(|(n, u)| *n != UMBRELLA || u.sub == "running")
-        .map(|(n, u)| (n.as_str(), u))
-        .collect()
 }
 
 pub fn detail<'a>(now: &'a Snapshot, unit: &str) -> Option<&'a UnitDetail> {
@@ -93,27 +83,6 @@ pub fn stuck(state: &str) -> Option<&'static str> {
 /// A unit's state in one phrase: `inactive (dead)`.
 pub fn state(u: &Unit) -> String {
     format!("{} ({})", u.active, u.sub)
-}
-
-/// The last failure in the journal that is young enough to explain what is seen now, and how many
-/// there were.
-pub fn recent_failures(journal: &Journal, now: &Snapshot) -> Option<(Timestamp, String, usize)> {
-    let window = now.config.thresholds.recent_failure.as_secs_f64();
-    let age = |at: Timestamp| now.taken_at.duration_since(at).as_secs_f64();
-    let failures: Vec<_> = journal
-        .events
-        .iter()
-        .filter(|e| age(e.at) <= window)
-        .filter_map(|e| match &e.what {
-            Event::ProcessExited { code, status } if code != "exited" || status != "0" => {
-                Some((e.at, format!("main process {code}, status {status}")))
-            }
-            Event::OomKilled => Some((e.at, "killed for memory".into())),
-            _ => None,
-        })
-        .collect();
-    let count = failures.len();
-    failures.into_iter().next_back().map(|(at, how)| (at, how, count))
 }
 
 /// The newest line of the service itself that is a warning or worse, else its newest line.
@@ -149,44 +118,60 @@ pub fn fill(now: &Snapshot, service: &str) -> Option<Fill> {
     if let Some(max) = report.max {
         return Some(Fill { in_use, max, max_source: "payload".into() });
     }
-    let named = now.services.get(service)?.pool_max.seen()?;
+    let named = now.services.get(service)?.pool_max.seen().filter(|m| m.value > 0)?;
     Some(Fill { in_use, max: named.value, max_source: named.source.clone() })
 }
 
 /// The pool of a service is used up: over the threshold of its maximum, or callers wait and
-/// nothing is idle.
+/// nothing is idle. Far below a known maximum they wait for a connection that is being made.
 pub fn saturated(now: &Snapshot, service: &str, config: &Config) -> bool {
     let waits = pool(now, service).is_some_and(|p| {
         p.waiting.is_some_and(|w| w > 0) && p.idle == Some(0) && p.in_use.is_some_and(|u| u > 0)
     });
-    waits || fill(now, service).is_some_and(|f| f.over(config.thresholds.pool))
+    match fill(now, service) {
+        Some(f) if waits => f.in_use as f64 >= config.thresholds.pool_recovered * f.max as f64,
+        Some(f) => f.over(config.thresholds.pool),
+        None => waits,
+    }
 }
 
-/// Sessions that others have waited for, for more than a second, with how many wait in all:
-/// the roots of the chains, not their victims.
-pub fn root_blockers(server: &Server) -> Vec<(&Session, usize)> {
-    let blocked = |pid: i32| server.sessions.iter().find(|s| s.pid == pid && !s.blocked_by.is_empty());
-    let mut roots: Vec<(&Session, usize)> = Vec::new();
-    for victim in server.sessions.iter().filter(|s| !s.blocked_by.is_empty() && s.state_s > 1.0) {
-        // Walk up to those that wait for nobody; a set of seen pids ends cycles.
-        let mut seen = vec![victim.pid];
+/// A session at the head of a chain of waits, and the pids that wait for it.
+pub struct Blocker<'a> {
+    pub session: &'a Session,
+    pub victims: Vec<i32>,
+}
+
+/// Sessions that others have waited for, for more than a second: the heads of the chains, not their
+/// victims. Those who wait in a circle have none; a prepared transaction (pid 0) has no session.
+pub fn root_blockers(server: &Server) -> Vec<Blocker<'_>> {
+    let by_pid: BTreeMap<i32, &Session> = server.sessions.iter().map(|s| (s.pid, s)).collect();
+    let mut roots: Vec<Blocker<'_>> = Vec::new();
+    for victim in server.sessions.iter().filter(|s| waited(s, &by_pid) > 1.0) {
+        // Walk up to those that wait for nobody; what was seen is not walked again.
+        let mut seen = BTreeSet::from([victim.pid]);
         let mut todo = victim.blocked_by.clone();
         while let Some(pid) = todo.pop() {
-            if seen.contains(&pid) {
+            if !seen.insert(pid) {
                 continue;
             }
-            seen.push(pid);
-            if let Some(middle) = blocked(pid) {
-                todo.extend(&middle.blocked_by);
-            } else if let Some(root) = server.sessions.iter().find(|s| s.pid == pid) {
-                match roots.iter_mut().find(|(r, _)| r.pid == pid) {
-                    Some((_, n)) => *n += 1,
-                    None => roots.push((root, 1)),
-                }
+            let Some(session) = by_pid.get(&pid).copied() else { continue };
+            if !session.blocked_by.is_empty() {
+                todo.extend(&session.blocked_by);
+            } else if let Some(root) = roots.iter_mut().find(|r| r.session.pid == pid) {
+                root.victims.push(victim.pid);
+            } else {
+                roots.push(Blocker { session, victims: vec![victim.pid] });
             }
         }
     }
     roots
+}
+
+/// The longest that a session can have waited, in seconds: its statement may be older than its wait,
+/// but nobody waits for a lock longer than the transaction that holds it is old.
+fn waited(s: &Session, by_pid: &BTreeMap<i32, &Session>) -> f64 {
+    let held = |pid: &i32| by_pid.get(pid).and_then(|b| b.transaction_s).unwrap_or(f64::INFINITY);
+    s.blocked_by.iter().map(held).fold(0.0, f64::max).min(s.state_s)
 }
 
 /// An age in whole words: `4 min`, `12 s`, `3 h`.

@@ -27,6 +27,8 @@ pub enum Meaning {
     StandbyClosed,
     /// Our own login is not accepted: alive, cannot look inside.
     OurLogin,
+    /// This user may not even connect: a socket's mode, a local rule. Says nothing of the server.
+    NotPermitted,
     DatabaseMissing,
     Tls,
     /// Any other answer, or none that can be read.
@@ -44,6 +46,7 @@ pub fn meaning(f: &Failure) -> Meaning {
         (FailKind::TimedOut, Some(Stage::Connect)) | (FailKind::Unreachable, _) => Meaning::Unreachable,
         (FailKind::Unresolved, _) | (FailKind::TimedOut, Some(Stage::Resolve)) => Meaning::Unresolved,
         (FailKind::Tls, _) => Meaning::Tls,
+        (FailKind::Denied, Some(Stage::Connect)) => Meaning::NotPermitted,
         // No password to give, or one that could not be used: it answered, and asked for it.
         (FailKind::Denied, _) => Meaning::OurLogin,
         _ => Meaning::Other,

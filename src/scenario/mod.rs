@@ -1,11 +1,14 @@
 //! Each scenario is one pipeline and pure: no async, no clock, no client.
-//! `registry` lists them; `facts` and `login` hold what several derive alike.
+//! `registry` lists them; `facts`, `login`, `clusters`, `witness` and `ends` hold what they derive from readings.
 
+mod clusters;
 mod db_down;
+mod ends;
 mod facts;
 mod login;
 mod pool_exhausted;
 mod registry;
 mod server_crash;
+mod witness;
 
 pub use registry::{ALL, Scenario, by_name, causes};

@@ -1,6 +1,8 @@
 //! No connection is left: on the server, or in a service's own pool. A full pool is not a dead
 //! database, whatever the payload says: an independent login decides (errata 8).
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::facts::{self, Fill};
 use super::login::Meaning;
 use super::registry::Scenario;
@@ -11,15 +13,16 @@ use crate::snapshot::postgres::{Server, Session};
 use crate::snapshot::{Looks, Snapshot};
 
 /// What services show whose connections are gone.
-const STARVED: [(&str, Relation); 4] = [
+const STARVED: [(&str, Relation); 5] = [
     ("pool-exhausted/client-pool-saturated", NeededBy),
     ("server-crash/unhealthy", NeededBy),
     ("server-crash/hung", NeededBy),
     ("server-crash/failed", NeededBy),
+    ("server-crash/malformed-health", NeededBy),
 ];
 /// The same, where sessions hold the server's slots.
-const HOLDS: [(&str, Relation); 5] =
-    [("pool-exhausted/server-slots-full", Same), STARVED[0], STARVED[1], STARVED[2], STARVED[3]];
+const HOLDS: [(&str, Relation); 6] =
+    [("pool-exhausted/server-slots-full", Same), STARVED[0], STARVED[1], STARVED[2], STARVED[3], STARVED[4]];
 
 pub static SERVER_SLOTS_FULL: Cause = Cause {
     name: "pool-exhausted/server-slots-full",
@@ -63,7 +66,7 @@ fn detect(looks: &Looks, config: &Config) -> Vec<Finding> {
     for p in &config.postgres {
         out.extend(slots_full(p, now, config));
         if let Some(server) = facts::server(now, &p.name) {
-            out.extend(blocking_chain(p, server, config));
+            out.extend(blocking_chain(p, server, now, config));
             out.extend(idle_in_transaction(p, server, now, config));
         }
     }
@@ -73,8 +76,11 @@ fn detect(looks: &Looks, config: &Config) -> Vec<Finding> {
 
 fn slots_full(p: &Postgres, now: &Snapshot, config: &Config) -> Option<Finding> {
     let look = now.postgres.get(&p.name)?;
+    // A pool at its own maximum has all that it may have: more slots would give it nothing.
+    let own = facts::dependents(&p.name, config)
+        .any(|s| facts::fill(now, &s.name).is_some_and(|f| f.over(config.thresholds.pool)));
     let ask = |f: Finding| {
-        f.remedy(
+        f.spares_if(CLIENT_POOL_SATURATED.name, own).remedy(
             format!("mcp-ir runbook {}", SERVER_SLOTS_FULL.name.replace('/', "#")),
             "Free the slots of the useless first: idle in transaction, then idle",
             Risk::Disruptive,
@@ -94,7 +100,8 @@ fn slots_full(p: &Postgres, now: &Snapshot, config: &Config) -> Option<Finding> 
     let mut f = Finding::new(
         &SERVER_SLOTS_FULL,
         &p.name,
-        Certainty::Proven,
+        // `numbackends` counts also what takes no ordinary slot: autovacuum, parallel workers.
+        if server.sees_all { Certainty::Proven } else { Certainty::Likely },
         format!("PostgreSQL reports {} of {} ordinary connection slots used", server.used, server.slots()),
     )
     .saw(
@@ -163,32 +170,48 @@ fn client_pool(s: &Service, now: &Snapshot, config: &Config) -> Option<Finding> 
 }
 
 /// A root blocker with victims that wait over a second. Victims are not ended: they are freed.
-fn blocking_chain(p: &Postgres, server: &Server, config: &Config) -> Option<Finding> {
+fn blocking_chain(p: &Postgres, server: &Server, now: &Snapshot, config: &Config) -> Option<Finding> {
     let roots = facts::root_blockers(server);
-    let (worst, _) = roots.iter().max_by_key(|(_, n)| *n)?;
-    let victims: usize = roots.iter().map(|(_, n)| n).sum();
-    let freed = u32::try_from(victims + roots.len()).unwrap_or(u32::MAX);
+    let worst = roots.iter().max_by_key(|r| r.victims.len())?;
+    // Who waits for two of them is one victim.
+    let members: BTreeSet<i32> =
+        roots.iter().flat_map(|r| r.victims.iter().copied().chain([r.session.pid])).collect();
+    let members: Vec<&Session> = server.sessions.iter().filter(|s| members.contains(&s.pid)).collect();
+    let freed = u32::try_from(members.len()).unwrap_or(u32::MAX);
+    let others = match roots.len() {
+        1 => String::new(),
+        n => format!("; and {} more like it", facts::count(n - 1, "session")),
+    };
+    // A pool is behind the lock where its own sessions are; the nameless may be its own.
+    let behind = |s: &Service| {
+        let own = members.iter().filter(|m| m.application == s.name || m.application.is_empty()).count();
+        frees(s, own, now, config)
+    };
+    let mut saturated =
+        facts::dependents(&p.name, config).filter(|s| facts::saturated(now, &s.name, config)).peekable();
+    let apart = saturated.peek().is_some() && !saturated.any(behind);
     let mut f = Finding::new(
         &BLOCKING_CHAIN,
         &p.name,
         Certainty::Proven,
         format!(
-            "{} of {} ({}) holds locks that {} wait for",
-            session_name(worst),
-            worst.user,
-            worst.state,
-            facts::count(victims, "session")
+            "{} of {} ({}) holds locks that {} wait for{others}",
+            session_name(worst.session),
+            worst.session.user,
+            worst.session.state,
+            facts::count(worst.victims.len(), "session")
         ),
     )
-    .spares_if(SERVER_SLOTS_FULL.name, facts::slots_full(server.used.saturating_sub(freed), server, config));
-    for (s, n) in roots.iter().take(5) {
+    .spares_if(SERVER_SLOTS_FULL.name, facts::slots_full(server.used.saturating_sub(freed), server, config))
+    .spares_if(CLIENT_POOL_SATURATED.name, apart);
+    for r in roots.iter().take(5) {
         f = f.saw(
             "postgres sessions",
-            &format!("pid {} blocks {n}", s.pid),
-            format!("{} for {}: {}", s.state, facts::age(s.state_s), s.query),
+            &format!("pid {} blocks {}", r.session.pid, r.victims.len()),
+            format!("{} for {}: {}", r.session.state, facts::age(r.session.state_s), r.session.query),
         );
     }
-    let roots: Vec<&Session> = roots.iter().map(|(s, _)| *s).collect();
+    let roots: Vec<&Session> = roots.iter().map(|r| r.session).collect();
     Some(f.remedy(
         end_sessions(p, &roots),
         "End the root only: its victims go on by themselves",
@@ -205,9 +228,11 @@ fn idle_in_transaction(p: &Postgres, server: &Server, now: &Snapshot, config: &C
         .sessions
         .iter()
         .filter(|s| s.idle_in_transaction() && s.state_s > limit)
-        .filter(|s| !chain.iter().any(|(root, _)| root.pid == s.pid))
+        .filter(|s| !chain.iter().any(|root| root.session.pid == s.pid))
         .collect();
-    let first = idle.first()?;
+    if idle.is_empty() {
+        return None;
+    }
     let n = u32::try_from(idle.len()).unwrap_or(u32::MAX);
     let holds_slots = facts::slots_full(server.used, server, config)
         && !facts::slots_full(server.used.saturating_sub(n), server, config);
@@ -234,12 +259,13 @@ fn idle_in_transaction(p: &Postgres, server: &Server, now: &Snapshot, config: &C
         format!(
             "{} of {} idle in a transaction for up to {}, {harm}",
             facts::count(idle.len(), "session"),
-            session_name(first),
+            whose(&idle),
             facts::age(oldest)
         ),
     )
     .severity(if harmless { Severity::P4 } else { Severity::P2 })
     .spares_if(SERVER_SLOTS_FULL.name, !holds_slots)
+    .spares_if(CLIENT_POOL_SATURATED.name, starved.is_empty())
     .saw("postgres sessions", "idle in transaction", format!("{n}, oldest {}", facts::age(oldest)));
     for s in idle.iter().take(5) {
         f = f.saw(
@@ -258,24 +284,32 @@ fn idle_in_transaction(p: &Postgres, server: &Server, now: &Snapshot, config: &C
 /// Whether the pool of this service would be free without these sessions, and whether they are
 /// known to be its own by their application name. `None`: it would not, or they are others'.
 fn starves(s: &Service, idle: &[&Session], now: &Snapshot, p: &Postgres, config: &Config) -> Option<bool> {
-    let fill = facts::fill(now, &s.name);
-    let frees = |n: usize| match &fill {
-        Some(f) => {
-            let left = f.in_use.saturating_sub(n as u64);
-            n > 0
-                && !Fill { in_use: left, max: f.max, max_source: String::new() }.over(config.thresholds.pool)
-        }
-        None => n > 0,
-    };
-    let named = |x: &&&Session| x.application == s.name;
-    let own = idle.iter().filter(named).count();
-    if frees(own) {
+    if frees(s, idle.iter().filter(|x| x.application == s.name).count(), now, config) {
         return Some(true);
     }
     // Nameless sessions can only be this service's where no other service uses the server.
     let alone = facts::dependents(&p.name, config).count() == 1;
     let nameless = idle.iter().filter(|x| x.application.is_empty()).count();
-    (alone && frees(nameless)).then_some(false)
+    (alone && frees(s, nameless, now, config)).then_some(false)
+}
+
+/// Whether so many connections fewer would leave the pool with room, and nobody waiting for it.
+fn frees(s: &Service, n: usize, now: &Snapshot, config: &Config) -> bool {
+    let n = n as u64;
+    let served = facts::pool(now, &s.name).and_then(|p| p.waiting).is_none_or(|w| w <= n);
+    let room = facts::fill(now, &s.name)
+        .is_none_or(|f| !Fill { in_use: f.in_use.saturating_sub(n), ..f }.over(config.thresholds.pool));
+    n > 0 && served && room
+}
+
+/// By the name that most of them have.
+fn whose(sessions: &[&Session]) -> String {
+    let mut names: BTreeMap<&str, usize> = BTreeMap::new();
+    for s in sessions {
+        *names.entry(session_name(s)).or_default() += 1;
+    }
+    let most = names.iter().max_by_key(|(_, n)| **n).map_or("", |(name, _)| name);
+    if names.len() > 1 { format!("{most} and others") } else { most.to_owned() }
 }
 
 fn session_name(s: &Session) -> &str {

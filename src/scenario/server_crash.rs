@@ -1,14 +1,13 @@
 //! A service does not do its work: told by its health answer, its unit, its unit's journal.
 //! The health answer is the symptom; the unit only where the service has no URL.
 
-use jiff::Timestamp;
-
+use super::ends::{self, Death};
 use super::facts::{self, state};
 use super::registry::Scenario;
 use crate::config::Service;
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity, Symptom, SymptomState};
-use crate::snapshot::service::Status;
-use crate::snapshot::units::{Event, Unit, UnitEvent};
+use crate::snapshot::service::{Shape, Status};
+use crate::snapshot::units::Unit;
 use crate::snapshot::{FailKind, Failure, Looks, Reading, Snapshot, Stage};
 
 const fn cause(name: &'static str, severity: Severity, title: &'static str) -> Cause {
@@ -68,7 +67,8 @@ fn detect(s: &Service, now: &Snapshot) -> Option<Finding> {
 
 fn symptom(s: &Service, looks: &Looks) -> Symptom {
     let now = &looks.now;
-    let (state, says) = match now.services.get(&s.name).filter(|_| s.url.is_some() && s.health.is_some()) {
+    let by_health = s.url.is_some() && s.health.is_some();
+    let (state, says) = match now.services.get(&s.name).filter(|_| by_health) {
         Some(look) => match &look.health.reading {
             Reading::Seen { value } if value.is_bad() => {
                 (SymptomState::Bad, format!("unhealthy (HTTP {})", value.http_status))
@@ -87,6 +87,7 @@ fn symptom(s: &Service, looks: &Looks) -> Symptom {
             },
             Reading::NotAsked { why } => (SymptomState::Unseen, format!("not asked: {why}")),
         },
+        None if by_health => (SymptomState::Unseen, "not looked at".into()),
         None => by_unit_alone(s, now),
     };
     Symptom { subject: s.name.clone(), state, says }
@@ -98,9 +99,11 @@ fn by_unit_alone(s: &Service, now: &Snapshot) -> (SymptomState, String) {
     };
     match &now.units.listed.reading {
         Reading::Seen { value } => match value.get(name) {
-            Some(u) if u.active == "active" => (SymptomState::Good, format!("{name} is {}", state(u))),
+            Some(u) if u.active == "active" || u.active == "reloading" => {
+                (SymptomState::Good, format!("{name} is {}", state(u)))
+            }
             Some(u) => (SymptomState::Bad, format!("{name} is {}", state(u))),
-            None => (SymptomState::Bad, format!("{name} is not there")),
+            None => (SymptomState::Unseen, format!("{name} was not listed")),
         },
         Reading::Failed(f) => (SymptomState::Unseen, f.detail.clone()),
         Reading::NotAsked { why } => (SymptomState::Unseen, format!("not asked: {why}")),
@@ -110,6 +113,12 @@ fn by_unit_alone(s: &Service, now: &Snapshot) -> (SymptomState, String) {
 /// It answers, and says that it is not well.
 fn unhealthy(s: &Service, now: &Snapshot) -> Option<Finding> {
     let health = facts::health(now, &s.name).filter(|h| h.is_bad())?;
+    if health.shape == Shape::Error && health.http_status < 500 {
+        return Some(malformed(
+            s,
+            &format!("HTTP {}, an error: {}", health.http_status, health.messages.join(", ")),
+        ));
+    }
     let says = match &health.status {
         Some(_) => "answers that it is unhealthy".to_owned(),
         None => format!("answers HTTP {}", health.http_status),
@@ -141,35 +150,38 @@ fn no_answer(s: &Service, f: &Failure, now: &Snapshot) -> Option<Finding> {
         // Closed in the middle is how a dying or half-dead server answers: the unit decides.
         (FailKind::Refused | FailKind::Closed, _) => by_unit(s, Some(f), now),
         (FailKind::TimedOut, Some(Stage::Answer | Stage::Body)) => Some(hung(s, f, now)),
-        (FailKind::Malformed, _) => Some(
-            Finding::new(
-                &MALFORMED,
-                &s.name,
-                Certainty::Proven,
-                format!("the health answer of {} can't be read: {}", s.name, f.detail),
-            )
-            .saw("http health", "answer", &f.detail)
-            .remedy(
-                format!("curl -i --max-time 5 {}", health_url(s)),
-                "See what answers there: the wrong server, a proxy's page, a new shape",
-                Risk::Safe,
-            ),
-        ),
+        // A stopped process does not empty its queue: then connections are no longer made.
+        (FailKind::TimedOut, Some(Stage::Connect)) if stuck(s, now).is_some() => Some(hung(s, f, now)),
+        // What answers there is not this service: no database is the reason.
+        (FailKind::Malformed, _) => Some(malformed(s, &f.detail).own(true)),
         _ => None,
     }
+}
+
+fn malformed(s: &Service, what: &str) -> Finding {
+    let summary = format!("the health answer of {} can't be read: {what}", s.name);
+    Finding::new(&MALFORMED, &s.name, Certainty::Proven, summary).saw("http health", "answer", what).remedy(
+        format!("curl -i --max-time 5 {}", health_url(s)),
+        "See what answers there: the wrong server, a proxy's page, a new shape",
+        Risk::Safe,
+    )
+}
+
+fn stuck(s: &Service, now: &Snapshot) -> Option<(u32, &'static str)> {
+    s.unit.as_deref().and_then(|u| facts::stuck_process(now, u))
 }
 
 fn hung(s: &Service, f: &Failure, now: &Snapshot) -> Finding {
     let base = |certainty, text: String| {
         Finding::new(&HUNG, &s.name, certainty, text).saw("http health", "answer", &f.detail)
     };
-    match s.unit.as_deref().and_then(|u| facts::stuck_process(now, u)) {
+    match stuck(s, now) {
         Some((pid, what)) => {
-            let found = base(
-                Certainty::Proven,
-                format!("{} answers nothing: process {pid} is {what}", s.name),
-            )
-            .saw("/proc", &format!("state of process {pid}"), what);
+            let found =
+                base(Certainty::Proven, format!("{} answers nothing: process {pid} is {what}", s.name))
+                    // No database on the other side of a socket does this to a process.
+                    .own(true)
+                    .saw("/proc", &format!("state of process {pid}"), what);
             if what.starts_with(['T', 't']) {
                 found.remedy(format!("kill -CONT {pid}"), "Let the stopped process go on", Risk::Disruptive)
             } else {
@@ -189,30 +201,37 @@ fn hung(s: &Service, f: &Failure, now: &Snapshot) -> Finding {
 /// Nothing answers at its port, or it has none: systemd and the journal say how it ended.
 fn by_unit(s: &Service, refused: Option<&Failure>, now: &Snapshot) -> Option<Finding> {
     let name = s.unit.as_deref()?;
-    let listed = now.units.listed.seen()?;
-    let Some(u) = listed.get(name).filter(|u| u.load != "not-found" && u.load != "masked") else {
-        let masked = listed.get(name).is_some_and(|u| u.load == "masked");
-        let how = if masked { "is masked" } else { "does not exist" };
+    // A unit that was not listed is not known to be missing.
+    let u = now.units.listed.seen()?.get(name)?;
+    let runs = u.active == "active" || u.active == "reloading";
+    // Masking a unit does not stop it.
+    if u.load == "not-found" || (u.load == "masked" && !runs) {
+        // Something listens, by whatever it was started.
+        if refused.is_some_and(|f| f.kind != FailKind::Refused) {
+            return None;
+        }
+        let (how, word) =
+            if u.load == "masked" { ("is masked", "masked") } else { ("does not exist", "not found") };
         let summary = format!("{}: its unit {name} {how}", s.name);
         return Some(
             with_refusal(Finding::new(&UNIT_MISSING, &s.name, Certainty::Proven, summary), refused)
-                .saw("systemd", name, if masked { "masked" } else { "not found" })
+                .saw("systemd", name, word)
                 .remedy("systemctl list-unit-files '*mcp*'", "See which units there are", Risk::Safe),
         );
-    };
+    }
     let base = |cause, certainty, text: String| {
         with_refusal(Finding::new(cause, &s.name, certainty, text), refused).saw("systemd", name, state(u))
     };
     match u.active.as_str() {
         // A service that ends badly when it is told to stop is `failed` too: the stop job came first.
-        "failed" if stop_job(now, name).is_some() => Some(ended(s, name, u, refused, now)),
+        "failed" | "inactive" if ends::stop_job(now, name).is_some() => Some(ended(s, name, u, refused, now)),
         "failed" => Some(died(s, name, u, refused, now)),
-        "activating" if u.sub == "auto-restart" => Some(died(s, name, u, refused, now)),
+        "activating" if u.sub.starts_with("auto-restart") => Some(died(s, name, u, refused, now)),
+        "inactive" if failed_once(now, name) => Some(died(s, name, u, refused, now)),
         "inactive" => Some(ended(s, name, u, refused, now)),
         "active" | "reloading" => {
             let failure = refused?;
-            let recent = facts::journal(now, name).and_then(|j| facts::recent_failures(j, now));
-            if recent.is_some() {
+            if !ends::recent(&deaths(now, name), now).is_empty() {
                 return Some(died(s, name, u, refused, now));
             }
             let up = facts::detail(now, name).and_then(|d| d.state_since);
@@ -237,64 +256,82 @@ fn by_unit(s: &Service, refused: Option<&Failure>, now: &Snapshot) -> Option<Fin
     }
 }
 
+/// Inactive, and still it failed: `systemctl reset-failed` took only the word away.
+fn failed_once(now: &Snapshot, name: &str) -> bool {
+    facts::detail(now, name).is_some_and(|d| d.result != "success")
+        || facts::journal(now, name).is_some_and(ends::badly)
+}
+
+fn deaths(now: &Snapshot, name: &str) -> Vec<Death> {
+    facts::journal(now, name).map(ends::deaths).unwrap_or_default()
+}
+
 /// Died by exit code or signal; also where `Restart=` has already hidden it from D-Bus (errata 67).
 fn died(s: &Service, name: &str, u: &Unit, refused: Option<&Failure>, now: &Snapshot) -> Finding {
     let d = facts::detail(now, name);
-    let recent = facts::journal(now, name).and_then(|j| facts::recent_failures(j, now));
-    let by_bus = d.filter(|d| d.result != "success").map(|d| match d.exit_code {
+    let bus = d.filter(|d| d.result != "success");
+    let by_bus = bus.map(|d| match d.exit_code {
         1 => format!("exit status {}", d.exit_status),
         2 | 3 => format!("signal {}", d.exit_status),
         _ => format!("result {}", d.result),
     });
-    let how = by_bus.clone().or_else(|| recent.as_ref().map(|r| r.1.clone()));
-    let status = d.filter(|d| d.result == "exit-code").map(|d| d.exit_status);
-    let exec = status.filter(|c| (200..=243).contains(c));
-    let cause = if exec.is_some() { &EXEC_FAILED } else { &FAILED };
-    let again = match &recent {
-        Some((_, _, n)) if *n > 1 => {
-            format!(", {n} times within {}", facts::age(now.config.thresholds.recent_failure.as_secs_f64()))
-        }
-        _ => String::new(),
+    let all = deaths(now, name);
+    let recent = ends::recent(&all, now);
+    // A unit that stays down was ended by its last death, however long ago.
+    let stays = u.active == "failed" || u.active == "inactive";
+    let last = if stays { all.last() } else { recent.last() };
+    let how = by_bus.clone().or_else(|| last.map(|l| l.how.clone()));
+    let status = match bus {
+        Some(d) => (d.exit_code == 1).then_some(d.exit_status),
+        None => last.and_then(|l| l.status),
+    };
+    let exec = status.is_some_and(|c| (200..=243).contains(&c));
+    let from_outside = match bus {
+        Some(d) => d.result == "oom-kill" || (d.result == "signal" && d.exit_status == 9),
+        None => last.is_some_and(|l| l.from_outside),
+    };
+    let window = facts::age(now.config.thresholds.recent_failure.as_secs_f64());
+    let again = match recent.len() {
+        0 | 1 => String::new(),
+        n => format!(", {n} times within {window}"),
     };
     let summary = match &how {
         Some(how) => format!("{} died: {how}{again}", s.name),
         None => format!("{} is in state failed", s.name),
     };
-    let since: Option<Timestamp> = match (u.active.as_str(), d) {
+    let first = if stays { all.first() } else { recent.first() };
+    let since = match (u.active.as_str(), d) {
         ("failed", Some(d)) => d.state_since,
-        _ => first_failure(now, name).or_else(|| d.and_then(|d| d.exited_at)),
+        _ => first.map(|f| f.at).or_else(|| d.and_then(|d| d.exited_at)),
     };
     let certainty = if how.is_some() { Certainty::Proven } else { Certainty::Likely };
-    with_refusal(Finding::new(cause, &s.name, certainty, summary), refused)
-        .since(since)
-        .saw("systemd", name, state(u))
-        .saw_if("systemd", "result", by_bus.zip(d).map(|(how, d)| format!("{}, {how}", d.result)))
-        .saw_if("journal", "main process", recent.map(|r| r.1))
-        .saw_if("journal", "last words", last_words(now, name))
-        .remedy(
-            if exec.is_some() {
-                format!("systemctl cat {name}")
-            } else {
-                format!("systemctl restart {name}")
-            },
-            if exec.is_some() {
-                "See the program, user and folders it is started with"
-            } else {
-                "Read its last words first, then restart that one service"
-            },
-            if exec.is_some() { Risk::Safe } else { Risk::Disruptive },
-        )
+    let f = with_refusal(
+        Finding::new(if exec { &EXEC_FAILED } else { &FAILED }, &s.name, certainty, summary),
+        refused,
+    )
+    .since(since)
+    .own(from_outside)
+    .saw("systemd", name, state(u))
+    .saw_if("systemd", "result", by_bus.zip(d).map(|(how, d)| format!("{}, {how}", d.result)))
+    .saw_if("journal", "main process", last.map(|l| l.how.clone()))
+    .saw_if("journal", "last words", last_words(now, name));
+    if exec {
+        let words = "See the program, user and folders it is started with";
+        f.remedy(format!("systemctl cat {name}"), words, Risk::Safe)
+    } else {
+        let words = "Read its last words first, then restart that one service";
+        f.remedy(format!("systemctl restart {name}"), words, Risk::Disruptive)
+    }
 }
 
 /// Inactive without a failure: somebody's stop job, or it ended by itself, or it never ran.
 fn ended(s: &Service, name: &str, u: &Unit, refused: Option<&Failure>, now: &Snapshot) -> Finding {
     let d = facts::detail(now, name);
     let journal = facts::journal(now, name);
-    let last = last_job(now, name);
     let start =
         |f: Finding, words: &str| f.remedy(format!("systemctl start {name}"), words, Risk::Disruptive);
     let since = d.and_then(|d| d.state_since);
-    if let Some(stop) = stop_job(now, name) {
+    if let Some(stop) = ends::stop_job(now, name) {
         let f = with_refusal(
             Finding::new(
                 &STOPPED_ON_PURPOSE,
@@ -313,9 +350,11 @@ fn ended(s: &Service, name: &str, u: &Unit, refused: Option<&Failure>, now: &Sna
             "Ask who stopped it, and why; then start it",
         );
     }
-    let (certainty, how) = match (last.is_some(), journal.is_some(), d.and_then(|d| d.exited_at)) {
-        (true, ..) => (Certainty::Proven, "ended by itself, without a failure"),
-        (false, true, None) => (Certainty::Proven, "has not been started since this machine came up"),
+    let (certainty, how) = match (journal, d.and_then(|d| d.exited_at)) {
+        _ if ends::last_job(now, name).is_some() => (Certainty::Proven, "ended by itself, without a failure"),
+        (Some(j), None) if j.events.is_empty() => {
+            (Certainty::Proven, "has not been started since this machine came up")
+        }
         // The journal could not be read, or does not reach back: a person's stop is not ruled out.
         _ => (Certainty::Likely, "is not running, and did not fail"),
     };
@@ -330,36 +369,12 @@ fn ended(s: &Service, name: &str, u: &Unit, refused: Option<&Failure>, now: &Sna
     )
 }
 
-/// The newest of: a stop job began, a start began or ended.
-fn last_job<'a>(now: &'a Snapshot, unit: &str) -> Option<&'a UnitEvent> {
-    let events = &facts::journal(now, unit)?.events;
-    events.iter().rev().find(|e| matches!(e.what, Event::Stopping | Event::Starting | Event::Started))
-}
-
-/// A stop job, where none was started after it.
-fn stop_job<'a>(now: &'a Snapshot, unit: &str) -> Option<&'a UnitEvent> {
-    last_job(now, unit).filter(|e| e.what == Event::Stopping)
-}
-
 fn with_refusal(f: Finding, refused: Option<&Failure>) -> Finding {
     f.saw_if("http health", "answer", refused.map(|r| r.detail.clone()))
 }
 
 fn last_words(now: &Snapshot, unit: &str) -> Option<String> {
     facts::journal(now, unit).and_then(facts::last_words).map(ToOwned::to_owned)
-}
-
-/// The first of the failures that still count.
-fn first_failure(now: &Snapshot, unit: &str) -> Option<Timestamp> {
-    let window = now.config.thresholds.recent_failure.as_secs_f64();
-    let events = &facts::journal(now, unit)?.events;
-    events
-        .iter()
-        .find(|e| {
-            now.taken_at.duration_since(e.at).as_secs_f64() <= window
-                && matches!(&e.what, Event::ProcessExited { code, status } if code != "exited" || status != "0")
-        })
-        .map(|e| e.at)
 }
 
 fn health_url(s: &Service) -> String {

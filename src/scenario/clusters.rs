@@ -1,0 +1,90 @@
+//! Which of this host's PostgreSQL units and postmasters are a configured server's. Pure.
+//! A host may have several clusters: what can't be told apart is left open, never guessed.
+
+use super::facts;
+use crate::config::Postgres;
+use crate::snapshot::Snapshot;
+use crate::snapshot::postgres::{PostgresLook, Postmaster};
+use crate::snapshot::units::Unit;
+
+/// Debian's umbrella unit: "active (exited)" whatever its clusters do (errata 14).
+const UMBRELLA: &str = "postgresql.service";
+
+/// The configured unit, where it speaks for one cluster.
+pub fn named_unit(p: &Postgres) -> Option<&str> {
+    p.unit.as_deref().filter(|n| *n != UMBRELLA)
+}
+
+/// The configured unit, else the clusters that systemd lists. The umbrella unit says nothing and is
+/// left out, unless something really runs in it.
+pub fn units<'a>(p: &'a Postgres, now: &'a Snapshot) -> Vec<(&'a str, &'a Unit)> {
+    let Some(listed) = now.units.listed.seen() else { return Vec::new() };
+    if let Some(name) = named_unit(p) {
+        let there = listed.get_key_value(name).filter(|(_, u)| u.load != "not-found");
+        return there.map(|(n, u)| (n.as_str(), u)).into_iter().collect();
+    }
+    listed
+        .iter()
+        .filter(|(n, u)| is_cluster(n) && u.load == "loaded")
+        .filter(|(n, u)| *n != UMBRELLA || u.sub == "running")
+        .map(|(n, u)| (n.as_str(), u))
+        .collect()
+}
+
+/// `postgresql@15-main.service`, `postgresql-15.service`, `postgresql.service`: not those of backups
+/// or exporters, which only begin with the same word.
+fn is_cluster(unit: &str) -> bool {
+    let Some(rest) = unit.strip_prefix("postgresql").and_then(|r| r.strip_suffix(".service")) else {
+        return false;
+    };
+    let version = |r: &str| !r.is_empty() && r.chars().all(|c| c.is_ascii_digit() || c == '.');
+    let (version_part, instance) = rest.split_once('@').map_or((rest, None), |(v, i)| (v, Some(i)));
+    match (version_part.strip_prefix('-'), instance) {
+        (None, _) => version_part.is_empty(),
+        (Some(v), _) => version(v),
+    }
+}
+
+/// The running postmasters that are this server's, by folder or port; and whether there is one that
+/// may be, because neither could be read.
+pub fn postmasters<'a>(p: &Postgres, look: &'a PostgresLook) -> (Vec<&'a Postmaster>, bool) {
+    let all = look.postmasters.seen().map(Vec::as_slice).unwrap_or_default();
+    (
+        all.iter().filter(|m| is_ours(p, m) == Some(true)).collect(),
+        all.iter().any(|m| is_ours(p, m).is_none()),
+    )
+}
+
+/// The same folder is the same cluster; another folder may be the same by another path, so then
+/// the port decides. `None`: not known.
+fn is_ours(p: &Postgres, m: &Postmaster) -> Option<bool> {
+    let folders = p.data_directory.as_deref().zip(m.data_directory.as_deref());
+    let same = folders.map(|(a, b)| a.trim_end_matches('/') == b.trim_end_matches('/'));
+    match (same, m.port) {
+        (Some(true), _) => Some(true),
+        (_, Some(port)) => Some(port == p.url.port),
+        (Some(false), None) => Some(false),
+        (None, None) => None,
+    }
+}
+
+/// The server's postmaster, where it can't answer by the kernel's own word.
+pub fn stuck(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<(u32, &'static str)> {
+    if look.here != Some(true) {
+        return None;
+    }
+    // Of several units the one that is stuck may be another's.
+    let by_unit = || match units(p, now).as_slice() {
+        [(name, _)] => facts::stuck_process(now, name),
+        _ => None,
+    };
+    let by_table = || {
+        let one = match look.postmasters.seen()?.as_slice() {
+            // The only one is the one that does not answer, unless it is known to be another's.
+            [one] if is_ours(p, one) != Some(false) => one,
+            _ => *postmasters(p, look).0.first()?,
+        };
+        Some((one.pid, facts::stuck(&one.state)?))
+    };
+    by_unit().or_else(by_table)
+}

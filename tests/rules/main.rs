@@ -1,0 +1,23 @@
+//! The rules, by hundreds and in milliseconds: a snapshot goes in, a diagnosis comes out.
+//! No probe, no clock, no network. A stack starts healthy (`stack`), is bent by one line, is judged (`told`).
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod anything;
+mod auth;
+mod chains;
+mod crash;
+mod crash_journal;
+mod db_down;
+mod db_refused;
+mod filters;
+mod graph;
+mod idle;
+mod noise;
+mod payload;
+mod pool;
+mod recorded;
+mod slots;
+mod stack;
+mod told;
+mod verdict;
