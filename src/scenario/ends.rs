@@ -15,8 +15,6 @@ pub struct Death {
     pub how: String,
     /// Its exit status, where it exited.
     pub status: Option<i32>,
-    /// SIGKILL, or killed for memory: nothing that the process itself, or what it needs, can do.
-    pub from_outside: bool,
 }
 
 /// A run as long as this was a good one, in seconds: what came before it is another story.
@@ -61,11 +59,8 @@ fn death(e: &UnitEvent) -> Option<Death> {
             at: e.at,
             how: format!("main process {code}, status {status}"),
             status: if code == "exited" { status.parse().ok() } else { None },
-            from_outside: code == "killed" && status == "9",
         }),
-        Event::OomKilled => {
-            Some(Death { at: e.at, how: "killed for memory".into(), status: None, from_outside: true })
-        }
+        Event::OomKilled => Some(Death { at: e.at, how: "killed for memory".into(), status: None }),
         _ => None,
     }
 }

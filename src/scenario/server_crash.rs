@@ -286,10 +286,6 @@ fn died(s: &Service, name: &str, u: &Unit, refused: Option<&Failure>, now: &Snap
         None => last.and_then(|l| l.status),
     };
     let exec = status.is_some_and(|c| (200..=243).contains(&c));
-    let from_outside = match bus {
-        Some(d) => d.result == "oom-kill" || (d.result == "signal" && d.exit_status == 9),
-        None => last.is_some_and(|l| l.from_outside),
-    };
     let window = facts::age(now.config.thresholds.recent_failure.as_secs_f64());
     let again = match recent.len() {
         0 | 1 => String::new(),
@@ -310,7 +306,6 @@ fn died(s: &Service, name: &str, u: &Unit, refused: Option<&Failure>, now: &Snap
         refused,
     )
     .since(since)
-    .own(from_outside)
     .saw("systemd", name, state(u))
     .saw_if("systemd", "result", by_bus.zip(d).map(|(how, d)| format!("{}, {how}", d.result)))
     .saw_if("journal", "main process", last.map(|l| l.how.clone()))

@@ -108,6 +108,18 @@ fn whatever_a_service_shows_of_a_dead_database_is_explained() {
 }
 
 #[test]
+fn however_a_service_died_its_dead_database_comes_first() {
+    // Also killed for memory: what waits for a database piles up.
+    for (result, code, status) in
+        [("exit-code", 1, 1), ("core-dump", 3, 6), ("signal", 2, 9), ("oom-kill", 2, 9)]
+    {
+        let s = Stack::outage().no_answer(A, refused()).unit(A_UNIT, "failed", "failed");
+        let told = s.detail(A_UNIT, result, code, status, 5.0).told().case(result);
+        told.expect_root(STOPPED, Certainty::Proven).explained(FAILED_A, &[STOPPED]);
+    }
+}
+
+#[test]
 fn what_a_dead_database_cannot_do_is_a_root_of_its_own() {
     let down = |active: &str, sub: &str| Stack::outage().no_answer(A, refused()).unit(A_UNIT, active, sub);
     let stop = [(60.0, Event::Stopping), (59.0, Event::Stopped)];
@@ -125,10 +137,8 @@ fn what_a_dead_database_cannot_do_is_a_root_of_its_own() {
             "server-crash/malformed-health@codebase-mcp",
             Stack::outage().health(A, payload::answer(200, "text/html", "<html>")),
         ),
-        // Stopped by a signal, killed from outside, killed for memory: none of it comes over the wire.
+        // No database stops a process by a signal.
         ("server-crash/hung@codebase-mcp", Stack::outage().no_answer(A, silent()).process(A_UNIT, "T")),
-        (FAILED_A, down("failed", "failed").detail(A_UNIT, "signal", 2, 9, 5.0)),
-        (FAILED_A, down("failed", "failed").detail(A_UNIT, "oom-kill", 2, 9, 5.0)),
     ];
     for (id, s) in cases {
         let told = s.told().case(id);
