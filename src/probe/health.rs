@@ -4,9 +4,14 @@
 use serde_json::Value;
 
 use super::http::{self, Answer};
-use crate::config::{Header, Health as HealthConfig, HealthPointers, Service, mask};
+use super::said;
+use crate::config::{Header, Health as HealthConfig, HealthPointers, Service};
 use crate::snapshot::service::{Health, PoolReport, Shape, Status};
 use crate::snapshot::{FailKind, Failure, Stage};
+
+/// How many texts of a payload are kept, and how many characters a word of its own may have.
+const MESSAGES: usize = 10;
+const WORD: usize = 60;
 
 /// Asks the health path of a service.
 pub async fn look(s: &Service, headers: &[Header], deadline: std::time::Instant) -> Result<Health, Failure> {
@@ -31,14 +36,16 @@ pub fn read(a: &Answer, pointers: Option<&HealthPointers>) -> Result<Health, Fai
         404 | 410 => return fail(FailKind::Missing, format!("HTTP {}: no such path", a.status)),
         300..=399 => {
             let to = a.location.as_deref().unwrap_or("nowhere");
-            return fail(FailKind::Malformed, format!("HTTP {}, a redirect to {}", a.status, mask::text(to)));
+            return fail(FailKind::Malformed, format!("HTTP {}, a redirect to {}", a.status, said(to, 200)));
         }
         400..=499 => return fail(FailKind::Unsupported, format!("HTTP {}", a.status)),
         _ => {}
     }
-    let value: Option<Value> = serde_json::from_slice(&a.body).ok();
-    let health = value.as_ref().filter(|v| v.is_object()).and_then(|v| match pointers {
-        Some(p) => by_pointers(v, p),
+    // Some servers begin with a byte order mark.
+    let body = a.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&a.body);
+    let value: Option<Value> = serde_json::from_slice(body).ok();
+    let health = value.as_ref().and_then(|v| match pointers {
+        Some(p) => by_pointers(v, p, a.status),
         None => by_shape(v),
     });
     match health {
@@ -51,31 +58,33 @@ pub fn read(a: &Answer, pointers: Option<&HealthPointers>) -> Result<Health, Fai
             database: None,
             pool: None,
             uptime_s: None,
-            messages: vec![excerpt(&a.body)].into_iter().filter(|m| !m.is_empty()).collect(),
+            messages: vec![excerpt(body)].into_iter().filter(|m| !m.is_empty()).collect(),
         }),
         None => {
-            let what = match value {
-                _ if a.body.is_empty() => "an empty body".to_owned(),
-                Some(_) => format!("JSON of another shape: {}", excerpt(&a.body)),
-                None if a.content_type.contains("html") || a.body.trim_ascii_start().starts_with(b"<") => {
-                    format!("HTML: {}", excerpt(&a.body))
-                }
-                None => format!("not JSON: {}", excerpt(&a.body)),
+            let html = a.content_type.to_ascii_lowercase().contains("html")
+                || body.trim_ascii_start().starts_with(b"<");
+            let what = match (value, pointers.and_then(|p| p.status.as_ref())) {
+                _ if body.is_empty() => "an empty body".to_owned(),
+                (Some(_), Some(pointer)) => format!("no status at {pointer}: {}", excerpt(body)),
+                (Some(_), None) => format!("JSON of another shape: {}", excerpt(body)),
+                (None, _) if html => format!("HTML: {}", excerpt(body)),
+                (None, _) => format!("not JSON: {}", excerpt(body)),
             };
             fail(FailKind::Malformed, format!("HTTP {}, {what}", a.status))
         }
     }
 }
 
-/// The first 200 bytes, escaped and masked.
+/// The beginning of a body on one line, masked.
 fn excerpt(body: &[u8]) -> String {
-    let head = &body[..body.len().min(200)];
-    mask::text(&head.escape_ascii().to_string().replace("\\n", " ").replace("\\\"", "\""))
+    let text = String::from_utf8_lossy(body);
+    let line: Vec<&str> = text.split_whitespace().collect();
+    said(&line.join(" "), 200)
 }
 
 fn by_shape(v: &Value) -> Option<Health> {
-    let status = v.get("status").and_then(Value::as_str).map(status);
-    let top = |key: &str| v.get(key).and_then(Value::as_str).map(mask::text);
+    let status = v.get("status").and_then(Value::as_str).map(status)?;
+    let top = |key: &str| v.get(key).and_then(Value::as_str).map(|t| said(t, WORD));
     let pool = v.get("connection_pool");
     let inner = v.get("database").filter(|d| d.is_object());
     let has = |p: Option<&Value>, key: &str| p.and_then(|p| p.get(key)).is_some();
@@ -88,10 +97,10 @@ fn by_shape(v: &Value) -> Option<Health> {
     {
         (Shape::C, top("database_status"), pool.map(pool_c))
     } else if let Some(db) = inner {
-        let said = db.get("status").and_then(Value::as_str).map(mask::text);
-        (Shape::D, said, db.get("pool").filter(|p| p.is_object()).map(pool_d))
-    } else if v.get("error").is_some() && status.is_some() {
-        (Shape::Error, None, None)
+        let word = db.get("status").and_then(Value::as_str).map(|t| said(t, WORD));
+        (Shape::D, word, db.get("pool").filter(|p| p.is_object()).map(pool_d))
+    } else if v.get("error").is_some_and(|e| !e.is_null()) {
+        (Shape::Error, top("database_status"), None)
     } else if v.get("database_status").is_some() {
         (Shape::A, top("database_status"), None)
     } else {
@@ -100,24 +109,25 @@ fn by_shape(v: &Value) -> Option<Health> {
     Some(Health {
         http_status: 0,
         shape,
-        status: Some(status?),
+        status: Some(status),
         database,
-        pool,
+        pool: pool.map(consistent).filter(|p| *p != PoolReport::default()),
         uptime_s: v.get("uptime_seconds").and_then(number).filter(|n| *n >= 0.0),
         messages: messages(v),
     })
 }
 
-fn by_pointers(v: &Value, p: &HealthPointers) -> Option<Health> {
+fn by_pointers(v: &Value, p: &HealthPointers, http_status: u16) -> Option<Health> {
     let at = |pointer: &Option<String>| pointer.as_ref().and_then(|p| v.pointer(p));
-    let said = match &p.status {
-        Some(pointer) => match v.pointer(pointer)? {
+    let word = match &p.status {
+        Some(pointer) => Some(match v.pointer(pointer)? {
             Value::Bool(true) => Status::Healthy,
             Value::Bool(false) => Status::Unhealthy,
             other => status(other.as_str()?),
-        },
-        // No pointer to a status: the HTTP status said 2xx, and the document is there.
-        None => Status::Healthy,
+        }),
+        None if !v.is_object() => return None,
+        // No pointer to a status: the HTTP status is the word, and the document is there.
+        None => (200..300).contains(&http_status).then_some(Status::Healthy),
     };
     let pool = PoolReport {
         in_use: at(&p.pool_used).and_then(whole),
@@ -127,7 +137,7 @@ fn by_pointers(v: &Value, p: &HealthPointers) -> Option<Health> {
     Some(Health {
         http_status: 0,
         shape: Shape::Pointers,
-        status: Some(said),
+        status: word,
         database: None,
         pool: (pool != PoolReport::default()).then_some(pool),
         uptime_s: None,
@@ -136,12 +146,17 @@ fn by_pointers(v: &Value, p: &HealthPointers) -> Option<Health> {
 }
 
 fn status(word: &str) -> Status {
-    match word.to_ascii_lowercase().as_str() {
+    match word.trim().to_ascii_lowercase().as_str() {
         "healthy" | "ok" | "pass" | "up" => Status::Healthy,
         "degraded" | "warn" | "warning" => Status::Degraded,
         "unhealthy" | "fail" | "error" | "down" => Status::Unhealthy,
-        _ => Status::Other(mask::text(&word.chars().take(40).collect::<String>())),
+        _ => Status::Other(said(word, 40)),
     }
+}
+
+/// More in use than open contradicts itself: then it is not known how many are in use.
+fn consistent(p: PoolReport) -> PoolReport {
+    PoolReport { in_use: p.in_use.filter(|used| p.open.is_none_or(|open| *used <= open)), ..p }
 }
 
 /// `in use` is `size - free`, of `max_size`: never `size` itself (errata 9).
@@ -190,18 +205,24 @@ fn whole(v: &Value) -> Option<u64> {
     number(v).filter(|n| (0.0..1e6).contains(n) && n.fract() == 0.0).map(|n| n as u64)
 }
 
-/// Texts that explain a bad status, where the shapes keep them; each at most 300 characters.
+/// Texts that explain a bad status, where the shapes keep them. What a check that passed says is
+/// none of them.
 fn messages(v: &Value) -> Vec<String> {
-    [
-        "/details/error",
-        "/details/warning",
-        "/error",
-        "/message",
-        "/checks/database/message",
-        "/database/last_error",
-    ]
-    .iter()
-    .filter_map(|p| v.pointer(p).and_then(Value::as_str))
-    .map(|t| mask::text(&t.chars().take(300).collect::<String>()))
-    .collect()
+    let plain = ["/details/error", "/details/warning", "/error", "/message", "/database/last_error"];
+    let plain = plain.iter().filter_map(|p| v.pointer(p));
+    let checks = v.get("checks").and_then(Value::as_object).into_iter().flatten();
+    let failed = checks.map(|(_, check)| check).filter(|check| {
+        let word = check.get("status").and_then(Value::as_str).map(status);
+        word.is_some_and(|s| s != Status::Healthy)
+    });
+    plain
+        .chain(failed.filter_map(|check| check.get("message")))
+        .filter_map(Value::as_str)
+        .filter(|t| !t.trim().is_empty())
+        .map(|t| said(t, 300))
+        .take(MESSAGES)
+        .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,12 +3,17 @@
 
 use std::error::Error as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::config::Header;
 use crate::probe::tls::{self, Check, Roots};
-use crate::probe::{by, io_failure};
+use crate::probe::{by, io_failure, said, tls_error};
 use crate::snapshot::{FailKind, Failure, Stage};
+
+mod progress;
+
+use progress::Progress;
 
 /// The largest body that is read, in bytes. A health answer has a few hundred.
 pub const MAX_BODY: usize = 1 << 20;
@@ -21,18 +26,27 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-/// A client for one service. `https` says whether authorities have to be loaded: that is slow.
-pub fn client(https: bool, ca_file: Option<&str>, deadline: Instant) -> Result<reqwest::Client, Failure> {
+/// A client for one service, and how far its connection came.
+pub struct Client {
+    inner: reqwest::Client,
+    progress: Progress,
+}
+
+/// `https` says whether authorities have to be loaded: that is slow.
+pub fn client(https: bool, ca_file: Option<&str>, deadline: Instant) -> Result<Client, Failure> {
     let roots = match ca_file {
         Some(path) => Roots::File(Path::new(path)),
         None if https => Roots::System,
         None => Roots::None,
     };
     let broken = |e: String| Failure::new(FailKind::Tls, e).at(Stage::Tls);
-    let tls = tls::config(Check::Name, &roots).map_err(broken)?;
+    let progress = Progress::default();
+    let mut tls = tls::config(Check::Name, &roots).map_err(broken)?;
+    tls.resumption = rustls::client::Resumption::store(Arc::new(progress.clone()));
     let left = deadline.saturating_duration_since(Instant::now());
-    reqwest::Client::builder()
+    let inner = reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
+        .dns_resolver(Arc::new(progress.clone()))
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("mcp-ir/", env!("CARGO_PKG_VERSION")))
@@ -41,22 +55,23 @@ pub fn client(https: bool, ca_file: Option<&str>, deadline: Instant) -> Result<r
         .connect_timeout(left.saturating_sub(Duration::from_millis(20)).max(Duration::from_millis(1)))
         .http1_only()
         .build()
-        .map_err(|e| broken(e.to_string()))
+        .map_err(|e| broken(innermost(&e)))?;
+    Ok(Client { inner, progress })
 }
 
 pub async fn get(
-    client: &reqwest::Client,
+    client: &Client,
     url: &str,
     headers: &[Header],
     deadline: Instant,
 ) -> Result<Answer, Failure> {
-    let mut request = client.get(url);
+    let failed = |e: reqwest::Error| failure(&e, &place(url), client.progress.stage());
+    let mut request = client.inner.get(url);
     for h in headers {
         request = request.header(&h.name, h.value.reveal());
     }
     let silent = format!("connected to {}, and no answer", place(url));
-    let mut response =
-        by(deadline, Stage::Answer, &silent, request.send()).await?.map_err(|e| failure(&e, url))?;
+    let mut response = by(deadline, Stage::Answer, &silent, request.send()).await?.map_err(failed)?;
     let header = |name: reqwest::header::HeaderName| {
         response.headers().get(name).and_then(|v| v.to_str().ok()).map(ToOwned::to_owned)
     };
@@ -75,7 +90,7 @@ pub async fn get(
                 return Err(Failure::new(FailKind::Malformed, text).at(Stage::Body));
             }
             Ok(None) => return Ok(answer),
-            Err(e) => return Err(failure(&e, url).at(Stage::Body)),
+            Err(e) => return Err(failed(e).at(Stage::Body)),
         }
     }
 }
@@ -88,34 +103,44 @@ fn place(url: &str) -> String {
     )
 }
 
-fn failure(e: &reqwest::Error, url: &str) -> Failure {
-    let place = place(url);
-    let mut text = Vec::new();
+fn failure(e: &reqwest::Error, place: &str, reached: Stage) -> Failure {
+    let stage = if e.is_connect() { reached } else { Stage::Answer };
+    let fact = |kind, words: &str| Failure::new(kind, format!("{place}: {words}")).at(stage);
+    if e.is_timeout() {
+        return match stage {
+            Stage::Resolve => fact(FailKind::TimedOut, "the name was not resolved in time"),
+            Stage::Connect => fact(FailKind::TimedOut, "no connection in time"),
+            Stage::Tls => fact(FailKind::TimedOut, "connected, and no TLS in time"),
+            Stage::Answer | Stage::Body | Stage::Query => fact(FailKind::TimedOut, "no answer in time"),
+        };
+    }
+    if stage == Stage::Resolve {
+        return fact(FailKind::Unresolved, "the name does not resolve");
+    }
     let mut source = e.source();
     while let Some(s) = source {
         if let Some(io) = s.downcast_ref::<std::io::Error>() {
-            if let Some(tls) = io.get_ref().and_then(|i| i.downcast_ref::<rustls::Error>()) {
+            if let Some(tls) = tls_error(io) {
                 return Failure::new(FailKind::Tls, format!("{place}: {tls}")).at(Stage::Tls);
             }
-            let stage = if e.is_connect() { Stage::Connect } else { Stage::Answer };
-            return io_failure(io, &place).at(stage);
+            return io_failure(io, place).at(stage);
         }
-        text.push(s.to_string());
         source = s.source();
     }
-    let all = text.join(": ");
-    if all.contains("dns error") {
-        return Failure::new(FailKind::Unresolved, format!("{place}: the name does not resolve"))
-            .at(Stage::Resolve);
+    let why = innermost(e);
+    if why.contains("connection closed") || why.contains("before message completed") {
+        return fact(FailKind::Closed, "connection closed in the middle");
     }
-    if e.is_timeout() {
-        let stage = if e.is_connect() { Stage::Connect } else { Stage::Answer };
-        let what = if e.is_connect() { "no connection in time" } else { "no answer in time" };
-        return Failure::new(FailKind::TimedOut, format!("{place}: {what}")).at(stage);
-    }
-    let closed =
-        all.contains("connection closed") || all.contains("IncompleteMessage") || all.contains("incomplete");
-    let kind = if closed { FailKind::Closed } else { FailKind::Malformed };
-    let words = if closed { "connection closed in the middle".to_owned() } else { all };
-    Failure::new(kind, format!("{place}: {words}")).at(Stage::Answer)
+    fact(FailKind::Malformed, &format!("no HTTP answer: {}", said(&why, 200)))
 }
+
+/// The last cause, in its own words.
+fn innermost(e: &dyn std::error::Error) -> String {
+    match e.source() {
+        Some(source) => innermost(source),
+        None => e.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ mod tls;
 use std::future::Future;
 use std::time::Instant;
 
+use crate::config::mask;
 use crate::snapshot::{FailKind, Failure, Look, Reading, Stage};
 
 /// Runs one look and notes how long it took.
@@ -52,9 +53,33 @@ pub async fn blocking<T: Send + 'static>(
     }
 }
 
-/// An I/O error as the fact it is.
+/// Others' text as it may be kept: masked, and then cut. A secret that was cut before would not be
+/// known for one.
+pub fn said(text: &str, limit: usize) -> String {
+    let masked = mask::text(text);
+    match masked.char_indices().nth(limit) {
+        None => masked,
+        Some((end, _)) => format!("{}…", &masked[..end]),
+    }
+}
+
+/// The I/O error at the bottom: libraries wrap one in another.
+fn bottom(e: &std::io::Error) -> &std::io::Error {
+    match e.get_ref().and_then(|i| i.downcast_ref::<std::io::Error>()) {
+        Some(inner) => bottom(inner),
+        None => e,
+    }
+}
+
+/// What TLS says, where it put its error into an I/O error.
+pub fn tls_error(e: &std::io::Error) -> Option<&rustls::Error> {
+    bottom(e).get_ref().and_then(|i| i.downcast_ref())
+}
+
+/// An I/O error as the fact it is: `what: why`, or why alone.
 pub fn io_failure(e: &std::io::Error, what: &str) -> Failure {
     use std::io::ErrorKind as K;
+    let e = bottom(e);
     let kind = match e.kind() {
         K::ConnectionRefused => FailKind::Refused,
         K::TimedOut => FailKind::TimedOut,
@@ -63,13 +88,19 @@ pub fn io_failure(e: &std::io::Error, what: &str) -> Failure {
         K::HostUnreachable | K::NetworkUnreachable | K::NetworkDown | K::AddrNotAvailable => {
             FailKind::Unreachable
         }
-        K::ConnectionReset | K::ConnectionAborted | K::BrokenPipe | K::UnexpectedEof => FailKind::Closed,
+        K::ConnectionReset | K::ConnectionAborted | K::BrokenPipe | K::UnexpectedEof | K::NotConnected => {
+            FailKind::Closed
+        }
         _ => FailKind::Malformed,
     };
     let words = match kind {
         FailKind::Refused => "connection refused".to_owned(),
         FailKind::Closed => "connection closed in the middle".to_owned(),
+        FailKind::TimedOut => "no connection in time".to_owned(),
         _ => e.to_string().split(" (os error").next().unwrap_or_default().to_lowercase(),
     };
-    Failure::new(kind, format!("{what}: {words}"))
+    Failure::new(kind, if what.is_empty() { words } else { format!("{what}: {words}") })
 }
+
+#[cfg(test)]
+mod testbed;

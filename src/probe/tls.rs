@@ -58,7 +58,10 @@ fn store(roots: &Roots) -> Result<RootCertStore, String> {
             store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         }
         Roots::File(path) => {
-            let bad = |e: String| format!("the root certificates in {} can't be read: {e}", path.display());
+            let bad = |e: String| {
+                let why = e.split(" (os error").next().unwrap_or_default();
+                format!("the root certificates in {} can't be read: {why}", path.display())
+            };
             let certs = CertificateDer::pem_file_iter(path).map_err(|e| bad(e.to_string()))?;
             for cert in certs {
                 let cert = cert.map_err(|e| bad(e.to_string()))?;
