@@ -5,10 +5,12 @@ mod connect;
 mod failure;
 mod literals;
 mod server;
+mod stream;
+mod tls;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::config::{PgHost, Postgres, Secret};
+use crate::config::{MASK, PgHost, Postgres, Secret};
 use crate::probe::{blocking, by, io_failure, millis};
 use crate::snapshot::postgres::{Login, PostgresLook};
 use crate::snapshot::{FailKind, Failure, Look, Reading, Stage};
@@ -64,15 +66,16 @@ async fn place(p: &Postgres, deadline: Instant) -> Result<Place, Failure> {
                 return Ok(Place::Tcp(vec![std::net::SocketAddr::new(ip, p.url.port)]));
             }
             let target = (host.clone(), p.url.port);
+            let nothing =
+                || Failure::new(FailKind::Unresolved, "the name does not resolve").at(Stage::Resolve);
             let resolve = move || {
-                std::net::ToSocketAddrs::to_socket_addrs(&target)
-                    .map(Iterator::collect::<Vec<_>>)
-                    .map_err(|e| Failure::new(FailKind::Unresolved, e.to_string()).at(Stage::Resolve))
+                let found = std::net::ToSocketAddrs::to_socket_addrs(&target).map_err(|_| nothing())?;
+                Ok(found.collect::<Vec<_>>())
             };
             let found =
                 blocking(deadline, "the resolver", resolve).await.map_err(|f| f.at(Stage::Resolve))?;
             if found.is_empty() {
-                return Err(Failure::new(FailKind::Unresolved, "no address for that name").at(Stage::Resolve));
+                return Err(nothing());
             }
             Ok(Place::Tcp(found))
         }
@@ -85,15 +88,34 @@ async fn log_in(
     place: &Place,
     deadline: Instant,
 ) -> Result<connect::Session, Failure> {
-    let stream = by(deadline, Stage::Connect, "no connection", connect::open(place)).await?.map_err(|e| {
-        let f = io_failure(&e, &endpoint(p)).at(Stage::Connect);
-        // A socket that is not there: nobody listens. The folder may be another's: say the path.
-        if f.kind == FailKind::Missing {
-            Failure { detail: format!("no socket at {}", endpoint(p)), ..f }
-        } else {
-            f
-        }
+    // `connect_timeout` counts where it is the shorter one.
+    let limit = p.url.connect_timeout.map(|s| Instant::now() + Duration::from_secs(s.into()));
+    let deadline = limit.map_or(deadline, |l| l.min(deadline));
+    let opened = by(deadline, Stage::Connect, "no connection", connect::open(place, deadline)).await?;
+    let stream = opened.map_err(|e| {
+        let f = io_failure(&e, "").at(Stage::Connect);
+        // A socket that is not there: nobody listens.
+        if f.kind == FailKind::Missing { Failure { detail: "no such socket".into(), ..f } } else { f }
     })?;
-    let silent = format!("connected to {}, and no answer to a login", endpoint(p));
-    by(deadline, Stage::Answer, &silent, connect::start(p, password, stream)).await?
+    connect::start(p, password, place, stream, deadline).await.map_err(|f| without(password, f))
 }
+
+/// Takes our own password out of what a server says: it knows it now, and may give it back.
+fn without(password: Option<&Secret>, mut f: Failure) -> Failure {
+    // A shorter one would be found in any text, and be told by its gaps.
+    let Some(secret) = password.map(Secret::reveal).filter(|s| s.len() >= 4) else { return f };
+    let clean = |text: &mut String| {
+        if text.contains(secret) {
+            *text = text.replace(secret, MASK);
+        }
+    };
+    clean(&mut f.detail);
+    if let Some(p) = &mut f.postgres {
+        clean(&mut p.message);
+        p.detail.as_mut().map(clean);
+    }
+    f
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
-use tokio_postgres::{NoTls, SimpleQueryMessage};
+use tokio_postgres::SimpleQueryMessage;
 
 use super::connect::Session;
 use super::failure::failure;
@@ -15,13 +15,17 @@ use crate::snapshot::{FailKind, Failure, Stage};
 
 /// Ages come from the server's own clock. `a` is read once: `pg_stat_activity` is a fixed picture
 /// within a transaction. Without `pg_monitor` other roles' `backend_type` is null (errata 66).
+/// A query comes as bytes: it is in the encoding of the database it runs in, which may be another,
+/// and then every function that counts its letters fails on it.
 const ASK: &str = r"
 WITH a AS MATERIALIZED (
   SELECT pid, datname, usename, application_name, coalesce(host(client_addr), 'local') AS client, state,
          backend_start::text AS backend_start,
          extract(epoch FROM clock_timestamp() - state_change) AS state_s,
          extract(epoch FROM clock_timestamp() - xact_start) AS transaction_s,
-         wait_event_type, wait_event, left(query, 1000) AS query
+         wait_event_type, wait_event,
+         encode(substr(CASE getdatabaseencoding() WHEN 'SQL_ASCII' THEN convert_to(query, 'SQL_ASCII')
+                       ELSE textsend(query) END, 1, 1000), 'hex') AS query
     FROM pg_stat_activity
    WHERE pid <> pg_backend_pid() AND coalesce(backend_type, 'client backend') = 'client backend'
          AND datid IS NOT NULL),
@@ -55,23 +59,28 @@ SELECT json_build_object(
        ORDER BY state_s DESC LIMIT @SESSIONS@) s))
 FROM m";
 
+/// What is left of the time for a cancel, once the deadline is near.
+const FOR_CANCEL: Duration = Duration::from_millis(40);
+
 /// Asks, and cancels on the server what the deadline cuts here.
 pub async fn ask(session: Session, deadline: Instant) -> Result<Server, Failure> {
     let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+    // Cut a little earlier, so that the cancel is out before whoever asked goes on, or ends.
+    let cut = deadline.checked_sub(FOR_CANCEL.min(left / 4)).unwrap_or(deadline);
     let ask = ASK.replace("@CONSUMERS@", &CONSUMERS.to_string()).replace("@SESSIONS@", &SESSIONS.to_string());
+    // Nobody's `search_path` may put functions of its own in the place of the system's.
     let sql = format!(
-        "BEGIN READ ONLY; SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = 200; {ask}; COMMIT",
+        "BEGIN READ ONLY; SET LOCAL search_path = pg_catalog; SET LOCAL statement_timeout = {}; \
+         SET LOCAL lock_timeout = 200; {ask}; COMMIT",
         left.as_millis().max(1)
     );
     let query = session.client.simple_query(&sql);
-    let answer = match by(deadline, Stage::Query, "no answer to a query", query).await {
+    let answer = match by(cut, Stage::Query, "no answer to a query", query).await {
         Ok(answer) => answer,
         Err(late) => {
-            // Not waited for: a server that does not answer queries may not answer this either.
-            let cancel = session.cancel;
-            tokio::spawn(async move {
-                let _ = tokio::time::timeout(Duration::from_millis(500), cancel.cancel_query(NoTls)).await;
-            });
+            // In a task: it goes on where it is not done in time, as long as there is a program.
+            let cancel = tokio::spawn(session.cancel.send(deadline + Duration::from_millis(500)));
+            let _ = tokio::time::timeout_at(deadline.into(), cancel).await;
             return Err(late);
         }
     };
@@ -79,10 +88,12 @@ pub async fn ask(session: Session, deadline: Instant) -> Result<Server, Failure>
     let text = messages
         .iter()
         .find_map(|m| match m {
-            SimpleQueryMessage::Row(row) => row.get(0),
+            SimpleQueryMessage::Row(row) => row.try_get(0).ok().flatten(),
             _ => None,
         })
-        .ok_or_else(|| Failure::new(FailKind::Malformed, "an answer without a row").at(Stage::Query))?;
+        .ok_or_else(|| {
+            Failure::new(FailKind::Malformed, "an answer without text that can be read").at(Stage::Query)
+        })?;
     read(text)
 }
 
@@ -149,6 +160,14 @@ fn row(s: AnswerSession) -> Row {
         transaction_s: s.transaction_s,
         wait: s.wait,
         blocked_by,
-        query: literals::mask(&s.query, 200),
+        query: literals::mask(&from_hex(&s.query), 200),
     }
+}
+
+/// Text of any encoding: what is no UTF-8 is replaced.
+fn from_hex(hex: &str) -> String {
+    let digit = |c: u8| char::from(c).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    let bytes: Vec<u8> =
+        hex.as_bytes().chunks(2).filter_map(|c| Some(digit(c[0])? << 4 | digit(*c.get(1)?)?)).collect();
+    String::from_utf8_lossy(&bytes).into_owned()
 }
