@@ -16,10 +16,11 @@ struct Stat {
     parent: u32,
 }
 
-/// The name may hold spaces and brackets: it ends at the last bracket.
+/// The name may hold spaces, brackets and any byte: it ends at the last bracket.
 fn stat(proc: &Path, pid: u32) -> Result<Stat, Failure> {
     let path = proc.join(pid.to_string()).join("stat");
-    let text = fs::read_to_string(&path).map_err(|e| io_failure(&e, &format!("process {pid}")))?;
+    let bytes = fs::read(&path).map_err(|e| gone(&e, pid))?;
+    let text = String::from_utf8_lossy(&bytes);
     let bad = || Failure::new(FailKind::Malformed, format!("{} can't be read", path.display()));
     let (open, close) = (text.find('(').ok_or_else(bad)?, text.rfind(')').ok_or_else(bad)?);
     let mut rest = text.get(close + 1..).unwrap_or_default().split_whitespace();
@@ -28,11 +29,23 @@ fn stat(proc: &Path, pid: u32) -> Result<Stat, Failure> {
     Ok(Stat { name: text.get(open + 1..close).unwrap_or_default().to_owned(), state, parent })
 }
 
-/// Whether that process is of that unit. A pid alone may be another process in another namespace.
+/// A process may end between two reads.
+fn gone(e: &std::io::Error, pid: u32) -> Failure {
+    let f = io_failure(e, &format!("process {pid}"));
+    match f.kind {
+        FailKind::Missing => Failure { detail: format!("no process {pid}"), ..f },
+        _ => f,
+    }
+}
+
+/// Whether that process is of that unit, or of a group below it. A pid alone may be another
+/// process in another namespace.
 fn in_cgroup(proc: &Path, pid: u32, control_group: &str) -> bool {
     let file = proc.join(pid.to_string()).join("cgroup");
-    !control_group.is_empty()
-        && fs::read_to_string(file).is_ok_and(|t| t.lines().any(|l| l.ends_with(control_group)))
+    let below = format!("{control_group}/");
+    // `0::/system.slice/a.service`, or, seen from outside of a container, with more before it.
+    let is_in = |line: &str| line.ends_with(control_group) || line.contains(&below);
+    control_group.starts_with('/') && fs::read_to_string(file).is_ok_and(|t| t.lines().any(is_in))
 }
 
 /// The state of a unit's main process.
@@ -64,6 +77,12 @@ pub fn variable(proc: &str, pid: u32, control_group: &str, name: &str) -> Result
             format!("process {pid} is stuck: its environment is not read"),
         ));
     }
+    if s.state == "Z" {
+        return Err(Failure::new(
+            FailKind::Missing,
+            format!("process {pid} has ended: it has no environment"),
+        ));
+    }
     let bytes = fs::read(root.join(pid.to_string()).join("environ"))
         .map_err(|e| io_failure(&e, &format!("environment of process {pid}")))?;
     Ok(bytes.split(|b| *b == 0).find_map(|entry| {
@@ -75,11 +94,11 @@ pub fn variable(proc: &str, pid: u32, control_group: &str, name: &str) -> Result
 /// Every postmaster: a process named `postgres` whose parent is not one.
 pub fn postmasters(proc: &str) -> Result<Vec<Postmaster>, Failure> {
     let root = Path::new(proc);
+    let pids = fs::read_dir(root).map_err(|e| io_failure(&e, proc))?;
     // With `hidepid` other users' processes are not shown: then "none" would be a lie.
     if stat(root, 1).is_err() {
         return Err(Failure::new(FailKind::Denied, "other users' processes are not shown"));
     }
-    let pids = fs::read_dir(root).map_err(|e| io_failure(&e, proc))?;
     let named: Vec<(u32, Stat)> = pids
         .flatten()
         .filter_map(|d| d.file_name().to_str()?.parse().ok())
@@ -90,19 +109,31 @@ pub fn postmasters(proc: &str) -> Result<Vec<Postmaster>, Failure> {
     Ok(named
         .iter()
         .filter(|(_, s)| !is_child(s))
-        .map(|(pid, s)| {
-            let folder = if s.state == "D" { None } else { data_directory(root, *pid) };
+        .filter_map(|(pid, s)| {
+            let arguments = if s.state == "D" { Vec::new() } else { arguments(root, *pid) };
+            // A backend has a title for its arguments. One outlives its postmaster for a while.
+            if arguments.first().is_some_and(|a| a.starts_with("postgres: ")) {
+                return None;
+            }
+            let folder = data_directory(&arguments);
             let port = folder.as_deref().and_then(port);
-            Postmaster { pid: *pid, state: s.state.clone(), data_directory: folder, port }
+            Some(Postmaster { pid: *pid, state: s.state.clone(), data_directory: folder, port })
         })
         .collect())
 }
 
-fn data_directory(root: &Path, pid: u32) -> Option<String> {
-    let bytes = fs::read(root.join(pid.to_string()).join("cmdline")).ok()?;
-    let args: Vec<&str> = bytes.split(|b| *b == 0).filter_map(|a| std::str::from_utf8(a).ok()).collect();
-    let at = args.iter().position(|a| *a == "-D")?;
-    args.get(at + 1).map(|d| (*d).to_owned())
+fn arguments(root: &Path, pid: u32) -> Vec<String> {
+    let bytes = fs::read(root.join(pid.to_string()).join("cmdline")).unwrap_or_default();
+    bytes.split(|b| *b == 0).map(|a| String::from_utf8_lossy(a).into_owned()).collect()
+}
+
+/// `-D folder` or `-Dfolder`.
+fn data_directory(arguments: &[String]) -> Option<String> {
+    let at = arguments.iter().skip(1).position(|a| a.starts_with("-D"))? + 1;
+    match &arguments[at][2..] {
+        "" => arguments.get(at + 1).filter(|d| !d.is_empty()).cloned(),
+        folder => Some(folder.to_owned()),
+    }
 }
 
 /// Line 4 of `postmaster.pid`; `None` also where this user may not read it.
@@ -114,13 +145,18 @@ fn port(data_directory: &str) -> Option<u16> {
 /// `postmaster.pid`: line 1 the pid, line 3 the start, line 8 the status.
 pub fn pid_file(data_directory: &str) -> Result<PidFile, Failure> {
     let path: PathBuf = Path::new(data_directory).join("postmaster.pid");
-    let text = fs::read_to_string(&path).map_err(|e| io_failure(&e, &path.display().to_string()))?;
+    let text = fs::read(&path).map_err(|e| io_failure(&e, &path.display().to_string()))?;
+    let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().collect();
     let line = |n: usize| lines.get(n - 1).map(|l| l.trim());
     let bad = || Failure::new(FailKind::Malformed, format!("{} can't be read", path.display()));
     Ok(PidFile {
         pid: line(1).and_then(|l| l.parse().ok()).ok_or_else(bad)?,
         started_unix: line(3).and_then(|l| l.parse().ok()).ok_or_else(bad)?,
-        status: line(8).unwrap_or("unknown").to_owned(),
+        // Written last: not there yet.
+        status: line(8).filter(|l| !l.is_empty()).unwrap_or("unknown").to_owned(),
     })
 }
+
+#[cfg(test)]
+mod tests;
