@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
 use jiff::Timestamp;
-use zbus::{OwnedObjectPath, OwnedVariant};
+use zbus::{DBusError as _, OwnedObjectPath, OwnedVariant};
 
-use crate::probe::by;
+use crate::probe::{by, io_failure, said};
 use crate::snapshot::units::{Unit, UnitDetail};
 use crate::snapshot::{FailKind, Failure, Stage};
 
@@ -27,7 +27,7 @@ impl Bus {
         let builder = zbus::connection::Builder::address(address);
         let connection = by(deadline, Stage::Connect, "no answer from the system bus", builder.build())
             .await?
-            .map_err(|e| failure(&e).at(Stage::Connect))?;
+            .map_err(|e| unconnected(&e, address).at(Stage::Connect))?;
         Ok(Self { connection, paths: BTreeMap::new() })
     }
 
@@ -135,21 +135,62 @@ impl Bus {
     }
 }
 
-fn failure(e: &zbus::Error) -> Failure {
-    match e {
-        zbus::Error::InputOutput(io) => crate::probe::io_failure(io, "the system bus"),
-        zbus::Error::MethodError(name, text, _) => {
-            let kind = match name.as_str() {
-                "org.freedesktop.DBus.Error.AccessDenied" => FailKind::Denied,
-                "org.freedesktop.DBus.Error.ServiceUnknown" | "org.freedesktop.DBus.Error.NameHasNoOwner" => {
-                    FailKind::Missing
-                }
-                "org.freedesktop.DBus.Error.NoReply" => FailKind::TimedOut,
-                _ => FailKind::Unsupported,
-            };
-            Failure::new(kind, format!("systemd: {}", text.as_deref().unwrap_or(name.as_str())))
+/// Why there is no connection: the address is said once, as people know it.
+fn unconnected(e: &zbus::Error, address: &str) -> Failure {
+    let place = address.strip_prefix("unix:path=").unwrap_or(address);
+    let place = place.split(',').next().unwrap_or(place);
+    let io = match e {
+        zbus::Error::Connection(io, _) | zbus::Error::InputOutput(io) => io,
+        zbus::Error::Address(_) => {
+            return Failure::new(
+                FailKind::Malformed,
+                format!("`{}` is no address of a bus", said(address, 100)),
+            );
         }
-        other => Failure::new(FailKind::Malformed, format!("the system bus: {other}")),
+        zbus::Error::Handshake(text) => {
+            let text = format!("what answers at {place} is no system bus: {}", said(text, 100));
+            return Failure::new(FailKind::Malformed, text);
+        }
+        other => return failure(other),
+    };
+    let f = io_failure(io, &format!("the system bus at {place}"));
+    match f.kind {
+        FailKind::Missing => Failure { detail: format!("no system bus at {place}"), ..f },
+        _ => f,
+    }
+}
+
+fn failure(e: &zbus::Error) -> Failure {
+    let (kind, text) = match e {
+        zbus::Error::InputOutput(io) | zbus::Error::Connection(io, _) => {
+            return io_failure(io, "the system bus");
+        }
+        // The names that the bus itself uses.
+        zbus::Error::FDO(e) => {
+            let text = e.description().filter(|t| !t.is_empty()).map(ToOwned::to_owned);
+            (named(e), text.unwrap_or_else(|| e.name().to_string()))
+        }
+        zbus::Error::MethodError(name, text, _) => {
+            (FailKind::Unsupported, text.clone().unwrap_or_else(|| name.to_string()))
+        }
+        other => {
+            return Failure::new(
+                FailKind::Malformed,
+                format!("the system bus: {}", said(&other.to_string(), 200)),
+            );
+        }
+    };
+    Failure::new(kind, format!("systemd: {}", said(&text, 200)))
+}
+
+fn named(e: &zbus::fdo::Error) -> FailKind {
+    use zbus::fdo::Error as E;
+    match e {
+        E::AccessDenied(_) | E::AuthFailed(_) | E::InteractiveAuthorizationRequired(_) => FailKind::Denied,
+        E::ServiceUnknown(_) | E::NameHasNoOwner(_) | E::SpawnServiceNotFound(_) => FailKind::Missing,
+        E::NoReply(_) | E::Timeout(_) | E::TimedOut(_) => FailKind::TimedOut,
+        E::Disconnected(_) | E::IOError(_) => FailKind::Closed,
+        _ => FailKind::Unsupported,
     }
 }
 
@@ -171,3 +212,6 @@ fn time(all: &HashMap<String, OwnedVariant>, key: &str) -> Option<Timestamp> {
     let micros = all.get(key).and_then(|v| u64::try_from(v).ok()).filter(|m| *m > 0)?;
     Timestamp::from_microsecond(i64::try_from(micros).ok()?).ok()
 }
+
+#[cfg(test)]
+mod tests;

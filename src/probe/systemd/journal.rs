@@ -9,15 +9,15 @@ use serde_json::{Map, Value};
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
-use crate::config::mask;
-use crate::probe::{by, io_failure};
+use crate::probe::{by, io_failure, said};
 use crate::snapshot::units::{Event, Journal, LogLine, UnitEvent};
 use crate::snapshot::{FailKind, Failure, Stage};
 
 const PROGRAMS: [&str; 2] = ["/usr/bin/journalctl", "/bin/journalctl"];
-/// The newest entries that are read of one unit, and how many bytes of them.
+/// The newest entries that are read of one unit, and how many bytes of them. journalctl itself
+/// leaves out what is longer than 4 KiB; a byte takes up to five where it is no UTF-8.
 const ENTRIES: &str = "100";
-const MAX_BYTES: u64 = 2 << 20;
+const MAX_BYTES: u64 = 4 << 20;
 /// How many of the unit's own lines a snapshot keeps, and how long each may be.
 const LINES: usize = 40;
 const LINE_CHARS: usize = 300;
@@ -31,8 +31,8 @@ pub async fn read(unit: &str, folder: Option<&str>, deadline: Instant) -> Result
     let (about, own) = tokio::try_join!(entries(&about, folder, deadline), entries(&own, folder, deadline))?;
     let journal = Journal { events: parse(&about).events, lines: parse(&own).lines };
     // An empty answer may be a journal that is not ours to read: that is no evidence of silence.
-    if journal.events.is_empty() && journal.lines.is_empty() && !readable(folder) {
-        return Err(Failure::new(FailKind::Denied, "this user may not read the journal"));
+    if journal.events.is_empty() && journal.lines.is_empty() {
+        readable(folder)?;
     }
     Ok(journal)
 }
@@ -59,23 +59,49 @@ async fn entries(matches: &[&str], folder: Option<&str>, deadline: Instant) -> R
             read.await.map_err(|e| io_failure(&e, program))?;
         }
         let status = child.wait().await.map_err(|e| io_failure(&e, program))?;
+        let err = String::from_utf8_lossy(&err);
+        let why = err.lines().next().unwrap_or_default();
         if !status.success() {
-            let said = String::from_utf8_lossy(&err).lines().next().unwrap_or_default().to_owned();
-            let kind = if said.contains("ermission") { FailKind::Denied } else { FailKind::Unsupported };
-            return Err(Failure::new(kind, format!("journalctl: {}", mask::text(&said))));
+            let kind = match () {
+                () if why.contains("ermission") => FailKind::Denied,
+                () if why.contains("No such file") => FailKind::Missing,
+                () => FailKind::Unsupported,
+            };
+            let why = if why.is_empty() { "it failed" } else { why };
+            return Err(Failure::new(kind, format!("journalctl: {}", said(why, 200))));
+        }
+        // It passes over a file that it can't read, with a word on it: that is no silence.
+        if out.is_empty() && !why.is_empty() {
+            return Err(Failure::new(FailKind::Malformed, format!("journalctl: {}", said(why, 200))));
         }
         Ok(String::from_utf8_lossy(&out).into_owned())
     };
     by(deadline, Stage::Answer, "no answer from journalctl", run).await?
 }
 
-/// Whether this user can open the journal's files at all.
-fn readable(folder: Option<&str>) -> bool {
+/// Whether there is a journal, and this user can open its files.
+fn readable(folder: Option<&str>) -> Result<(), Failure> {
     let folders: Vec<&str> = folder.map_or_else(|| vec!["/var/log/journal", "/run/log/journal"], |f| vec![f]);
-    folders.iter().filter_map(|f| std::fs::read_dir(f).ok()).flatten().flatten().any(|machine| {
-        let file = machine.path().join("system.journal");
-        std::fs::File::open(file).is_ok()
-    })
+    let mut hidden = false;
+    for folder in &folders {
+        let machines = match std::fs::read_dir(folder) {
+            Ok(machines) => machines,
+            Err(e) => {
+                hidden |= e.kind() == std::io::ErrorKind::PermissionDenied;
+                continue;
+            }
+        };
+        for machine in machines.flatten() {
+            match std::fs::File::open(machine.path().join("system.journal")) {
+                Ok(_) => return Ok(()),
+                Err(e) => hidden |= e.kind() == std::io::ErrorKind::PermissionDenied,
+            }
+        }
+    }
+    if hidden {
+        return Err(Failure::new(FailKind::Denied, "this user may not read the journal"));
+    }
+    Err(Failure::new(FailKind::Missing, format!("no journal in {}", folders.join(" or "))))
 }
 
 /// One JSON object a line; a line that can't be read is left out.
@@ -89,10 +115,18 @@ pub fn parse(text: &str) -> Journal {
             // systemd's own prose about the unit is not what the unit said.
             None if field(&entry, "_PID").as_deref() == Some("1") => {}
             None => {
-                if let Some(text) = field(&entry, "MESSAGE").filter(|t| !t.trim().is_empty()) {
-                    let priority = field(&entry, "PRIORITY").and_then(|p| p.parse().ok()).unwrap_or(6);
-                    let text = mask::text(&text.chars().take(LINE_CHARS).collect::<String>());
-                    journal.lines.push(LogLine { at, priority, text });
+                let priority = field(&entry, "PRIORITY").and_then(|p| p.parse().ok()).filter(|p| *p <= 7);
+                let text = match entry.get("MESSAGE") {
+                    // So journalctl writes what is longer than 4 KiB.
+                    Some(Value::Null) => Some("(a message of more than 4 KiB)".to_owned()),
+                    _ => field(&entry, "MESSAGE").filter(|t| !t.trim().is_empty()),
+                };
+                if let Some(text) = text {
+                    journal.lines.push(LogLine {
+                        at,
+                        priority: priority.unwrap_or(6),
+                        text: said(&text, LINE_CHARS),
+                    });
                 }
             }
         }
@@ -130,15 +164,23 @@ fn event(entry: &Map<String, Value>) -> Option<Event> {
     })
 }
 
-/// A field as text. journald gives bytes that are no UTF-8 as an array of numbers.
+/// A field as text. journald gives bytes that are no UTF-8 as an array of numbers, and a field that
+/// stands there several times as an array of these: then the first counts.
 fn field(entry: &Map<String, Value>, key: &str) -> Option<String> {
-    match entry.get(key)? {
+    text(entry.get(key)?)
+}
+
+fn text(value: &Value) -> Option<String> {
+    match value {
         Value::String(s) => Some(s.clone()),
-        Value::Array(bytes) => {
-            let bytes: Vec<u8> =
-                bytes.iter().filter_map(|b| b.as_u64().and_then(|b| u8::try_from(b).ok())).collect();
-            Some(String::from_utf8_lossy(&bytes).into_owned())
+        Value::Array(all) if all.iter().all(Value::is_number) => {
+            let bytes: Option<Vec<u8>> = all.iter().map(|b| u8::try_from(b.as_u64()?).ok()).collect();
+            Some(String::from_utf8_lossy(&bytes?).into_owned())
         }
+        Value::Array(all) => all.first().filter(|v| !v.is_number()).and_then(text),
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;
