@@ -20,9 +20,11 @@ need curl curl
 need util-linux unshare
 need procps pkill
 need iproute2 ip
+need openssl openssl
 if [ "${1:-}" != --plain ]; then                       # without root no systemd is booted
   need systemd /lib/systemd/systemd /usr/lib/systemd/systemd
   need dbus dbus-daemon
+  need nftables nft
 fi
 [ ${#missing[@]} -gt 0 ] || exit 0
 

@@ -28,7 +28,7 @@ pub const TOOL: Secret = Secret { role: "mcp_ir", password: "lab-secret-of-the-t
 pub const BATCH: Secret = Secret { role: "batch", password: "lab-secret-of-the-batch" };
 
 /// To be raised whenever the template's content changes.
-const REVISION: u32 = 1;
+const REVISION: u32 = 2;
 
 pub struct Cluster {
     pub postgres: Postgres,
@@ -90,7 +90,8 @@ impl Cluster {
         program::build_folder().map(|folder| folder.join(name))
     }
 
-    fn own(&self, path: &Path) -> Result<()> {
+    /// Gives a file or folder to the user PostgreSQL runs as.
+    pub fn own(&self, path: &Path) -> Result<()> {
         if is_root() {
             run(Command::new("chown").args(["-R", "postgres:postgres"]).arg(path))?;
         }
@@ -144,6 +145,12 @@ impl Cluster {
         self.own(&file)
     }
 
+    /// What ALTER SYSTEM would have written; for settings with which nobody gets in any more.
+    pub fn write_auto_conf(&self, text: &str) -> Result<()> {
+        let file = self.data.join("postgresql.auto.conf");
+        fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))
+    }
+
     /// Whether a superuser gets in.
     pub fn accepts(&self) -> bool {
         self.session("postgres").is_ok()
@@ -159,6 +166,7 @@ const SETTINGS: &str = "
 listen_addresses = '127.0.0.1'
 max_connections = 40
 superuser_reserved_connections = 3
+max_prepared_transactions = 10
 shared_buffers = 16MB
 fsync = off
 max_wal_size = 256MB

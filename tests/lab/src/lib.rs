@@ -9,8 +9,10 @@
 // a command of its own, and its servers have to end without ceremony.
 #![allow(clippy::disallowed_macros, clippy::disallowed_methods)]
 
+mod apart;
 pub mod bench;
 mod boot;
+mod certificate;
 mod cluster;
 mod contenders;
 pub mod demo;
@@ -19,6 +21,8 @@ pub mod guard;
 mod http;
 pub mod matrix;
 pub mod measure;
+mod names;
+mod neighbour;
 pub mod picture;
 mod plain;
 mod program;

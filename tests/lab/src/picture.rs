@@ -114,7 +114,8 @@ pub fn svg(title: &str, shown: &[Shown]) -> String {
         lines.extend(runs(&format!("\x1b[2m$\x1b[0m \x1b[1m{}\x1b[0m", s.command)));
         lines.extend(runs(s.output.trim_end()));
     }
-    let columns = lines.iter().flatten().map(|r| r.column + r.text.chars().count()).max().unwrap_or(0).max(80);
+    let columns =
+        lines.iter().flatten().map(|r| r.column + r.text.chars().count()).max().unwrap_or(0).max(80);
     let (width, height) =
         (columns as f64 * CELL.0 + 2.0 * EDGE, lines.len() as f64 * CELL.1 + BAR + 2.0 * EDGE);
     let mut out = String::new();
@@ -191,7 +192,12 @@ mod tests {
     fn what_is_shown_is_what_was_printed() {
         let svg = svg("t", &[Shown { command: "x", output: "\x1b[31;1mred <b>\x1b[0m  plain\n  next" }]);
         assert!(svg.contains("fill=\"#ff6b68\" font-weight=\"bold\""), "{svg}");
-        assert!(svg.contains(">red\u{a0}&lt;b&gt;</text>") && svg.contains(">plain</text>") && !svg.contains("red <"), "{svg}");
+        assert!(
+            svg.contains(">red\u{a0}&lt;b&gt;</text>")
+                && svg.contains(">plain</text>")
+                && !svg.contains("red <"),
+            "{svg}"
+        );
         assert!(!svg.contains('\x1b'), "{svg}");
     }
 }

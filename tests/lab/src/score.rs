@@ -8,8 +8,8 @@ use crate::tool::{Diagnosis, Finding};
 pub fn complaints(fault: &Fault, code: Option<i32>, seen: &Diagnosis) -> Vec<String> {
     let mut wrong = form(seen);
     let (verdict, exit) = match fault.cause {
-        Some(_) => ("problem", 1),
-        None => ("healthy", 0),
+        Some(_) if !fault.note => ("problem", 1),
+        _ => ("healthy", 0),
     };
     if seen.verdict != verdict {
         wrong.push(format!("verdict {}, not {verdict}", seen.verdict));
@@ -20,7 +20,27 @@ pub fn complaints(fault: &Fault, code: Option<i32>, seen: &Diagnosis) -> Vec<Str
     let roots: Vec<&Finding> = seen.findings.iter().filter(|f| f.is_root()).collect();
     match fault.cause {
         None => wrong.extend(roots.iter().map(|f| format!("{} on a healthy stack", f.id))),
+        Some(cause) if fault.note => {
+            let expected = format!("{cause}@{}", fault.subject);
+            wrong.extend(roots.iter().map(|f| format!("{} where a note was expected", f.id)));
+            if !seen.findings.iter().any(|f| f.id == expected && !f.is_problem()) {
+                wrong.push(format!("no note {expected}"));
+            }
+        }
         Some(cause) => root(fault, cause, &roots, seen, &mut wrong),
+    }
+    wrong
+}
+
+/// What is wrong in the words of a tool that may see less than all: a root that isn't one,
+/// or a clean bill of health for a stack in which a symptom is red.
+pub fn untruths(fault: &Fault, seen: &Diagnosis) -> Vec<String> {
+    let mut wrong = form(seen);
+    let expected = fault.cause.filter(|_| !fault.note).map(|cause| format!("{cause}@{}", fault.subject));
+    let roots = seen.findings.iter().filter(|f| f.is_root() && Some(&f.id) != expected.as_ref());
+    wrong.extend(roots.map(|f| format!("{} is a root", f.id)));
+    if !fault.consequences.is_empty() && seen.verdict == "healthy" {
+        wrong.push("verdict healthy".into());
     }
     wrong
 }

@@ -3,12 +3,12 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::cluster::TOOL;
+use crate::cluster::{Secret, TOOL, is_root};
 use crate::stack::Stack;
 
 /// What a fault may want otherwise than usual.
@@ -17,9 +17,20 @@ pub struct Settings {
     pub timeout: String,
     /// The age from which an idle transaction counts; the tool's default is five minutes.
     pub idle_in_transaction: Option<String>,
+    /// The same of a query.
+    pub long_query: Option<String>,
+    /// The tool's role.
+    pub role: Secret,
     pub tool_password: String,
     /// Where services and database are said to be.
     pub address: String,
+    /// Where the database alone is said to be: host, port, what follows a `?`.
+    pub database: Option<(String, u16, String)>,
+    pub expect: Option<String>,
+    /// Another system's bus, or none.
+    pub bus: Option<String>,
+    /// The tool is run by nobody, as for a plain user.
+    pub plain_user: bool,
 }
 
 impl Default for Settings {
@@ -27,19 +38,47 @@ impl Default for Settings {
         Self {
             timeout: "5s".into(),
             idle_in_transaction: None,
+            long_query: None,
+            role: TOOL,
             tool_password: TOOL.password.into(),
             address: "127.0.0.1".into(),
+            database: None,
+            expect: None,
+            bus: None,
+            plain_user: false,
         }
     }
 }
 
 impl Settings {
+    /// The ages from which sessions count, lowered: nobody waits five minutes.
+    pub fn impatient(&mut self) {
+        self.idle_in_transaction = Some("2s".into());
+        self.long_query = Some("2s".into());
+    }
+
+    /// The tool logs in as this role.
+    pub fn log_in_as(&mut self, secret: Secret) {
+        self.role = secret;
+        self.tool_password = secret.password.into();
+    }
+
+    /// The database is elsewhere, as the tool is told.
+    pub fn database_at(&mut self, host: &str, port: u16, query: &str) {
+        self.database = Some((host.into(), port, query.into()));
+    }
+
     /// Writes the files for a stack under `name`; gives the configuration's path.
     pub fn write(&self, stack: &Stack, name: &str) -> Result<PathBuf> {
         let password = stack.dir().join(format!("{name}.password"));
         private(&password, &self.tool_password)?;
         let config = stack.dir().join(format!("{name}.toml"));
         private(&config, &self.text(stack, &password))?;
+        let owner = if self.plain_user { Some(plain_user()) } else { is_root().then_some((0, 0)) };
+        if let Some((uid, gid)) = owner {
+            chown(&password, Some(uid), Some(gid))?;
+            chown(&config, Some(uid), Some(gid))?;
+        }
         Ok(config)
     }
 
@@ -58,31 +97,47 @@ impl Settings {
             text += "pool = { min_env = \"POOL_MIN_SIZE\", max_env = \"POOL_MAX_SIZE\" }\n";
         }
         let cluster = stack.cluster();
+        let here = (self.address.clone(), cluster.port, String::new());
+        let (host, port, query) = self.database.as_ref().unwrap_or(&here);
         text += &format!(
             "\n[[postgres]]\nname = \"postgres\"\n\
-             url = \"postgresql://{}@{}:{}/codebase_mcp\"\npassword_file = \"{}\"\n",
-            TOOL.role,
-            self.address,
-            cluster.port,
+             url = \"postgresql://{}@{host}:{port}/codebase_mcp{query}\"\npassword_file = \"{}\"\n",
+            self.role.role,
             password.display()
         );
-        if booted.is_some() {
-            text += &format!("unit = \"{}\"\n", stack.postgres_unit());
+        if let Some(expect) = &self.expect {
+            text += &format!("expect = \"{expect}\"\n");
         }
-        text += &format!("data_directory = \"{}\"\n", cluster.data.display());
+        // What is elsewhere has neither a unit nor a data folder here.
+        if self.database.as_ref().is_none_or(|(host, _, _)| host == "127.0.0.1") {
+            if booted.is_some() {
+                text += &format!("unit = \"{}\"\n", stack.postgres_unit());
+            }
+            text += &format!("data_directory = \"{}\"\n", cluster.data.display());
+        }
         if let Some(booted) = booted {
             text += &format!(
                 "\n[systemd]\nbus = \"{}\"\njournal = \"{}\"\n\n[host]\nproc = \"{}\"\n",
-                booted.bus(),
+                self.bus.clone().unwrap_or_else(|| booted.bus()),
                 booted.journal().display(),
                 booted.proc().display()
             );
         }
-        if let Some(age) = &self.idle_in_transaction {
-            text += &format!("\n[thresholds]\nidle_in_transaction = \"{age}\"\n");
+        text += "\n[thresholds]\n";
+        for (key, age) in
+            [("idle_in_transaction", &self.idle_in_transaction), ("long_query", &self.long_query)]
+        {
+            if let Some(age) = age {
+                text += &format!("{key} = \"{age}\"\n");
+            }
         }
         text
     }
+}
+
+/// Debian's `nobody` and `nogroup`.
+pub fn plain_user() -> (u32, u32) {
+    (65534, 65534)
 }
 
 /// A file that nobody else may read.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::runtime::Runtime;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
 
@@ -14,7 +15,8 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 /// One open session. Dropping it ends it.
 pub struct Session {
-    client: Client,
+    client: Arc<Client>,
+    gone: Arc<Notify>,
     runtime: Arc<Runtime>,
 }
 
@@ -25,7 +27,20 @@ impl Session {
             tokio::spawn(connection);
             anyhow::Ok(client)
         })?;
-        Ok(Self { client, runtime: Arc::clone(runtime) })
+        Ok(Self { client: Arc::new(client), gone: Arc::default(), runtime: Arc::clone(runtime) })
+    }
+
+    /// Sends a statement and waits for nothing; it runs until the session is dropped.
+    pub fn send(&self, sql: &str) {
+        let client = Arc::clone(&self.client);
+        let sql = sql.to_owned();
+        let (gone, cancel) = (Arc::clone(&self.gone), self.client.cancel_token());
+        self.runtime.spawn(async move {
+            tokio::select! {
+                _ = client.simple_query(&sql) => {}
+                () = gone.notified() => { let _ = cancel.cancel_query(NoTls).await; }
+            }
+        });
     }
 
     /// Runs statements; gives the first column of every row.
@@ -40,6 +55,12 @@ impl Session {
             _ => None,
         });
         Ok(rows.collect())
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.gone.notify_waiters();
     }
 }
 

@@ -1,30 +1,35 @@
 //! The stack: PostgreSQL and two sample servers, private, on free ports, gone afterwards.
 //! What is done to it is done for real: by systemd, by signals, by SQL, by requests.
 
+mod beside;
+mod heal;
+mod place;
+
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use tokio::runtime::Runtime;
 
 use crate::boot::Booted;
-use crate::cluster::{Cluster, SERVICES, Secret, is_root};
+use crate::cluster::{Cluster, Secret, is_root};
+use crate::neighbour::Neighbour;
 use crate::plain::Plain;
 use crate::program::lab_binary;
 use crate::service::Service;
 use crate::settings::Settings;
 use crate::sql::{self, Session};
 use crate::{units, wait};
+
+use beside::Program;
+pub use place::{PREFIX, base_folder};
+use place::{free_ports, listen_to, spawn_guard};
 
 /// What the stack stands on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +70,13 @@ pub struct Stack {
     config: PathBuf,
     /// Sessions of the culprits; they end with the fault.
     culprits: Vec<Session>,
+    /// Programs of theirs.
+    programs: Vec<Program>,
+    /// Another host, for faults of the network.
+    neighbour: Option<Neighbour>,
+    settings: Settings,
+    /// Free ports for what a fault starts beside.
+    spare: [u16; 2],
     left_out: Option<String>,
 }
 
@@ -101,7 +113,7 @@ impl Stack {
 
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let runtime = Arc::new(runtime);
-        let [a, c, p] = free_ports()?;
+        let [a, c, p, spare, other] = free_ports()?;
         let cluster = Cluster::create(&share.join("pg"), p, &runtime)?;
         let services = vec![
             Service { name: "codebase-mcp", port: a, shape: "a" },
@@ -127,6 +139,10 @@ impl Stack {
             binary,
             config,
             culprits: Vec::new(),
+            programs: Vec::new(),
+            neighbour: None,
+            settings: Settings::default(),
+            spare: [spare, other],
             left_out: None,
         };
         stack.configure(&Settings::default())?;
@@ -190,7 +206,23 @@ impl Stack {
     /// Rewrites the configuration file.
     pub fn configure(&mut self, settings: &Settings) -> Result<()> {
         self.config = settings.write(self, "mcp-ir")?;
+        self.settings = settings.clone();
         Ok(())
+    }
+
+    /// What the tool's configuration says at present.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub fn spare_ports(&self) -> [u16; 2] {
+        self.spare
+    }
+
+    /// Another host on a wire of its own; gone when the stack is healed.
+    pub fn add_neighbour(&mut self) -> Result<&Neighbour> {
+        self.neighbour = None;
+        Ok(self.neighbour.insert(Neighbour::start()?))
     }
 
     /// Why there is no systemd, where it was wanted and could not be had.
@@ -238,11 +270,23 @@ impl Stack {
         }
     }
 
+    pub fn restart_postgres(&mut self) -> Result<()> {
+        self.stop_postgres()?;
+        self.start_postgres()
+    }
+
+    /// A start that nobody waits for, since it will not succeed, or not soon.
+    pub fn try_to_start_postgres(&self) -> Result<()> {
+        let booted = self.systemd()?;
+        booted.systemctl(&["start", "--no-block", &self.postgres_unit()]).map(drop)
+    }
+
     /// A signal to the postmaster, or to all processes of the cluster.
     pub fn signal_postgres(&self, all: bool, signal: Signal) -> Result<()> {
         let name = match signal {
             Signal::STOP => "STOP",
             Signal::CONT => "CONT",
+            Signal::TERM => "TERM",
             _ => "KILL",
         };
         match &self.ground {
@@ -265,6 +309,30 @@ impl Stack {
                 plain.start(name, &mut command)
             }
         }
+    }
+
+    /// Variables of a service's unit, by a drop-in, and a restart that makes them hold.
+    pub fn set_environment(&self, name: &str, variables: &[(&str, String)]) -> Result<()> {
+        let booted = self.systemd()?;
+        let unit = self.service(name)?.unit();
+        let lines: String = variables.iter().map(|(k, v)| format!("Environment={k}={v}\n")).collect();
+        booted.drop_in(&unit, &format!("[Service]\n{lines}"))?;
+        booted.systemctl(&["restart", &unit]).map(drop)
+    }
+
+    /// The services' database is elsewhere from now on, as the services see it.
+    pub fn point_services_at(&self, host: &str, port: u16, query: &str) -> Result<()> {
+        for name in self.names() {
+            self.set_environment(name, &[("DATABASE_URL", units::database_url(host, port, query))])?;
+        }
+        Ok(())
+    }
+
+    pub fn restart_services(&mut self) -> Result<()> {
+        for name in self.names() {
+            self.start_service(name)?;
+        }
+        Ok(())
     }
 
     /// A session of some client, which stays until the stack is healed.
@@ -298,46 +366,22 @@ impl Stack {
     }
 
     pub fn wait_until_healthy(&self) -> Result<()> {
+        self.wait_until_all_say("healthy")
+    }
+
+    pub fn wait_until_all_say(&self, status: &str) -> Result<()> {
         for service in &self.services {
-            let what = format!("{} is healthy", service.name);
-            wait::until(&what, Duration::from_secs(10), || service.says("healthy"))?;
+            let what = format!("{} is {status}", service.name);
+            wait::until(&what, Duration::from_secs(10), || service.says(status))?;
         }
         Ok(())
     }
-
-    /// Brings everything back, from whatever state: looks first, acts where something is amiss.
-    pub fn heal(&mut self) -> Result<()> {
-        self.culprits.clear();
-        self.signal_postgres(true, Signal::CONT).ok();
-        if let Ground::Systemd(booted) = &self.ground {
-            for service in &self.services {
-                booted.remove_drop_in(&service.unit())?;
-            }
-        }
-        if !self.cluster.accepts() {
-            self.stop_postgres()?;
-            self.start_postgres()?;
-        }
-        let role = format!("ALTER ROLE {} PASSWORD '{}'", SERVICES.role, SERVICES.password);
-        let admin = self.cluster.session("postgres")?;
-        for statement in [&role, "ALTER SYSTEM RESET ALL", "SELECT pg_reload_conf()", END_IDLE_TRANSACTIONS] {
-            admin.run(statement)?;
-        }
-        for name in self.names() {
-            if self.service(name)?.tell("reset").is_err() {
-                self.start_service(name)?;
-            }
-        }
-        self.wait_until_healthy()
-    }
 }
-
-const END_IDLE_TRANSACTIONS: &str =
-    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'";
 
 impl Drop for Stack {
     fn drop(&mut self) {
         self.culprits.clear();
+        self.programs.clear();
         drop(self.guard.stdin.take());
         // The guard ends by itself; it is not left behind silently, nor waited for without end.
         let end = Instant::now() + Duration::from_secs(15);
@@ -345,46 +389,4 @@ impl Drop for Stack {
             thread::sleep(Duration::from_millis(5));
         }
     }
-}
-
-pub const PREFIX: &str = "mcp-ir-lab-";
-
-/// Where stacks live; a path that is too long for sockets in it is not taken.
-pub fn base_folder() -> PathBuf {
-    let usual = std::env::temp_dir();
-    if usual.as_os_str().len() > 40 { PathBuf::from("/tmp") } else { usual }
-}
-
-fn spawn_guard(dir: &Path, systemd: bool) -> Result<Child> {
-    let mut command = Command::new(lab_binary()?);
-    command.arg("guard").arg(dir).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let log = fs::File::create(dir.join("guard.log"))?;
-    // A group of its own: ^C is for the owner, whose end the guard waits for.
-    command.args(systemd.then_some("--systemd")).stderr(log).process_group(0);
-    command.spawn().context("the guard does not start")
-}
-
-fn listen_to(guard: &mut Child) -> Result<String> {
-    let out = guard.stdout.take().context("the guard has no output")?;
-    let mut line = String::new();
-    BufReader::new(out).read_line(&mut line)?;
-    Ok(line.trim().to_owned())
-}
-
-/// Below the range from which the kernel takes clients' ports: a stopped server's port stays free.
-fn free_ports() -> Result<[u16; 3]> {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = std::process::id() % 11_000 + u32::from(NEXT.fetch_add(10, Ordering::Relaxed)) % 900;
-    let mut candidate = 20_000 + u16::try_from(start)?;
-    let mut held = Vec::new();
-    for _ in 0..2_000 {
-        candidate = if candidate >= 31_999 { 20_000 } else { candidate + 1 };
-        if let Ok(listener) = TcpListener::bind(("127.0.0.1", candidate)) {
-            held.push((candidate, listener));
-        }
-        if let [(a, _), (b, _), (c, _)] = held.as_slice() {
-            return Ok([*a, *b, *c]);
-        }
-    }
-    bail!("no free ports between 20000 and 32000")
 }

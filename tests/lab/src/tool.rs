@@ -1,7 +1,9 @@
 //! The tool under test, run as a user runs it, and its JSON read by names alone.
 //! Only what the published schema promises is relied on.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -9,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
+use crate::settings::plain_user;
 use crate::stack::Stack;
 use crate::wait;
 
@@ -66,15 +69,51 @@ impl Tool {
         &self.binary
     }
 
+    /// The causes that this version tells, by its own word.
+    pub fn causes(&self) -> Result<BTreeSet<String>> {
+        #[derive(Deserialize)]
+        struct Runbooks {
+            runbooks: Vec<Runbook>,
+        }
+        #[derive(Deserialize)]
+        struct Runbook {
+            causes: Vec<String>,
+        }
+        let said = crate::program::run(Command::new(&self.binary).args(["runbook", "-o", "json"]))?;
+        let known: Runbooks = serde_json::from_str(&said).context("`runbook -o json` is not understood")?;
+        Ok(known.runbooks.into_iter().flat_map(|book| book.causes).collect())
+    }
+
     /// A command with the stack's configuration and nothing of the caller's.
     pub fn command(&self, stack: &Stack, argv: &[&str]) -> Command {
-        let mut command = Command::new(&self.binary);
+        let mut command = if stack.settings().plain_user {
+            // What is shown to everybody, and no group's rights: the journal and others' files are closed.
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups", "--inh-caps=-all", "--"]);
+            command.arg(stack.dir().join("plain/mcp-ir")).env("HOME", "/nonexistent").current_dir("/");
+            command
+        } else {
+            Command::new(&self.binary)
+        };
         command.arg("--config").arg(stack.config()).args(argv);
         for name in ["PGPASSWORD", "PGHOST", "PGUSER", "PGSERVICE", "MCP_IR_CONFIG"] {
             command.env_remove(name);
         }
-        command.env("MCP_IR_STATE_DIR", stack.dir().join("state")).stdin(Stdio::null());
+        let state = if stack.settings().plain_user { "plain/state" } else { "state" };
+        command.env("MCP_IR_STATE_DIR", stack.dir().join(state)).stdin(Stdio::null());
         command
+    }
+
+    /// A folder of the plain user's, with a copy of the tool: the build's folder may be closed to it.
+    fn prepare_plain(&self, stack: &Stack) -> Result<()> {
+        let folder = stack.dir().join("plain");
+        if folder.is_dir() {
+            return Ok(());
+        }
+        fs::create_dir_all(&folder)?;
+        fs::copy(&self.binary, folder.join("mcp-ir"))?;
+        let (uid, gid) = plain_user();
+        Ok(chown(&folder, Some(uid), Some(gid))?)
     }
 
     /// Runs it to its end, which is awaited for a minute.
@@ -102,8 +141,17 @@ impl Tool {
 
     /// One look, as JSON; the snapshot goes to `save`.
     pub fn diagnose(&self, stack: &Stack, save: &Path) -> Result<(Run, Diagnosis)> {
-        let save = save.to_string_lossy();
-        let run = self.run(stack, &["diagnose", "-o", "json", "--save", &save])?;
+        let plain = stack.settings().plain_user;
+        let snapshot = if plain {
+            self.prepare_plain(stack)?;
+            stack.dir().join("plain/snapshot.json")
+        } else {
+            save.to_owned()
+        };
+        let run = self.run(stack, &["diagnose", "-o", "json", "--save", &snapshot.to_string_lossy()])?;
+        if plain && snapshot.exists() {
+            fs::copy(&snapshot, save)?;
+        }
         let diagnosis = serde_json::from_str(&run.stdout).with_context(|| {
             let said = if run.stderr.trim().is_empty() { &run.stdout } else { &run.stderr };
             format!(

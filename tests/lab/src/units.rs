@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::cluster::{Cluster, SERVICES};
+use crate::cluster::{Cluster, SERVICES, Secret};
 use crate::service::Service;
 
 /// Debian's name for the cluster's unit.
@@ -72,7 +72,12 @@ TimeoutStopSec=5
 
 /// What a sample server is told by its environment.
 pub fn environment(port: u16) -> [(&'static str, String); 3] {
-    let url =
-        format!("postgresql+asyncpg://{}:{}@127.0.0.1:{port}/codebase_mcp", SERVICES.role, SERVICES.password);
+    let url = database_url("127.0.0.1", port, "");
     [("POOL_MIN_SIZE", "2".into()), ("POOL_MAX_SIZE", "10".into()), ("DATABASE_URL", url)]
+}
+
+/// The services' URL of a database, with their driver in its scheme.
+pub fn database_url(host: &str, port: u16, query: &str) -> String {
+    let Secret { role, password } = SERVICES;
+    format!("postgresql+asyncpg://{role}:{password}@{host}:{port}/codebase_mcp{query}")
 }

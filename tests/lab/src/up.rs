@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::apart;
 use crate::fault::{self, Fault};
 use crate::program::{lab_binary, tool_binary};
 use crate::stack::{Mode, PREFIX, Stack, base_folder};
@@ -22,6 +23,9 @@ pub struct UpArgs {
     /// Do without a systemd, as for a plain user
     #[arg(long)]
     pub plain: bool,
+    /// With a network and mounts of its own, for faults of networks and disks
+    #[arg(long, conflicts_with = "plain")]
+    pub apart: bool,
 }
 
 #[derive(Debug, Args)]
@@ -38,6 +42,9 @@ enum Event {
 const SOCKET: &str = "control";
 
 pub fn up(args: &UpArgs) -> Result<()> {
+    if args.apart {
+        apart::enter()?;
+    }
     let (events, coming) = channel();
     end_on_signals(events.clone());
     let mut stack = Stack::start(if args.plain { Mode::Plain } else { Mode::Auto })?;
@@ -88,6 +95,9 @@ fn greet(stack: &Stack) {
         println!("Left out: systemd and its units ({why}).");
     }
     println!("Try, from another terminal:");
+    if apart::is_apart() {
+        println!("  nsenter -t {} --net --mount --wd=$PWD -- bash    # first", std::process::id());
+    }
     println!("  {tool} --config {config} diagnose");
     println!("  {lab} break postgres-stopped    # or: {lab} break, for the list");
     println!("  {lab} heal");
@@ -127,7 +137,7 @@ fn end_on_signals(events: Sender<Event>) {
 pub fn break_it(args: &BreakArgs) -> Result<()> {
     let Some(name) = &args.name else {
         for fault in fault::all() {
-            println!("{:31} {}", fault.name, fault.what);
+            println!("{:33} {}", fault.name, fault.what);
         }
         return Ok(());
     };

@@ -20,23 +20,27 @@ pub const CONTROLS: &[Fault] = &[
         let old = "SELECT 1 FROM pg_stat_activity
                        WHERE state = 'idle in transaction' AND state_change < now() - interval '2 s'";
         until("two seconds pass", Duration::from_secs(5), || admin.run(old).is_ok_and(|r| !r.is_empty()))
-    }),
+    })
+    .like("pool-exhausted"),
     Fault::control("healthy/70-percent", "7 of 10 connections busy in both pools", |stack| {
         for name in stack.names() {
             stack.service(name)?.tell("hold?n=7&secs=600&mode=query")?;
         }
         Ok(())
-    }),
+    })
+    .like("pool-exhausted"),
     Fault::control("healthy/90-percent", "9 of 10 busy: \"degraded\" by its own word", |stack| {
         let service = stack.service("codebase-mcp")?;
         service.tell("hold?n=9&secs=600&mode=query")?;
         until("it says degraded", Duration::from_secs(5), || service.says("degraded"))
-    }),
+    })
+    .like("pool-exhausted"),
     Fault::control("healthy/restarted", "a service was restarted by its administrator", |stack| {
         let unit = stack.service("codebase-mcp")?.unit();
         stack.systemd()?.systemctl(&["restart", &unit])?;
         stack.wait_until_healthy()
     })
+    .like("server-crash")
     .under_systemd(),
     Fault::control("healthy/came-back", "a service died by SIGKILL; Restart= brought it back", |stack| {
         let booted = stack.systemd()?;
@@ -49,10 +53,12 @@ pub const CONTROLS: &[Fault] = &[
         })?;
         stack.wait_until_healthy()
     })
+    .like("server-crash")
     .under_systemd(),
     Fault::control("healthy/own-password", "the tool's own password is wrong", |_| Ok(()))
-        .with(|settings| settings.tool_password = "not-the-password".into()),
-    Fault::control("healthy/slow-login", "every login takes a second", slow_login),
+        .with(|settings| settings.tool_password = "not-the-password".into())
+        .like("db-down"),
+    Fault::control("healthy/slow-login", "every login takes a second", slow_login).like("db-down"),
 ];
 
 fn slow_login(stack: &mut Stack) -> Result<()> {

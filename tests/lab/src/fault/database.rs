@@ -14,9 +14,7 @@ use crate::stack::Stack;
 use crate::wait::until;
 
 use super::Fault;
-use super::entry::all_unhealthy;
-
-const BOTH: &[&str] = &["codebase-mcp", "workflow-mcp"];
+use super::entry::{BOTH, all_unhealthy};
 
 pub const FAULTS: &[Fault] = &[
     Fault::new(

@@ -1,15 +1,12 @@
 //! What a fault is, and the list of all of them.
 //! The expectations are the catalogue's: the tool is measured by them, not they by the tool.
 
-use std::time::Duration;
-
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::settings::Settings;
 use crate::stack::Stack;
-use crate::wait;
 
-use super::{control, crash, database, pool};
+use super::{access, control, crash, damage, database, disk, holders, network, pool, pooler, start, vantage};
 
 /// One way to break the stack, or a noise that must not be taken for a fault.
 #[derive(Clone)]
@@ -18,6 +15,10 @@ pub struct Fault {
     pub name: &'static str,
     /// What must be found first; none for a control, which must be healthy.
     pub cause: Option<&'static str>,
+    /// Whether it is a note: to be told, and the stack is healthy all the same.
+    pub note: bool,
+    /// A control's scenario; every other has its cause's.
+    of: &'static str,
     /// The configured name that the finding is about.
     pub subject: &'static str,
     /// What is done, in a few words.
@@ -52,6 +53,8 @@ impl Fault {
         Self {
             name,
             cause: None,
+            note: false,
+            of: "",
             subject: "",
             what,
             inject,
@@ -60,6 +63,23 @@ impl Fault {
             settings: |_| {},
             needs_systemd: false,
         }
+    }
+
+    /// A note (P4), which changes no verdict.
+    pub const fn as_note(mut self) -> Self {
+        self.note = true;
+        self
+    }
+
+    /// The scenario that a control looks like.
+    pub const fn like(mut self, scenario: &'static str) -> Self {
+        self.of = scenario;
+        self
+    }
+
+    /// The scenario it belongs to; empty for a noise that is like none.
+    pub fn scenario(&self) -> &'static str {
+        self.cause.and_then(|cause| cause.split('/').next()).unwrap_or(self.of)
     }
 
     const fn about(mut self, subject: &'static str) -> Self {
@@ -95,6 +115,11 @@ impl Fault {
     /// Injects; what it did is to be seen when this returns. The tool's configuration
     /// is the fault's until it is healed.
     pub fn inject(&self, stack: &mut Stack) -> Result<()> {
+        ensure!(
+            !self.needs_systemd || stack.booted().is_some(),
+            "{} needs a booted systemd, and so root",
+            self.name
+        );
         let mut settings = Settings::default();
         (self.settings)(&mut settings);
         stack.configure(&settings)?;
@@ -108,18 +133,31 @@ impl Fault {
     }
 }
 
+/// Both services: what a dead database explains.
+pub(super) const BOTH: &[&str] = &["codebase-mcp", "workflow-mcp"];
+
 /// Until every service has noticed.
 pub(super) fn all_unhealthy(stack: &Stack) -> Result<()> {
-    for service in stack.services() {
-        let what = format!("{} says unhealthy", service.name);
-        wait::until(&what, Duration::from_secs(10), || service.says("unhealthy"))?;
-    }
-    Ok(())
+    stack.wait_until_all_say("unhealthy")
 }
 
 /// Every fault and control, in the order of the catalogue.
 pub fn all() -> Vec<Fault> {
-    [database::FAULTS, pool::FAULTS, crash::FAULTS, control::CONTROLS].concat()
+    [
+        database::FAULTS,
+        start::FAULTS,
+        access::FAULTS,
+        network::FAULTS,
+        disk::FAULTS,
+        damage::FAULTS,
+        pool::FAULTS,
+        holders::FAULTS,
+        pooler::FAULTS,
+        crash::FAULTS,
+        control::CONTROLS,
+        vantage::CONTROLS,
+    ]
+    .concat()
 }
 
 /// By its name, or by the part before the slash where that is enough.

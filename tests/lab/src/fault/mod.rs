@@ -1,10 +1,19 @@
 //! The faults: one entry each, real, healed afterwards.
 //! An entry says what was done and what the tool must make of it; it judges nothing.
 
+mod access;
 mod control;
 mod crash;
+mod damage;
 mod database;
+mod disk;
 mod entry;
+mod holders;
+mod network;
 mod pool;
+mod pooler;
+mod start;
+mod vantage;
 
 pub use entry::{Fault, all, find};
+pub use vantage::Vantage;

@@ -10,9 +10,7 @@ use crate::stack::Stack;
 use crate::wait::until;
 
 use super::Fault;
-use super::entry::all_unhealthy;
-
-const BOTH: &[&str] = &["codebase-mcp", "workflow-mcp"];
+use super::entry::{BOTH, all_unhealthy};
 
 pub const FAULTS: &[Fault] = &[
     Fault::new(
@@ -98,7 +96,7 @@ pub const FAULTS: &[Fault] = &[
 
 /// Sessions until the server refuses one, then as many fewer as are to be left.
 /// Gives the sessions, which stay.
-fn free_slots(stack: &mut Stack, left: usize) -> Result<&[crate::sql::Session]> {
+pub(super) fn free_slots(stack: &mut Stack, left: usize) -> Result<&[crate::sql::Session]> {
     for _ in 0..60 {
         match stack.add_culprit(&BATCH, "nightly-batch") {
             Ok(session) => session.run("SELECT count(*) FROM code_chunks").map(drop)?,
@@ -133,10 +131,15 @@ fn busy(stack: &mut Stack, name: &str) -> Result<()> {
 }
 
 fn blocked_searches(stack: &mut Stack) -> Result<()> {
+    blocked(stack)?;
+    aged(stack)
+}
+
+/// Searches that wait for a lock until they fill the pool.
+pub(super) fn blocked(stack: &Stack) -> Result<()> {
     stack.add_searches("codebase-mcp", 12)?;
     let service = stack.service("codebase-mcp")?;
-    until("the pool is full", Duration::from_secs(5), || service.says("unhealthy"))?;
-    aged(stack)
+    until("the pool is full", Duration::from_secs(5), || service.says("unhealthy"))
 }
 
 /// Until an idle transaction is older than the two seconds that the settings ask for.

@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use deadpool_postgres::Object;
 use serde::Deserialize;
 use tokio::sync::watch;
+use tokio_postgres::NoTls;
 
 use super::run::Server;
 
@@ -69,15 +70,20 @@ pub enum HoldMode {
     Lock,
     /// A transaction that has read something, and then does nothing.
     Idle,
+    /// One query that lasts as long as it is held.
+    Long,
+    /// One short query; then the connection is forgotten, but never given back.
+    Leak,
 }
 
 impl HoldMode {
-    /// What opens the transaction that is then left alone.
-    fn transaction(self) -> Option<&'static str> {
+    /// What is done at first, before the connection is left alone.
+    fn first(self) -> Option<&'static str> {
         match self {
-            Self::Query => None,
+            Self::Query | Self::Long => None,
             Self::Lock => Some("BEGIN; LOCK TABLE code_chunks IN ACCESS EXCLUSIVE MODE"),
             Self::Idle => Some("BEGIN; SELECT count(*) FROM repositories"),
+            Self::Leak => Some("SELECT name FROM repositories WHERE id = 3"),
         }
     }
 }
@@ -103,13 +109,16 @@ pub async fn hold(State(server): State<Arc<Server>>, Query(query): Query<HoldQue
             let Ok(client) = client else { return };
             let until = tokio::time::sleep(Duration::from_secs(query.secs));
             let held = async {
-                if let Some(sql) = query.mode.transaction() {
+                if let Some(sql) = query.mode.first() {
                     client.batch_execute(sql).await?;
                 }
                 let _ = ready.send(()).await;
                 match query.mode {
                     HoldMode::Query => busy(&client).await,
-                    HoldMode::Lock | HoldMode::Idle => std::future::pending().await,
+                    HoldMode::Long => {
+                        client.batch_execute("SELECT count(*), pg_sleep(600) FROM code_chunks").await
+                    }
+                    HoldMode::Lock | HoldMode::Idle | HoldMode::Leak => std::future::pending().await,
                 }
             };
             tokio::select! {
@@ -117,7 +126,10 @@ pub async fn hold(State(server): State<Arc<Server>>, Query(query): Query<HoldQue
                 _ = release.changed() => {}
                 () = until => {}
             }
-            // A connection with an open transaction must not go back: close it.
+            // A connection with an open transaction or query must not go back: close it.
+            if query.mode == HoldMode::Long {
+                let _ = client.cancel_token().cancel_query(NoTls).await;
+            }
             if query.mode != HoldMode::Query {
                 drop(Object::take(client));
             }

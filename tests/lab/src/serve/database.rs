@@ -10,6 +10,8 @@ use deadpool_postgres::{
 };
 use tokio_postgres::NoTls;
 
+use super::tls;
+
 /// How long a health check waits for a connection: the real server's figure.
 pub const ACQUIRE: Duration = Duration::from_secs(1);
 
@@ -26,12 +28,17 @@ impl Database {
         let url = env::var("DATABASE_URL").context("DATABASE_URL is not set")?;
         // The services' own library names its driver in the scheme; libpq's scheme has none.
         let url = url.replacen("postgresql+asyncpg://", "postgresql://", 1);
+        let (url, tls) = tls::asked_for(&url)?;
         let mut config: tokio_postgres::Config =
             url.parse().context("DATABASE_URL is not a URL of PostgreSQL")?;
         config.application_name(name);
         let (min, max) = (size("POOL_MIN_SIZE", 2)?, size("POOL_MAX_SIZE", 10)?);
         let fast = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let pool = Pool::builder(Manager::from_config(config, NoTls, fast))
+        let manager = match tls {
+            Some(tls) => Manager::from_config(config, tls, fast),
+            None => Manager::from_config(config, NoTls, fast),
+        };
+        let pool = Pool::builder(manager)
             .max_size(max)
             .runtime(Runtime::Tokio1)
             .build()

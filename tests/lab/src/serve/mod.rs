@@ -6,6 +6,7 @@ mod database;
 mod health;
 mod metrics;
 mod run;
+mod tls;
 mod work;
 
 pub use run::{ServeArgs, serve};
