@@ -27,7 +27,7 @@ pub fn health<'a>(now: &'a Snapshot, service: &str) -> Option<&'a Health> {
 /// A service that uses this server and says that its database answers.
 pub fn says_connected<'a>(server: &'a str, now: &'a Snapshot, config: &'a Config) -> Option<&'a str> {
     clients(server, config)
-        .find(|s| health(now, &s.name).is_some_and(|h| !h.is_bad() && h.says_connected()))
+        .find(|s| health(now, &s.name).is_some_and(|h| h.says_connected()))
         .map(|s| s.name.as_str())
 }
 

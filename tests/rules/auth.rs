@@ -163,3 +163,10 @@ fn a_login_that_was_not_asked_proves_nothing() {
     });
     s.told().never("db-down").verdict(Verdict::Problem);
 }
+
+#[test]
+fn the_last_error_of_a_service_that_is_well_is_of_another_time() {
+    let d = r#"{"status":"healthy","database":{"status":"unchecked","pool":{"total":2,"idle":2,"active":0,"waiting":0},
+        "last_error":"password authentication failed for user \"x\"","leak_count":0},"uptime_seconds":12.5}"#;
+    Stack::healthy().health(A, payload::json(200, d)).told().healthy();
+}

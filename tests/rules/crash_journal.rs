@@ -246,3 +246,14 @@ fn the_last_words_are_the_worst_that_were_said_last() {
         .line(A_UNIT, 2.0, 6, "bye");
     s.told().expect_root(FAILED, Certainty::Proven).evidence(FAILED, "cannot open the index");
 }
+
+#[test]
+fn killed_for_memory_and_the_end_of_its_process_are_one_death() {
+    let s = up(
+        2.0,
+        &[(600.0, Event::Started), (12.0, Event::OomKilled), (12.0, killed("9")), (2.0, Event::Started)],
+    );
+    let told = s.told();
+    let said = &told.find(FAILED).summary;
+    assert!(said.contains("memory") && !said.contains("times"), "{said}");
+}

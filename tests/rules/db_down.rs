@@ -265,3 +265,11 @@ fn every_way_down_explains_what_the_services_show() {
         told.explained("server-crash/unhealthy@workflow-mcp", &roots);
     }
 }
+
+#[test]
+fn a_service_with_a_trouble_of_its_own_still_vouches_for_the_database_it_is_connected_to() {
+    let told = mute().health(A, payload::a_own()).login(wrong_password()).told();
+    told.symptom("postgres", SymptomState::Good);
+    told.expect_root("server-crash/unhealthy@codebase-mcp", Certainty::Proven);
+    assert!(told.d.unknown.is_empty(), "{:?}", told.d.unknown);
+}

@@ -168,6 +168,10 @@ fn a_unit_that_merely_begins_with_postgresql_is_no_cluster() {
             check(format!("{name} {active}"), &s, UNKNOWN);
         }
     }
+    for load in ["not-found", "masked", "error"] {
+        let s = Stack::outage().no_pg_unit().loaded(PG_UNIT, load, "inactive", "dead");
+        check(format!("listed as {load}"), &table(s, None), UNKNOWN);
+    }
     for name in ["postgresql-15.service", "postgresql@15-main.service", "postgresql-9.6.service"] {
         let s = table(Stack::outage().no_pg_unit().unit(name, "inactive", "dead"), Some(vec![]));
         check(name.into(), &s, PROVEN);

@@ -148,3 +148,12 @@ fn it_is_said_whose_sessions_they_are_where_they_are_several_peoples() {
         "{said}"
     );
 }
+
+#[test]
+fn those_that_fill_a_pool_do_not_explain_slots_that_others_hold() {
+    // 199 of 200 used: without the eight it would be 191, which is still full.
+    let held = (0..8).map(|n| idle_tx(1000 + n, A, 400.0));
+    let s = Stack::healthy().server(|s| (s.max_connections, s.used) = (203, 199));
+    let told = s.sessions(held).health(A, payload::a_full(10)).told();
+    told.expect_roots(&[IDLE, "pool-exhausted/server-slots-full@postgres"]).explained(FULL_A, &[IDLE]);
+}

@@ -209,3 +209,16 @@ fn a_starting_database_leaves_no_full_pool_as_a_root() {
         .health(C, payload::c("unhealthy", "disconnected", 0, 0, 5, "the database system is starting up"));
     s.told().expect_root("db-down/starting-up@postgres", Certainty::Proven);
 }
+
+#[test]
+fn a_full_pool_on_a_database_that_is_not_under_care_is_only_likely() {
+    let s = Stack::healthy().service(A, |s| s.needs.clear()).health(A, payload::a_full(10));
+    s.told().expect_root(FULL_A, Certainty::Likely);
+}
+
+#[test]
+fn with_its_pool_full_connected_does_not_speak_against_a_hung_database() {
+    let full = payload::a("unhealthy", "connected", 10, 0, 10, r#"{"error":"slow"}"#);
+    let told = Stack::healthy().login(silent()).health(A, full).told();
+    told.explained("server-crash/unhealthy@codebase-mcp", &["db-down/hung@postgres", FULL_A]);
+}

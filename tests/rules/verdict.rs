@@ -92,3 +92,17 @@ fn an_unknown_service_with_a_dead_database_is_one_problem_and_one_unknown() {
     told.unknown();
     assert_eq!(told.d.unknown.iter().map(|u| u.subject.as_str()).collect::<Vec<_>>(), [A]);
 }
+
+#[test]
+fn a_note_on_a_subject_does_not_stand_for_its_symptom() {
+    let told = Stack::healthy().sessions([idle_tx(1000, "psql", 900.0)]).told();
+    let note = told.find("pool-exhausted/idle-in-transaction@postgres").clone();
+    for state in [SymptomState::Bad, SymptomState::Unseen] {
+        let symptom = mcp_ir::diagnosis::Symptom { subject: "postgres".into(), state, says: "x".into() };
+        assert_eq!(
+            mcp_ir::diagnosis::unknowns(&[symptom], std::slice::from_ref(&note)).len(),
+            1,
+            "{state:?}"
+        );
+    }
+}
