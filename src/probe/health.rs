@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::http::{self, Answer};
-use super::said;
+use super::{blocking, said};
 use crate::config::{Header, Health as HealthConfig, HealthPointers, Service};
 use crate::snapshot::service::{Health, PoolReport, Shape, Status};
 use crate::snapshot::{FailKind, Failure, Stage};
@@ -18,7 +18,14 @@ pub async fn look(s: &Service, headers: &[Header], deadline: std::time::Instant)
     let (Some(url), Some(health)) = (&s.url, &s.health) else {
         return Err(Failure::new(FailKind::Unsupported, "no health path is configured"));
     };
-    let client = http::client(url.starts_with("https:"), s.ca_file.as_deref(), deadline)?;
+    let (https, ca_file) = (url.starts_with("https:"), s.ca_file.clone());
+    let make = move || http::client(https, ca_file.as_deref(), deadline);
+    // Files are read only for https: many, and one may never be given.
+    let client = if https {
+        blocking(deadline, "the certificates of the authorities", make).await.map_err(|f| f.at(Stage::Tls))?
+    } else {
+        make()?
+    };
     let url = format!("{}{}", url.trim_end_matches('/'), health.path());
     let answer = http::get(&client, &url, headers, deadline).await?;
     let pointers = match health {

@@ -15,8 +15,8 @@ use tokio_postgres::{CancelToken, Client, Config};
 use super::failure::failure;
 use super::stream::Bounded;
 use super::tls::{Encryption, Ready, offers_tls};
-use crate::config::{Postgres, Secret};
-use crate::probe::by;
+use crate::config::{Postgres, Secret, SslMode};
+use crate::probe::{blocking, by};
 use crate::snapshot::{Failure, Stage};
 
 /// Where to connect to.
@@ -131,9 +131,21 @@ async fn over_tcp(
     place: &Place,
     deadline: Instant,
 ) -> Result<Session, Failure> {
-    let Some(encryption) = Encryption::wanted(&p.url)? else {
-        return logged_in(config, stream, NoTls, place, None).await;
+    let url = p.url.clone();
+    let wanted = match url.sslmode {
+        SslMode::Disable => None,
+        SslMode::Allow | SslMode::Prefer => Some(Encryption::wanted(&url)?),
+        // May read the files of the authorities.
+        SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => {
+            let make = move || Encryption::wanted(&url);
+            Some(
+                blocking(deadline, "the certificates of the authorities", make)
+                    .await
+                    .map_err(|f| f.at(Stage::Tls))?,
+            )
+        }
     };
+    let Some(encryption) = wanted else { return logged_in(config, stream, NoTls, place, None).await };
     if !offers_tls(&mut stream).await? {
         encryption.may_be_left_out()?;
         return logged_in(config, stream, NoTls, place, None).await;

@@ -53,12 +53,11 @@ pub struct Encryption {
 }
 
 impl Encryption {
-    /// `None` where TLS is not wanted.
-    pub fn wanted(url: &PgUrl) -> Result<Option<Self>, Failure> {
+    /// As far as the URL asks for it.
+    pub fn wanted(url: &PgUrl) -> Result<Self, Failure> {
         let (required, check) = match url.sslmode {
-            SslMode::Disable => return Ok(None),
             // libpq's `allow` begins in the clear; the server's own rule may then ask for TLS.
-            SslMode::Allow | SslMode::Prefer => (false, Check::Nothing),
+            SslMode::Disable | SslMode::Allow | SslMode::Prefer => (false, Check::Nothing),
             // As libpq: `require` with a root certificate at hand checks the chain.
             SslMode::Require if url.sslrootcert.is_some() => (true, Check::Chain),
             SslMode::Require => (true, Check::Nothing),
@@ -75,7 +74,7 @@ impl Encryption {
             PgHost::Tcp(h) => h.clone(),
             PgHost::Unix(_) => "localhost".into(),
         };
-        Ok(Some(Self { make: MakeRustlsConnect::new(config), host, required }))
+        Ok(Self { make: MakeRustlsConnect::new(config), host, required })
     }
 
     /// The server has no TLS.

@@ -127,3 +127,19 @@ async fn an_authority_file_that_can_not_be_used_is_said_by_its_name() {
         );
     }
 }
+
+#[tokio::test]
+async fn an_authority_file_that_is_never_given_is_cut_at_the_deadline() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    let service = serde_json::json!({
+        "name": "a", "url": "https://127.0.0.1:1", "health": "/h", "ca_file": pipe.display().to_string(),
+    });
+    let service: crate::config::Service = serde_json::from_value(service).unwrap();
+    let f = on_time(300, async |deadline| crate::probe::health::look(&service, &[], deadline).await).await;
+    let f = f.unwrap_err();
+    assert_eq!((f.kind, f.stage), (FailKind::TimedOut, Some(Stage::Tls)));
+    // Whoever waits for the other end is let go.
+    drop(std::fs::OpenOptions::new().write(true).open(&pipe));
+}
