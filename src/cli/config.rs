@@ -17,6 +17,9 @@ pub enum ConfigCommand {
     /// Show the configuration that holds, and where each value came from
     #[command(long_about = SHOW, after_help = SHOW_EXAMPLES)]
     Show,
+    /// Try every permission; what is missing is shown with the line that grants it
+    #[command(long_about = CHECK, after_help = CHECK_EXAMPLES)]
+    Check,
     /// Write a configuration file to begin with
     #[command(long_about = INIT, after_help = INIT_EXAMPLES)]
     Init(Init),
@@ -37,6 +40,18 @@ Examples:
   mcp-ir config show
   mcp-ir config show -o json
   MCP_IR_THRESHOLDS_POOL=0.9 mcp-ir config show";
+
+const CHECK: &str = "\
+Try every permission that a diagnosis may need, before it is needed: logging in,
+seeing all sessions, systemd, the journal, the services' environment. Nothing is
+changed. What is missing stands first, with the one line that grants it.
+
+Exit codes: 0 nothing is missing, 1 something is, 3 something could not be tried.";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  mcp-ir config check
+  mcp-ir config check -o json";
 
 const INIT: &str = "\
 Write a configuration file to begin with.

@@ -6,14 +6,15 @@ use std::time::Instant;
 use clap::Args;
 
 use super::exit::Exit;
+use super::look::look;
 use super::run::say;
 use super::save::Saved;
 use super::tree::{Global, Output};
-use crate::config::{Config, Env, Loaded, load};
+use crate::config::{Config, Env, load};
 use crate::diagnosis::Diagnosis;
-use crate::engine::{self, Awaited, Filter};
-use crate::error::{Error, Kind, Result, nearest};
-use crate::render::{self, Out, Progress};
+use crate::engine::{self, Depth, Filter};
+use crate::error::{Error, Result, nearest};
+use crate::render::{self, Out};
 use crate::scenario;
 use crate::snapshot::{Looks, Snapshot};
 
@@ -56,7 +57,7 @@ pub fn run(args: &DiagnoseArgs, global: &Global, out: &Out, start: Instant) -> R
         }
         // Before the look: who can't save shall not wait for it.
         let saved = args.save.as_deref().map(Saved::begin).transpose()?;
-        let snapshot = look(&loaded, global, start)?;
+        let snapshot = look(&loaded, global, start, Depth::Wrong)?;
         if let Some(saved) = saved {
             saved.end(&render::text::json(&snapshot.to_json()?))?;
         }
@@ -86,25 +87,6 @@ fn text(d: &Diagnosis, now: &Snapshot, global: &Global, out: &Out) -> Result<Str
         text.push_str(&render::human_readings(d, out));
     }
     Ok(text)
-}
-
-fn look(loaded: &Loaded, global: &Global, start: Instant) -> Result<Snapshot> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|e| Error::new(Kind::Internal, format!("the runtime can't be started: {e}")))?;
-    let awaited = Awaited::default();
-    let progress = Progress::new(global.quiet || global.output != Output::Human);
-    let snapshot = runtime.block_on(async {
-        tokio::select! {
-            snapshot = engine::look(loaded, &awaited, start) => snapshot,
-            never = progress.run(start, || awaited.names()) => match never {},
-        }
-    });
-    // A blocking call that never returns is left behind, not waited for.
-    runtime.shutdown_background();
-    Ok(snapshot)
 }
 
 /// The newest is now, the one before it is before.
@@ -137,7 +119,7 @@ fn known_scenario(name: &str) -> Result<String> {
     Err(e.hint("`mcp-ir runbook` lists the scenarios"))
 }
 
-fn known_names(names: &[String], config: &Config) -> Result<()> {
+pub fn known_names(names: &[String], config: &Config) -> Result<()> {
     for name in names {
         let known: Vec<&str> = config.names().into_iter().map(|(_, n)| n).collect();
         if !known.contains(&name.as_str()) {

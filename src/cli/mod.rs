@@ -1,14 +1,17 @@
 //! The clap tree and nothing else: one file a verb. Looks nothing up, judges nothing, prints by `render`.
 
+mod check;
 mod config;
 mod diagnose;
 mod exit;
 mod generate;
+mod look;
 mod run;
 mod runbook;
 mod save;
 mod schema;
 mod tree;
+mod who;
 
 pub use run::run;
 pub use tree::Cli;

@@ -8,7 +8,7 @@ use clap::error::ErrorKind;
 
 use super::exit::Exit;
 use super::tree::{Cli, Global, Output, Verb};
-use super::{config, diagnose, generate, runbook, schema};
+use super::{check, config, diagnose, generate, runbook, schema, who};
 use crate::config::{Env, load};
 use crate::error::{Error, Result};
 use crate::render::{self, Color, Out};
@@ -39,26 +39,26 @@ pub fn run(args: Vec<OsString>, start: Instant) -> u8 {
 fn verb(cli: Cli, out: &Out, start: Instant) -> Result<Exit> {
     let looks = matches!(cli.verb, Verb::Diagnose(_));
     if !looks && matches!(cli.global.output, Output::Nagios | Output::Prometheus) {
-        return Err(Error::usage("only `diagnose` prints for nagios and prometheus").hint("-o human, or -o json"));
+        return Err(
+            Error::usage("only `diagnose` prints for nagios and prometheus").hint("-o human, or -o json")
+        );
     }
     match cli.verb {
         Verb::Diagnose(args) => diagnose::run(&args, &cli.global, out, start),
+        Verb::Who(args) => who::run(&args, &cli.global, out, start),
         Verb::Runbook(args) => say(&runbook::run(&args, &cli.global, out)?, out),
-        Verb::Config(command) => say(&configuration(&command, &cli.global)?, out),
+        Verb::Config(config::ConfigCommand::Check) => check::run(&cli.global, out, start),
+        Verb::Config(config::ConfigCommand::Show) => say(&show(&cli.global)?, out),
+        Verb::Config(config::ConfigCommand::Init(init)) => say(&config::init(&init, &Env::process())?, out),
         Verb::Schema(args) => say(schema::run(&args), out),
         Verb::Completions(args) => say(&generate::completions(&args), out),
         Verb::Man => say(&generate::man()?, out),
     }
 }
 
-fn configuration(command: &config::ConfigCommand, global: &Global) -> Result<String> {
-    match command {
-        config::ConfigCommand::Show => {
-            let loaded = load(&global.flags(), &Env::process())?;
-            Ok(render::text::block(&config::show(&loaded, global.json())).into_owned())
-        }
-        config::ConfigCommand::Init(init) => config::init(init, &Env::process()),
-    }
+fn show(global: &Global) -> Result<String> {
+    let loaded = load(&global.flags(), &Env::process())?;
+    Ok(render::text::block(&config::show(&loaded, global.json())).into_owned())
 }
 
 /// Prints a document; where even that fails, nothing is left to say it with but the code.

@@ -9,6 +9,7 @@ use super::diagnose::DiagnoseArgs;
 use super::generate::CompletionsArgs;
 use super::runbook::RunbookArgs;
 use super::schema::SchemaArgs;
+use super::who::WhoArgs;
 use crate::config::{Flags, Span};
 use crate::render::Color;
 
@@ -102,6 +103,8 @@ pub enum Output {
 pub enum Verb {
     /// Look at everything at once and name the root cause
     Diagnose(DiagnoseArgs),
+    /// See the databases' sessions, and who waits for whom
+    Who(WhoArgs),
     /// Read the runbook of a scenario or a cause
     Runbook(RunbookArgs),
     /// See the configuration and where each value comes from

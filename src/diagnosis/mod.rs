@@ -4,11 +4,13 @@
 mod cause;
 mod finding;
 mod graph;
+mod permission;
 mod verdict;
 
 pub use cause::{Cause, Certainty, Relation, Severity};
 pub use finding::{Evidence, Finding, Remedy, Risk};
 pub use graph::{link, needs};
+pub use permission::{Permission, Permit, permissions};
 pub use verdict::{
     Change, Diagnosis, ReadingRow, SCHEMA, Symptom, SymptomState, Unknown, Verdict, unknowns, verdict,
 };

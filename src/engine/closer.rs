@@ -7,15 +7,24 @@ use std::time::Instant;
 use futures_util::future::join_all;
 
 use super::awaited::Awaited;
+use super::look::Depth;
 use crate::config::Config;
 use crate::probe::{blocking, host, systemd, timed};
 use crate::snapshot::service::PoolMax;
 use crate::snapshot::{FailKind, Failure, Look, Reading, Snapshot};
 
-pub async fn ask(snapshot: &mut Snapshot, bus: Option<systemd::Bus>, awaited: &Awaited, deadline: Instant) {
+pub async fn ask(
+    snapshot: &mut Snapshot,
+    bus: Option<systemd::Bus>,
+    awaited: &Awaited,
+    deadline: Instant,
+    depth: Depth,
+) {
     let config = snapshot.config.clone();
-    let (units, postgres) = (wrong_units(snapshot, &config), wrong_postgres(snapshot));
-    let pools = unclear_pools(snapshot, &config);
+    let everything = depth == Depth::Everything;
+    let units = if everything { all_units(snapshot, &config) } else { wrong_units(snapshot, &config) };
+    let postgres = wrong_postgres(snapshot);
+    let pools = unclear_pools(snapshot, &config, everything);
     if units.is_empty() && postgres.is_empty() && pools.is_empty() {
         return;
     }
@@ -48,6 +57,15 @@ pub async fn ask(snapshot: &mut Snapshot, bus: Option<systemd::Bus>, awaited: &A
             s.pool_max = reading;
         }
     }
+}
+
+/// Every configured unit that systemd knows.
+fn all_units(now: &Snapshot, config: &Config) -> BTreeSet<String> {
+    let configured = config.service.iter().filter_map(|s| s.unit.clone());
+    configured
+        .chain(config.postgres.iter().filter_map(|p| p.unit.clone()))
+        .filter(|u| now.unit(u).is_some())
+        .collect()
 }
 
 /// Units of services and servers whose symptom is not good.
@@ -94,7 +112,7 @@ fn wrong_postgres(now: &Snapshot) -> Vec<String> {
 }
 
 /// Services whose payload leaves the pool's maximum out, with a pool that may be near it.
-fn unclear_pools(now: &Snapshot, config: &Config) -> Vec<(String, String, String)> {
+fn unclear_pools(now: &Snapshot, config: &Config, everything: bool) -> Vec<(String, String, String)> {
     let near = |s: &crate::config::Service| {
         let pool = now.services.get(&s.name)?.health.seen()?.pool.as_ref()?;
         let (used, open) = (pool.in_use?, pool.open.or(pool.in_use)?);
@@ -104,7 +122,7 @@ fn unclear_pools(now: &Snapshot, config: &Config) -> Vec<(String, String, String
     config
         .service
         .iter()
-        .filter(|s| near(s).is_some())
+        .filter(|s| everything || near(s).is_some())
         .filter_map(|s| Some((s.name.clone(), s.unit.clone()?, s.pool.as_ref()?.max_env.clone()?)))
         .collect()
 }

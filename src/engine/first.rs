@@ -48,12 +48,10 @@ pub async fn ask(
         let name = p.name.clone();
         spawn(
             name.clone(),
-            Box::pin(
-                async move {
-                    let look = postgres::look(&p, password.as_ref(), deadline).await;
-                    Seen::Postgres(name, Box::new(look))
-                },
-            ),
+            Box::pin(async move {
+                let look = postgres::look(&p, password.as_ref(), deadline).await;
+                Seen::Postgres(name, Box::new(look))
+            }),
         );
     }
     for s in config.service.clone() {

@@ -19,6 +19,15 @@ pub struct Deadlines {
     pub end: Instant,
 }
 
+/// How much the second questions are about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// What looked wrong: a diagnosis.
+    Wrong,
+    /// Everything: the preflight, which tries every permission.
+    Everything,
+}
+
 impl Deadlines {
     /// A quarter of the time, at most a second, is kept for the second questions.
     pub fn from(start: Instant, timeout: Duration) -> Self {
@@ -28,12 +37,12 @@ impl Deadlines {
 }
 
 /// Takes a snapshot. `start` is when the program began: the deadline counts from there.
-pub async fn look(loaded: &Loaded, awaited: &Awaited, start: Instant) -> Snapshot {
+pub async fn look(loaded: &Loaded, awaited: &Awaited, start: Instant, depth: Depth) -> Snapshot {
     let deadlines = Deadlines::from(start, loaded.config.timeout.0);
     #[expect(clippy::disallowed_methods, reason = "the one place where a snapshot's time is taken")]
     let taken_at = Timestamp::now();
     let (mut snapshot, bus) = first::ask(loaded, awaited, deadlines.first, blank(loaded, taken_at)).await;
-    closer::ask(&mut snapshot, bus, awaited, deadlines.end).await;
+    closer::ask(&mut snapshot, bus, awaited, deadlines.end, depth).await;
     snapshot.elapsed_ms = millis(start);
     snapshot
 }

@@ -7,7 +7,11 @@ mod diagnose;
 mod first;
 mod look;
 mod rows;
+mod runtime;
+mod who;
 
 pub use awaited::Awaited;
 pub use diagnose::{Filter, diagnose};
-pub use look::look;
+pub use look::{Depth, look};
+pub use runtime::runtime;
+pub use who::{WhoServer, who};

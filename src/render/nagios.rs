@@ -53,7 +53,13 @@ fn about(d: &Diagnosis) -> String {
                 1 => String::new(),
                 n => format!(" (and {} more)", n - 1),
             };
-            format!("{} @ {}, {}: {}{more}", first.cause, first.subject, first.certainty.word(), first.summary)
+            format!(
+                "{} @ {}, {}: {}{more}",
+                first.cause,
+                first.subject,
+                first.certainty.word(),
+                first.summary
+            )
         }
         (_, None) => {
             let all: Vec<String> = d.unknown.iter().map(|u| format!("{}: {}", u.subject, u.why)).collect();

@@ -45,8 +45,7 @@ pub fn page(d: &Diagnosis, now: &Snapshot) -> String {
         add("target_good", help, vec![("subject", s.subject.clone())], value);
     }
     for f in figures(d, now) {
-        let labels =
-            |s: &str| if s.is_empty() { vec![] } else { vec![("subject", s.to_owned())] };
+        let labels = |s: &str| if s.is_empty() { vec![] } else { vec![("subject", s.to_owned())] };
         if let Some(value) = f.value {
             add(f.metric, f.help, labels(&f.subject), value);
         }

@@ -103,7 +103,7 @@ fn symptom(p: &Postgres, look: &PostgresLook, now: &Snapshot, config: &Config) -
                 None => (SymptomState::Unseen, closed),
             }
         }
-        _ => (SymptomState::Bad, f.detail.clone()),
+        _ => (SymptomState::Bad, format!("{}: {}", look.endpoint, f.detail)),
     }
 }
 

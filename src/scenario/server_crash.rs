@@ -149,7 +149,7 @@ fn no_answer(s: &Service, f: &Failure, now: &Snapshot) -> Option<Finding> {
     match (f.kind, f.stage) {
         // Closed in the middle is how a dying or half-dead server answers: the unit decides.
         (FailKind::Refused | FailKind::Closed, _) => by_unit(s, Some(f), now),
-        (FailKind::TimedOut, Some(Stage::Answer | Stage::Body)) => Some(hung(s, f, now)),
+        (FailKind::TimedOut, Some(Stage::Tls | Stage::Answer | Stage::Body)) => Some(hung(s, f, now)),
         // A stopped process does not empty its queue: then connections are no longer made.
         (FailKind::TimedOut, Some(Stage::Connect)) if stuck(s, now).is_some() => Some(hung(s, f, now)),
         // What answers there is not this service: no database is the reason.

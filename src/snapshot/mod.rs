@@ -5,6 +5,7 @@ pub mod postgres;
 pub mod reading;
 pub mod service;
 pub mod units;
+pub mod who;
 mod whole;
 
 pub use reading::{FailKind, Failure, Look, PgRefusal, Reading, Stage};

@@ -2,11 +2,14 @@
 //! Never writes; its session is read-only, named, and limited by the server too.
 
 mod connect;
+mod document;
 mod failure;
 mod literals;
 mod server;
+mod session;
 mod stream;
 mod tls;
+mod who;
 
 use std::time::{Duration, Instant};
 
@@ -16,6 +19,7 @@ use crate::snapshot::postgres::{Login, PostgresLook};
 use crate::snapshot::{FailKind, Failure, Look, Reading, Stage};
 
 use connect::Place;
+pub use who::who;
 
 /// Logs in and looks around. Always ends by the deadline.
 pub async fn look(p: &Postgres, password: Option<&Secret>, deadline: Instant) -> PostgresLook {

@@ -1,0 +1,124 @@
+//! What the tool may see and what not, with the one line that would grant it. Pure: from a look at
+//! everything. A missing permission is no finding: it makes looks partial, not systems ill.
+
+use serde::Serialize;
+
+use crate::snapshot::{FailKind, Look, Reading, Snapshot};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Permit {
+    Granted,
+    Missing,
+    /// It could not be tried: what is to be looked at is not there, or does not answer.
+    Untried,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Permission {
+    /// `log in`, `see all sessions`, `read the journal`, …
+    pub what: String,
+    pub subject: String,
+    pub state: Permit,
+    pub says: String,
+    /// One line to type, or the key to set.
+    pub grant: Option<String>,
+}
+
+pub fn permissions(now: &Snapshot) -> Vec<Permission> {
+    let mut out = Vec::new();
+    for p in &now.config.postgres {
+        let Some(look) = now.postgres.get(&p.name) else { continue };
+        let role = quoted(&p.url.user);
+        let not_connect =
+            look.login.failure().and_then(|f| f.postgres.as_ref()).is_some_and(|e| e.sqlstate == "42501");
+        let grant = if not_connect {
+            format!("GRANT CONNECT ON DATABASE {} TO {role};", quoted(&p.url.dbname))
+        } else {
+            format!("password_file of `{}` in the configuration, PGPASSWORD, or ~/.pgpass", p.name)
+        };
+        out.push(by_look("log in", &p.name, &look.login, |_| format!("as {}", p.url.user), grant));
+        if let Some(server) = look.server.seen() {
+            out.push(Permission {
+                what: "see all sessions".into(),
+                subject: p.name.clone(),
+                state: if server.sees_all { Permit::Granted } else { Permit::Missing },
+                says: if server.sees_all {
+                    "all shown"
+                } else {
+                    "other roles' states are hidden: counts only"
+                }
+                .into(),
+                grant: (!server.sees_all).then(|| format!("GRANT pg_monitor TO {role};")),
+            });
+        }
+    }
+    for s in &now.config.service {
+        let Some(look) = now.services.get(&s.name).filter(|_| s.url.is_some()) else { continue };
+        let grant = format!("headers_file of `{}` in the configuration", s.name);
+        out.push(by_look(
+            "ask its health",
+            &s.name,
+            &look.health,
+            |h| format!("HTTP {}", h.http_status),
+            grant,
+        ));
+        match &look.pool_max {
+            Reading::NotAsked { .. } => {}
+            reading => {
+                let look = Look { elapsed_ms: 0.0, reading: reading.clone() };
+                let grant = "run as root, or as the service's own user".to_owned();
+                out.push(by_look(
+                    "read its environment",
+                    &s.name,
+                    &look,
+                    |m| format!("{} by {}", m.value, m.source),
+                    grant,
+                ));
+            }
+        }
+    }
+    if !matches!(now.units.listed.reading, Reading::NotAsked { .. }) {
+        let grant = format!("systemd.bus in the configuration (now {})", now.config.systemd.bus);
+        let says = |l: &std::collections::BTreeMap<_, _>| format!("{} units asked for", l.len());
+        out.push(by_look("ask systemd", "system bus", &now.units.listed, says, grant));
+    }
+    for (unit, look) in &now.units.journal {
+        let grant = match &now.config.systemd.journal {
+            Some(folder) => format!("setfacl -R -m u:{}:rX {folder}", now.vantage.user),
+            None => format!("usermod -aG systemd-journal {}   (then log in anew)", now.vantage.user),
+        };
+        let says = |j: &crate::snapshot::units::Journal| format!("{} lines", j.lines.len() + j.events.len());
+        out.push(by_look("read the journal", unit, look, says, grant));
+    }
+    for (unit, look) in &now.units.process {
+        let grant = "mount -o remount,hidepid=0 /proc, or run as root".to_owned();
+        out.push(by_look("see its process", unit, look, |p| format!("process {}", p.pid), grant));
+    }
+    out.sort_by_key(|p| (p.state != Permit::Missing, p.state == Permit::Granted));
+    out
+}
+
+fn by_look<T>(
+    what: &str,
+    subject: &str,
+    look: &Look<T>,
+    says: impl Fn(&T) -> String,
+    grant: String,
+) -> Permission {
+    let (state, says) = match &look.reading {
+        Reading::Seen { value } => (Permit::Granted, says(value)),
+        Reading::Failed(f) if f.kind == FailKind::Denied => (Permit::Missing, f.detail.clone()),
+        Reading::Failed(f) => (Permit::Untried, f.detail.clone()),
+        Reading::NotAsked { why } => (Permit::Untried, why.clone()),
+    };
+    let grant = (state == Permit::Missing).then_some(grant);
+    Permission { what: what.into(), subject: subject.into(), state, says, grant }
+}
+
+/// An SQL identifier, quoted where it has to be.
+fn quoted(name: &str) -> String {
+    let plain = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        && !name.starts_with(|c: char| c.is_ascii_digit());
+    if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+}

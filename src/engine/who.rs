@@ -1,0 +1,37 @@
+//! Asks every configured server for its sessions, all at once.
+
+use std::time::Instant;
+
+use futures_util::future::join_all;
+use jiff::Timestamp;
+
+use super::runtime::runtime;
+use crate::config::Loaded;
+use crate::error::Result;
+use crate::probe::postgres;
+use crate::snapshot::Reading;
+use crate::snapshot::who::Who;
+
+pub struct WhoLook {
+    pub taken_at: Timestamp,
+    pub servers: Vec<WhoServer>,
+}
+
+pub struct WhoServer {
+    pub name: String,
+    pub endpoint: String,
+    pub reading: Reading<Who>,
+}
+
+pub fn who(loaded: &Loaded, start: Instant) -> Result<WhoLook> {
+    let deadline = start + loaded.config.timeout.0;
+    let runtime = runtime()?;
+    #[expect(clippy::disallowed_methods, reason = "the time of the look itself")]
+    let taken_at = Timestamp::now();
+    let servers = runtime.block_on(join_all(loaded.config.postgres.iter().map(|p| async move {
+        let reading = postgres::who(p, loaded.secrets.postgres(&p.name), deadline).await.into();
+        WhoServer { name: p.name.clone(), endpoint: postgres::endpoint(p), reading }
+    })));
+    runtime.shutdown_background();
+    Ok(WhoLook { taken_at, servers })
+}
