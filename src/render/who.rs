@@ -24,7 +24,8 @@ pub fn sessions(name: &str, endpoint: &str, who: &Who, shown: &[&Session], out: 
         let heads = ["PID", "APPLICATION", "CLIENT", "USER", "STATE", "AGE", "LOCKS", "QUERY"];
         let mut table = vec![heads.map(str::to_owned).to_vec()];
         table.extend(rows);
-        page.push_str(&plain(&table, 2, out.width.max(80), 19));
+        one_line(&mut table, out.width.saturating_sub(2));
+        page.push_str(&plain(&table, 2, out.width, COLUMN));
     }
     page.push_str(&tree(who, out, paint));
     page
@@ -35,6 +36,23 @@ pub fn not_seen(name: &str, endpoint: &str, why: &str, out: &Out) -> String {
     let paint = Paint(out.colors);
     let head = text::line(&format!("{name}  {endpoint}")).into_owned();
     format!("{} · could not be asked: {}\n", paint.strong(&head), text::line(why))
+}
+
+/// How wide a column other than the last may be.
+const COLUMN: usize = 19;
+
+/// Cuts the statements to what is left of the line: a session is one line.
+fn one_line(table: &mut [Vec<String>], width: usize) {
+    let columns = table.first().map_or(0, Vec::len);
+    let widest =
+        |i: usize| table.iter().map(|r| text::width(&text::line(&r[i])).min(COLUMN) + 2).max().unwrap_or(0);
+    let used: usize = (0..columns.saturating_sub(1)).map(widest).sum();
+    let room = width.saturating_sub(used).max(5);
+    for query in table.iter_mut().filter_map(|r| r.last_mut()) {
+        if text::width(query) > room {
+            *query = query.chars().take(room.saturating_sub(1)).chain(['…']).collect();
+        }
+    }
 }
 
 fn row(who: &Who, s: &Session) -> Vec<String> {
@@ -54,7 +72,7 @@ fn row(who: &Who, s: &Session) -> Vec<String> {
         short_state(&s.state).to_owned(),
         age(s.state_s),
         locks,
-        s.query.chars().take(60).collect(),
+        s.query.clone(),
     ]
 }
 

@@ -7,4 +7,5 @@ mod desk;
 mod diagnose;
 mod errors;
 mod monitors;
+mod sessions;
 mod texts;

@@ -15,6 +15,8 @@ fn help_of_every_verb_has_examples_and_keeps_to_the_width() {
         vec!["config", "init"],
         vec!["schema"],
         vec!["completions"],
+        vec!["who"],
+        vec!["config", "check"],
     ] {
         let mut args = verb.clone();
         args.push("--help");
