@@ -12,6 +12,7 @@ use clap::Args;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::boot::{Booted, script};
+use crate::disk;
 use crate::wait;
 
 #[derive(Debug, Args)]
@@ -47,6 +48,7 @@ pub fn guard(args: &GuardArgs) -> Result<()> {
         let _ = child.wait();
     }
     end_plain_processes(dir);
+    disk::unmount_below(dir);
     fs::remove_dir_all(dir).with_context(|| format!("cannot remove {}", dir.display()))
 }
 

@@ -16,6 +16,7 @@ mod certificate;
 mod cluster;
 mod contenders;
 pub mod demo;
+mod disk;
 pub mod fault;
 pub mod guard;
 mod http;

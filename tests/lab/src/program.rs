@@ -73,6 +73,13 @@ pub fn installed(name: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
+/// A library that is loaded before others, in Debian's folders.
+pub fn library(name: &str) -> Result<PathBuf> {
+    let folders = fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut found = folders.map(|folder| folder.join(name)).filter(|file| file.is_file());
+    found.next().with_context(|| format!("no {name} under /usr/lib: tests/lab/packages.sh"))
+}
+
 /// Runs a command to its end; an error holds what it said.
 pub fn run(command: &mut Command) -> Result<String> {
     let out = command.output().with_context(|| format!("failed to run {command:?}"))?;

@@ -178,4 +178,26 @@ mod tests {
         let seen = diagnosis("problem", vec![finding("db-down/hung@postgres", "P1", &[])]);
         assert_eq!(complaints(&fault, Some(3), &seen), ["exit code Some(3), not 1"]);
     }
+
+    #[test]
+    fn a_note_is_asked_for_where_it_is_what_is_expected() {
+        let fault = fault::find("pool-over-budget").unwrap();
+        let mut seen =
+            diagnosis("healthy", vec![finding("pool-exhausted/pool-over-budget@postgres", "P4", &[])]);
+        seen.severity = None;
+        assert_eq!(complaints(&fault, Some(0), &seen), Vec::<String>::new());
+        seen.findings.clear();
+        let said = complaints(&fault, Some(0), &seen);
+        assert_eq!(said, ["no note pool-exhausted/pool-over-budget@postgres"]);
+    }
+
+    #[test]
+    fn who_sees_less_may_not_know_but_may_not_be_wrong() {
+        let fault = fault::find("postgres-stopped").unwrap();
+        assert_eq!(untruths(&fault, &diagnosis("unknown", Vec::new())), Vec::<String>::new());
+        assert_eq!(untruths(&fault, &diagnosis("healthy", Vec::new())), ["verdict healthy"]);
+        let other = finding("db-down/hung@postgres", "P1", &[]);
+        let said = untruths(&fault, &diagnosis("problem", vec![other]));
+        assert_eq!(said, ["db-down/hung@postgres is a root"]);
+    }
 }

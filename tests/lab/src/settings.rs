@@ -11,6 +11,35 @@ use anyhow::{Context, Result};
 use crate::cluster::{Secret, TOOL, is_root};
 use crate::stack::Stack;
 
+/// Where a cluster is said to be.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub host: String,
+    pub port: u16,
+    /// From the `?` on.
+    pub query: String,
+    /// Its unit and data folder; none for what is elsewhere.
+    pub local: Option<(String, PathBuf)>,
+}
+
+impl Place {
+    pub fn text(&self, name: &str, role: &str, password: &Path, units: bool) -> String {
+        let Self { host, port, query, local } = self;
+        let mut text = format!(
+            "\n[[postgres]]\nname = \"{name}\"\nurl = \"postgresql://{role}@{host}:{port}/codebase_mcp{query}\"\n\
+             password_file = \"{}\"\n",
+            password.display()
+        );
+        if let Some((unit, data)) = local {
+            if units {
+                text += &format!("unit = \"{unit}\"\n");
+            }
+            text += &format!("data_directory = \"{}\"\n", data.display());
+        }
+        text
+    }
+}
+
 /// What a fault may want otherwise than usual.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -24,8 +53,10 @@ pub struct Settings {
     pub tool_password: String,
     /// Where services and database are said to be.
     pub address: String,
-    /// Where the database alone is said to be: host, port, what follows a `?`.
-    pub database: Option<(String, u16, String)>,
+    /// Where the database alone is said to be.
+    pub database: Option<Place>,
+    /// Further tables of the file.
+    pub extra: String,
     pub expect: Option<String>,
     /// Another system's bus, or none.
     pub bus: Option<String>,
@@ -43,6 +74,7 @@ impl Default for Settings {
             tool_password: TOOL.password.into(),
             address: "127.0.0.1".into(),
             database: None,
+            extra: String::new(),
             expect: None,
             bus: None,
             plain_user: false,
@@ -65,7 +97,7 @@ impl Settings {
 
     /// The database is elsewhere, as the tool is told.
     pub fn database_at(&mut self, host: &str, port: u16, query: &str) {
-        self.database = Some((host.into(), port, query.into()));
+        self.database = Some(Place { host: host.into(), port, query: query.into(), local: None });
     }
 
     /// Writes the files for a stack under `name`; gives the configuration's path.
@@ -97,24 +129,17 @@ impl Settings {
             text += "pool = { min_env = \"POOL_MIN_SIZE\", max_env = \"POOL_MAX_SIZE\" }\n";
         }
         let cluster = stack.cluster();
-        let here = (self.address.clone(), cluster.port, String::new());
-        let (host, port, query) = self.database.as_ref().unwrap_or(&here);
-        text += &format!(
-            "\n[[postgres]]\nname = \"postgres\"\n\
-             url = \"postgresql://{}@{host}:{port}/codebase_mcp{query}\"\npassword_file = \"{}\"\n",
-            self.role.role,
-            password.display()
-        );
+        let place = self.database.clone().unwrap_or_else(|| Place {
+            host: self.address.clone(),
+            port: cluster.port,
+            query: String::new(),
+            local: Some((stack.postgres_unit(), cluster.data.clone())),
+        });
+        text += &place.text("postgres", self.role.role, password, booted.is_some());
         if let Some(expect) = &self.expect {
             text += &format!("expect = \"{expect}\"\n");
         }
-        // What is elsewhere has neither a unit nor a data folder here.
-        if self.database.as_ref().is_none_or(|(host, _, _)| host == "127.0.0.1") {
-            if booted.is_some() {
-                text += &format!("unit = \"{}\"\n", stack.postgres_unit());
-            }
-            text += &format!("data_directory = \"{}\"\n", cluster.data.display());
-        }
+        text += &self.extra;
         if let Some(booted) = booted {
             text += &format!(
                 "\n[systemd]\nbus = \"{}\"\njournal = \"{}\"\n\n[host]\nproc = \"{}\"\n",

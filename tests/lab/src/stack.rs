@@ -3,13 +3,17 @@
 
 mod beside;
 mod heal;
+mod kept;
+mod other;
 mod place;
+mod services;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::Child;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,11 +25,11 @@ use crate::boot::Booted;
 use crate::cluster::{Cluster, Secret, is_root};
 use crate::neighbour::Neighbour;
 use crate::plain::Plain;
-use crate::program::lab_binary;
+use crate::program::{self, lab_binary};
 use crate::service::Service;
 use crate::settings::Settings;
 use crate::sql::{self, Session};
-use crate::{units, wait};
+use crate::units;
 
 use beside::Program;
 pub use place::{PREFIX, base_folder};
@@ -72,6 +76,8 @@ pub struct Stack {
     culprits: Vec<Session>,
     /// Programs of theirs.
     programs: Vec<Program>,
+    /// Whether users go on asking.
+    asking: Option<Arc<AtomicBool>>,
     /// Another host, for faults of the network.
     neighbour: Option<Neighbour>,
     settings: Settings,
@@ -140,6 +146,7 @@ impl Stack {
             config,
             culprits: Vec::new(),
             programs: Vec::new(),
+            asking: None,
             neighbour: None,
             settings: Settings::default(),
             spare: [spare, other],
@@ -154,7 +161,10 @@ impl Stack {
         if let Ground::Systemd(booted) = &self.ground {
             let folder = self.dir.join("units");
             let postgres = self.postgres_unit();
-            fs::write(folder.join(&postgres), units::postgres(&self.cluster))?;
+            fs::write(
+                folder.join(&postgres),
+                units::postgres("main", &self.cluster.postgres, &self.cluster.data),
+            )?;
             fs::write(folder.join("postgresql.service"), units::UMBRELLA)?;
             for service in &self.services {
                 let text = units::service(service, &self.cluster, &self.binary);
@@ -281,6 +291,23 @@ impl Stack {
         booted.systemctl(&["start", "--no-block", &self.postgres_unit()]).map(drop)
     }
 
+    /// A start of a cluster that nobody can log in to.
+    pub fn start_postgres_unseen(&self) -> Result<()> {
+        let booted = self.systemd()?;
+        booted.systemctl(&["start", &self.postgres_unit()]).map(drop)
+    }
+
+    /// A start with a clock of its own, such as `-3h`. Ends with the unit's drop-in.
+    pub fn start_postgres_in_the_past(&mut self, offset: &str) -> Result<()> {
+        let library = program::library("faketime/libfaketime.so.1")?;
+        let text = format!(
+            "[Service]\nEnvironment=LD_PRELOAD={} FAKETIME={offset} DONT_FAKE_MONOTONIC=1\n",
+            library.display()
+        );
+        self.systemd()?.drop_in(&self.postgres_unit(), &text)?;
+        self.start_postgres()
+    }
+
     /// A signal to the postmaster, or to all processes of the cluster.
     pub fn signal_postgres(&self, all: bool, signal: Signal) -> Result<()> {
         let name = match signal {
@@ -294,45 +321,6 @@ impl Stack {
             Ground::Systemd(booted) => booted.kill(&self.postgres_unit(), name),
             Ground::Plain(plain) => plain.signal("postgres", all, signal),
         }
-    }
-
-    pub fn start_service(&mut self, name: &'static str) -> Result<()> {
-        let service = self.service(name)?.clone();
-        match &mut self.ground {
-            Ground::Systemd(booted) => {
-                booted.systemctl(&["reset-failed", &service.unit()]).ok();
-                booted.systemctl(&["restart", &service.unit()]).map(drop)
-            }
-            Ground::Plain(plain) => {
-                let mut command = Command::new(&self.binary);
-                command.args(service.arguments()).envs(units::environment(self.cluster.port));
-                plain.start(name, &mut command)
-            }
-        }
-    }
-
-    /// Variables of a service's unit, by a drop-in, and a restart that makes them hold.
-    pub fn set_environment(&self, name: &str, variables: &[(&str, String)]) -> Result<()> {
-        let booted = self.systemd()?;
-        let unit = self.service(name)?.unit();
-        let lines: String = variables.iter().map(|(k, v)| format!("Environment={k}={v}\n")).collect();
-        booted.drop_in(&unit, &format!("[Service]\n{lines}"))?;
-        booted.systemctl(&["restart", &unit]).map(drop)
-    }
-
-    /// The services' database is elsewhere from now on, as the services see it.
-    pub fn point_services_at(&self, host: &str, port: u16, query: &str) -> Result<()> {
-        for name in self.names() {
-            self.set_environment(name, &[("DATABASE_URL", units::database_url(host, port, query))])?;
-        }
-        Ok(())
-    }
-
-    pub fn restart_services(&mut self) -> Result<()> {
-        for name in self.names() {
-            self.start_service(name)?;
-        }
-        Ok(())
     }
 
     /// A session of some client, which stays until the stack is healed.
@@ -354,34 +342,13 @@ impl Stack {
     pub fn session(&self, secret: &Secret, application: &str) -> Result<Session> {
         Session::open(&self.runtime, &sql::role(self.cluster.port, secret, application))
     }
-
-    /// Users who search; they wait as long as the service lets them.
-    pub fn add_searches(&self, name: &str, count: usize) -> Result<()> {
-        let service = self.service(name)?.clone();
-        for _ in 0..count {
-            let service = service.clone();
-            thread::spawn(move || service.search(Duration::from_secs(600)).is_ok());
-        }
-        Ok(())
-    }
-
-    pub fn wait_until_healthy(&self) -> Result<()> {
-        self.wait_until_all_say("healthy")
-    }
-
-    pub fn wait_until_all_say(&self, status: &str) -> Result<()> {
-        for service in &self.services {
-            let what = format!("{} is {status}", service.name);
-            wait::until(&what, Duration::from_secs(10), || service.says(status))?;
-        }
-        Ok(())
-    }
 }
 
 impl Drop for Stack {
     fn drop(&mut self) {
         self.culprits.clear();
         self.programs.clear();
+        self.stop_asking();
         drop(self.guard.stdin.take());
         // The guard ends by itself; it is not left behind silently, nor waited for without end.
         let end = Instant::now() + Duration::from_secs(15);

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use crate::cluster::{Cluster, SERVICES, Secret};
+use crate::program::Postgres;
 use crate::service::Service;
 
 /// Debian's name for the cluster's unit.
@@ -22,11 +23,11 @@ ExecStart=/bin/true
 RemainAfterExit=on
 ";
 
-pub fn postgres(cluster: &Cluster) -> String {
+pub fn postgres(name: &str, postgres: &Postgres, data: &Path) -> String {
     format!(
         "\
 [Unit]
-Description=PostgreSQL Cluster {major}-main
+Description=PostgreSQL Cluster {major}-{name}
 After=dbus.socket
 
 [Service]
@@ -40,9 +41,9 @@ KillMode=mixed
 KillSignal=SIGINT
 TimeoutSec=infinity
 ",
-        major = cluster.postgres.major,
-        bin = cluster.postgres.bin.display(),
-        data = cluster.data.display(),
+        major = postgres.major,
+        bin = postgres.bin.display(),
+        data = data.display(),
     )
 }
 
@@ -67,6 +68,23 @@ TimeoutStopSec=5
         environment = lines.join("\n"),
         binary = binary.display(),
         arguments = service.arguments().join(" "),
+    )
+}
+
+/// Debian's unit with the lab's files, but for its stop, which waits for the last client.
+pub fn pooler(config: &Path) -> String {
+    format!(
+        "\
+[Unit]
+Description=connection pooler for PostgreSQL
+
+[Service]
+Type=notify
+User=postgres
+ExecStart=/usr/sbin/pgbouncer {}
+ExecReload=/bin/kill -HUP $MAINPID
+",
+        config.display()
     )
 }
 

@@ -8,6 +8,7 @@ use rustix::process::Signal;
 
 use crate::certificate::{self, Authority};
 use crate::cluster::{BATCH, SERVICES, Secret};
+use crate::settings::Place;
 use crate::stack::Stack;
 use crate::units;
 use crate::wait::until;
@@ -70,6 +71,22 @@ pub const FAULTS: &[Fault] = &[
         become_standby,
     )
     .healed_by(promote),
+    Fault::new(
+        "read-only/replica",
+        "db-down/read-only",
+        "postgres",
+        "everybody is told of the standby; the primary runs beside it",
+        |stack| {
+            let place = stack.add_standby()?;
+            let mut settings = stack.settings().clone();
+            let port = place.port;
+            settings.database = Some(place);
+            stack.configure(&settings)?;
+            stack.point_services_at("127.0.0.1", port, "")?;
+            stack.wait_until_healthy()
+        },
+    )
+    .under_systemd(),
     Fault::new(
         "read-only/setting",
         "db-down/read-only",
@@ -151,6 +168,19 @@ pub const FAULTS: &[Fault] = &[
     .explains(&["codebase-mcp"])
     .under_systemd(),
     Fault::new(
+        "wrong-target/other-cluster",
+        "db-down/wrong-target",
+        "workflow-mcp",
+        "the service's DATABASE_URL names a copy of the cluster, made for tests",
+        |stack| {
+            let place = stack.add_standby()?;
+            stack.promote_standby()?;
+            let url = units::database_url("127.0.0.1", place.port, "");
+            pointed_at(stack, "workflow-mcp", &url, "healthy")
+        },
+    )
+    .under_systemd(),
+    Fault::new(
         "wrong-target/other-database",
         "db-down/wrong-target",
         "workflow-mcp",
@@ -161,6 +191,25 @@ pub const FAULTS: &[Fault] = &[
         },
     )
     .under_systemd(),
+    Fault::control("healthy/standby", "a standby follows the primary; it is expected to be one", |stack| {
+        let place = stack.add_standby()?;
+        let mut settings = stack.settings().clone();
+        let password = stack.dir().join("mcp-ir.password");
+        settings.extra = place.text("standby", settings.role.role, &password, true);
+        settings.extra += "expect = \"standby\"\n";
+        stack.configure(&settings)?;
+        stack.wait_until_healthy()
+    })
+    .like("db-down")
+    .under_systemd(),
+    Fault::control(
+        "healthy/lone-standby",
+        "a standby without a primary; it is expected to be one",
+        become_standby,
+    )
+    .healed_by(promote)
+    .with(|settings| settings.expect = Some("standby".into()))
+    .like("db-down"),
 ];
 
 const END_SERVICES: &str =
@@ -196,7 +245,7 @@ fn rename(stack: &mut Stack, from: &str, to: &str) -> Result<()> {
     admin.run(&format!("ALTER DATABASE {to} ALLOW_CONNECTIONS true")).map(drop)
 }
 
-pub(super) fn become_standby(stack: &mut Stack) -> Result<()> {
+fn become_standby(stack: &mut Stack) -> Result<()> {
     stack.stop_postgres()?;
     let signal = stack.cluster().data.join("standby.signal");
     fs::write(&signal, "")?;
@@ -205,7 +254,7 @@ pub(super) fn become_standby(stack: &mut Stack) -> Result<()> {
     stack.wait_until_healthy()
 }
 
-pub(super) fn promote(stack: &mut Stack) -> Result<()> {
+fn promote(stack: &mut Stack) -> Result<()> {
     stack.cluster().session("postgres")?.run("SELECT pg_promote()").map(drop)
 }
 
@@ -246,7 +295,8 @@ fn everybody_asks_for_tls(stack: &mut Stack, authority: &Authority) -> Result<()
     let port = stack.cluster().port;
     let query = format!("?sslmode=verify-full&sslrootcert={}", authority.certificate().display());
     let mut settings = stack.settings().clone();
-    settings.database_at("127.0.0.1", port, &query);
+    let local = Some((stack.postgres_unit(), stack.cluster().data.clone()));
+    settings.database = Some(Place { host: "127.0.0.1".into(), port, query: query.clone(), local });
     stack.configure(&settings)?;
     stack.point_services_at("127.0.0.1", port, &query)
 }

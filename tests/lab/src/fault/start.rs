@@ -94,7 +94,7 @@ fn restart_in_vain(stack: &mut Stack) -> Result<()> {
     has_failed(stack)
 }
 
-fn has_failed(stack: &Stack) -> Result<()> {
+pub(super) fn has_failed(stack: &Stack) -> Result<()> {
     let booted = stack.systemd()?;
     let unit = stack.postgres_unit();
     until("the start has failed", Duration::from_secs(10), || {

@@ -11,6 +11,7 @@ impl Stack {
     pub fn heal(&mut self) -> Result<()> {
         self.culprits.clear();
         self.programs.clear();
+        self.stop_asking();
         self.neighbour = None;
         self.signal_postgres(true, Signal::CONT).ok();
         let mut changed = Vec::new();
@@ -22,14 +23,19 @@ impl Stack {
                 }
             }
         }
+        self.bring_back_data()?;
+        self.remove_others()?;
         if !self.cluster.accepts() {
             self.stop_postgres()?;
             self.start_postgres()?;
         }
         let role = format!("ALTER ROLE {} PASSWORD '{}'", SERVICES.role, SERVICES.password);
         let admin = self.cluster.session("postgres")?;
-        for statement in [&role, "ALTER SYSTEM RESET ALL", "SELECT pg_reload_conf()", END_IDLE_TRANSACTIONS] {
+        for statement in [&role, "ALTER SYSTEM RESET ALL", "SELECT pg_reload_conf()", END_LEFTOVERS] {
             admin.run(statement)?;
+        }
+        for gid in admin.run("SELECT gid FROM pg_prepared_xacts")? {
+            self.cluster.sql(&format!("ROLLBACK PREPARED '{gid}'"))?;
         }
         // What a reload can't undo.
         let pending = admin.run(
@@ -50,12 +56,18 @@ impl Stack {
     /// What the journal and the cluster's counters hold of a fault that is over.
     /// A rule may well look back an hour; the next fault must not be told by the last one's lines.
     pub fn forget(&self) -> Result<()> {
+        self.forget_journal()?;
+        self.cluster.sql("SELECT pg_stat_reset()").map(drop)
+    }
+
+    pub fn forget_journal(&self) -> Result<()> {
         if let Ground::Systemd(booted) = &self.ground {
             booted.exec(&["journalctl", "--rotate", "--vacuum-size=1"])?;
         }
-        self.cluster.sql("SELECT pg_stat_reset()").map(drop)
+        Ok(())
     }
 }
 
-const END_IDLE_TRANSACTIONS: &str =
-    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'";
+const END_LEFTOVERS: &str =
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()
+     AND (state LIKE 'idle in transaction%' OR state = 'active' AND query LIKE '%pg_sleep(600)%')";
