@@ -37,7 +37,9 @@ pub fn complaints(fault: &Fault, code: Option<i32>, seen: &Diagnosis) -> Vec<Str
 pub fn untruths(fault: &Fault, seen: &Diagnosis) -> Vec<String> {
     let mut wrong = form(seen);
     let expected = fault.cause.filter(|_| !fault.note).map(|cause| format!("{cause}@{}", fault.subject));
-    let roots = seen.findings.iter().filter(|f| f.is_root() && Some(&f.id) != expected.as_ref());
+    let true_too = |f: &Finding| fault.lesser == Some(f.id.as_str());
+    let roots =
+        seen.findings.iter().filter(|f| f.is_root() && Some(&f.id) != expected.as_ref() && !true_too(f));
     wrong.extend(roots.map(|f| format!("{} is a root", f.id)));
     if !fault.consequences.is_empty() && seen.verdict == "healthy" {
         wrong.push("verdict healthy".into());

@@ -28,6 +28,8 @@ pub struct Fault {
     pub heal: fn(&mut Stack) -> Result<()>,
     /// Subjects on which something must be shown as explained by the root.
     pub consequences: &'static [&'static str],
+    /// The id of what is true as well, and all that can be told by a look that sees less.
+    pub lesser: Option<&'static str>,
     pub settings: fn(&mut Settings),
     /// Whether only a booted systemd can show it.
     pub needs_systemd: bool,
@@ -60,6 +62,7 @@ impl Fault {
             inject,
             heal: |_| Ok(()),
             consequences: &[],
+            lesser: None,
             settings: |_| {},
             needs_systemd: false,
         }
@@ -94,6 +97,11 @@ impl Fault {
 
     pub const fn explains(mut self, subjects: &'static [&'static str]) -> Self {
         self.consequences = subjects;
+        self
+    }
+
+    pub const fn or_at_least(mut self, id: &'static str) -> Self {
+        self.lesser = Some(id);
         self
     }
 

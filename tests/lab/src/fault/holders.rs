@@ -56,6 +56,7 @@ pub const FAULTS: &[Fault] = &[
             running_for_two_seconds(stack, 30)
         },
     )
+    .or_at_least("pool-exhausted/server-slots-full@postgres")
     .with(|settings| settings.impatient()),
     Fault::new(
         "prepared-transaction/lock",

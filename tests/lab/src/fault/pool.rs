@@ -91,6 +91,7 @@ pub const FAULTS: &[Fault] = &[
             aged(stack)
         },
     )
+    .or_at_least("pool-exhausted/server-slots-full@postgres")
     .with(|settings| settings.idle_in_transaction = Some("2s".into())),
 ];
 
