@@ -121,6 +121,10 @@ fn write(path: &Path, text: &str, force: bool) -> Result<()> {
             return Err(Error::usage(format!("{} is a folder", path.display()))
                 .hint(format!("mcp-ir config init {}", path.join("config.toml").display())));
         }
+        Ok(meta) if !meta.is_file() => {
+            return Err(Error::usage(format!("{} is no plain file: it is not replaced", path.display()))
+                .hint("mcp-ir config init -   prints it"));
+        }
         Ok(_) if !force => return Err(exists()),
         _ => {}
     }
@@ -213,8 +217,11 @@ mod tests {
         let (link, target) = (dir.path().join("link"), dir.path().join("target"));
         std::os::unix::fs::symlink(&target, &link).unwrap();
         assert!(init(&at(&link, false), &env(dir.path())).is_err(), "a dangling link is there too");
-        init(&at(&link, true), &env(dir.path())).unwrap();
-        assert!(!target.exists() && !fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert!(
+            init(&at(&link, true), &env(dir.path())).is_err(),
+            "nor is a link, a pipe or a device replaced"
+        );
+        assert!(!target.exists() && fs::symlink_metadata(&link).unwrap().is_symlink());
     }
 
     #[test]

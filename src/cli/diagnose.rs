@@ -1,5 +1,7 @@
 //! `mcp-ir diagnose`: look, or read looks from files; then say what is broken and why.
 
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -39,9 +41,9 @@ pub struct DiagnoseArgs {
     /// Only what concerns this service or server; may be repeated
     #[arg(long, value_name = "NAME")]
     pub service: Vec<String>,
-    /// Judge a saved snapshot instead of looking; may be repeated
+    /// Judge a saved snapshot instead of looking
     #[arg(long, value_name = "SNAPSHOT")]
-    pub from: Vec<PathBuf>,
+    pub from: Option<PathBuf>,
     /// Keep the snapshot (mode 0600, without secrets)
     #[arg(long, value_name = "FILE", conflicts_with = "from")]
     pub save: Option<PathBuf>,
@@ -49,30 +51,52 @@ pub struct DiagnoseArgs {
 
 pub fn run(args: &DiagnoseArgs, global: &Global, out: &Out, start: Instant) -> Result<Exit> {
     let scenarios = args.scenarios.iter().map(|s| known_scenario(s)).collect::<Result<Vec<_>>>()?;
-    let looks = if args.from.is_empty() {
+    let mut saving = None;
+    let now = if let Some(file) = &args.from {
+        read(file)?
+    } else {
         let loaded = load(&global.flags(), &Env::process())?;
         known_names(&args.service, &loaded.config)?;
         for warning in loaded.warnings.iter().filter(|_| !global.quiet) {
             out.note(&format!("warning: {}\n", render::text::line(warning)));
         }
         // Before the look: who can't save shall not wait for it.
-        let saved = args.save.as_deref().map(Saved::begin).transpose()?;
-        let snapshot = look(&loaded, global, start, Depth::Wrong)?;
-        if let Some(saved) = saved {
-            saved.end(&render::text::json(&snapshot.to_json()?))?;
-        }
-        Looks { now: snapshot, before: None }
-    } else {
-        let looks = recorded(&args.from)?;
-        known_names(&args.service, &looks.now.config)?;
-        looks
+        saving = args.save.as_deref().map(Saved::begin).transpose()?;
+        look(&loaded, global, start, Depth::Wrong)?
     };
-    let d = engine::diagnose(&looks, &Filter { scenarios, subjects: args.service.clone() });
+    known_names(&args.service, &now.config)?;
+    let looks = Looks { now, before: None };
+    let mut d = engine::diagnose(&looks, &Filter { scenarios, subjects: args.service.clone() });
+    if let Some(file) = &global.config {
+        same_stack(&mut d, file);
+    }
     say(&text(&d, &looks.now, global, out)?, out)?;
-    Ok(match global.output {
+    let exit = match global.output {
         Output::Nagios => Exit::from(render::nagios_state(&d)),
         Output::Human | Output::Json | Output::Prometheus => Exit::from(d.verdict),
-    })
+    };
+    // After the report: a full disk must not cost the diagnosis of a full disk.
+    match saving.map(|s| s.end(&render::text::json(&looks.now.to_json()?))) {
+        Some(Err(e)) if exit == Exit::Fine => Err(e),
+        Some(Err(e)) => {
+            out.note(&render::error(&e, false, out.colors));
+            Ok(exit)
+        }
+        Some(Ok(())) | None => Ok(exit),
+    }
+}
+
+/// What is offered to type looks at the stack that this run looked at.
+fn same_stack(d: &mut Diagnosis, config: &Path) {
+    let file = crate::diagnosis::shell_word(&config.display().to_string());
+    for f in &mut d.findings {
+        for verb in ["diagnose", "who"] {
+            let bare = format!("mcp-ir {verb}");
+            if let Some(rest) = f.remedy.command.strip_prefix(&bare) {
+                f.remedy.command = format!("mcp-ir --config {file} {verb}{rest}");
+            }
+        }
+    }
 }
 
 fn text(d: &Diagnosis, now: &Snapshot, global: &Global, out: &Out) -> Result<String> {
@@ -89,17 +113,27 @@ fn text(d: &Diagnosis, now: &Snapshot, global: &Global, out: &Out) -> Result<Str
     Ok(text)
 }
 
-/// The newest is now, the one before it is before.
-fn recorded(files: &[PathBuf]) -> Result<Looks> {
-    let mut all = files.iter().map(|f| read(f)).collect::<Result<Vec<_>>>()?;
-    all.sort_by_key(|s| s.taken_at);
-    let now = all.pop().ok_or_else(|| Error::usage("no snapshot was named"))?;
-    Ok(Looks { now, before: all.pop() })
-}
+/// The largest snapshot that is read, in bytes: a thousand services take a tenth of it.
+const MAX_SNAPSHOT: u64 = 64 << 20;
 
+/// Reads a plain file, and no more of it than a snapshot can be.
 fn read(path: &Path) -> Result<Snapshot> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|e| Error::file(format!("{} can't be read: {e}", path.display())))?;
+    let bad = |why: String| Error::file(format!("{} can't be read: {why}", path.display()));
+    // Not blocking: a pipe that nobody writes to would be waited for.
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)
+        .map_err(|e| bad(e.to_string()))?;
+    let meta = file.metadata().map_err(|e| bad(e.to_string()))?;
+    if !meta.is_file() {
+        return Err(bad("it is no plain file".into()));
+    }
+    if meta.len() > MAX_SNAPSHOT {
+        return Err(bad(format!("it has more than {} MiB", MAX_SNAPSHOT >> 20)));
+    }
+    let mut text = String::new();
+    file.take(MAX_SNAPSHOT).read_to_string(&mut text).map_err(|e| bad(e.to_string()))?;
     Snapshot::from_json(&text).map_err(|mut e| {
         e.message = format!("{}: {}", path.display(), e.message);
         e

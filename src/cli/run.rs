@@ -87,7 +87,13 @@ fn unparsed(e: &clap::Error, args: &[OsString]) -> Exit {
             let _ = out.print(&text);
             Exit::Fine
         }
-        _ if wants_json(args) => {
+        _ if wants(args, "nagios") => {
+            let plain = e.render().to_string();
+            let line = plain.lines().next().unwrap_or_default().trim_start_matches("error: ");
+            let _ = out.print(&render::nagios_error(&Error::usage(line)));
+            Exit::Unknown
+        }
+        _ if wants(args, "json") => {
             let plain = e.render().to_string();
             let mut lines = plain.lines().map(str::trim).filter(|l| !l.is_empty());
             let message = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
@@ -107,11 +113,13 @@ fn unparsed(e: &clap::Error, args: &[OsString]) -> Exit {
     }
 }
 
-fn wants_json(args: &[OsString]) -> bool {
+/// Whether a command line that can't be read asks for this format.
+fn wants(args: &[OsString], format: &str) -> bool {
     let args: Vec<_> = args.iter().filter_map(|a| a.to_str()).collect();
-    args.iter().any(|a| matches!(*a, "-ojson" | "-o=json" | "--output=json"))
-        || args.windows(2).any(|w| matches!(w[0], "-o" | "--output") && w[1] == "json")
-        || std::env::var("MCP_IR_OUTPUT").is_ok_and(|v| v == "json")
+    let joined = [format!("-o{format}"), format!("-o={format}"), format!("--output={format}")];
+    args.iter().any(|a| joined.iter().any(|j| j == a))
+        || args.windows(2).any(|w| matches!(w[0], "-o" | "--output") && w[1] == format)
+        || std::env::var("MCP_IR_OUTPUT").is_ok_and(|v| v == format)
 }
 
 /// The program's own log, on stderr, only when asked for twice or by `MCP_IR_LOG`.

@@ -21,6 +21,10 @@ impl Saved {
         if path.is_dir() {
             return Err(Error::file(format!("{} is a folder", path.display())).hint("name a file in it"));
         }
+        // A rename would put a file in the place of a device, a pipe or a link.
+        if fs::symlink_metadata(path).is_ok_and(|m| !m.is_file()) {
+            return Err(Error::file(format!("{} is no plain file", path.display())).hint("name a new file"));
+        }
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let aside = path.with_file_name(format!(".{name}.{}", std::process::id()));
         let file =

@@ -7,11 +7,11 @@ use serde::Serialize;
 
 use super::exit::Exit;
 use super::run::say;
-use super::tree::Global;
+use super::tree::{Global, Output};
 use crate::config::{Env, Span, load};
-use crate::engine;
-use crate::error::Result;
-use crate::render::{self, Out};
+use crate::engine::{self, Awaited};
+use crate::error::{Error, Result};
+use crate::render::{self, Out, Progress};
 use crate::snapshot::Reading;
 use crate::snapshot::postgres::Session;
 use crate::snapshot::who::Who;
@@ -68,7 +68,7 @@ struct ServerRow<'a> {
     count: Option<u32>,
     sees_all: Option<bool>,
     sessions: Vec<SessionRow<'a>>,
-    prepared: &'a [crate::snapshot::who::Prepared],
+    prepared: &'a [crate::snapshot::postgres::Prepared],
 }
 
 #[derive(Serialize)]
@@ -83,7 +83,13 @@ pub fn run(args: &WhoArgs, global: &Global, out: &Out, start: Instant) -> Result
     let mut loaded = load(&global.flags(), &Env::process())?;
     super::diagnose::known_names(&args.service, &loaded.config)?;
     loaded.config.postgres.retain(|p| args.service.is_empty() || args.service.contains(&p.name));
-    let look = engine::who(&loaded, start)?;
+    if loaded.config.postgres.is_empty() {
+        return Err(Error::usage("no PostgreSQL server is under care by that name")
+            .hint("`mcp-ir config show` lists the servers under [[postgres]]"));
+    }
+    let awaited = Awaited::default();
+    let progress = Progress::new(global.quiet || global.output != Output::Human);
+    let look = engine::who(&loaded, &awaited, progress.run(start, || awaited.names()), start)?;
     let seen = look.servers.iter().all(|s| s.reading.seen().is_some());
     let text = if global.json() {
         let servers = look.servers.iter().map(|s| row(s, args)).collect();

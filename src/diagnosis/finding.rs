@@ -68,6 +68,16 @@ impl Risk {
     }
 }
 
+/// A word as a shell takes it: quoted where it holds anything but what is plain.
+pub fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./_-".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
 impl Finding {
     /// A finding by its declared cause; the rest is added by the `with_…` calls.
     pub fn new(cause: &Cause, subject: &str, certainty: Certainty, summary: impl Into<String>) -> Self {

@@ -8,9 +8,9 @@ mod permission;
 mod verdict;
 
 pub use cause::{Cause, Certainty, Relation, Severity};
-pub use finding::{Evidence, Finding, Remedy, Risk};
+pub use finding::{Evidence, Finding, Remedy, Risk, shell_word};
 pub use graph::{link, needs};
 pub use permission::{Permission, Permit, permissions};
 pub use verdict::{
-    Change, Diagnosis, ReadingRow, SCHEMA, Symptom, SymptomState, Unknown, Verdict, unknowns, verdict,
+    Diagnosis, ReadingRow, SCHEMA, Symptom, SymptomState, Unknown, Verdict, unknowns, verdict,
 };

@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use super::finding::shell_word;
 use crate::snapshot::{FailKind, Look, Reading, Snapshot};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -35,7 +36,7 @@ pub fn permissions(now: &Snapshot) -> Vec<Permission> {
         let grant = if not_connect {
             format!("GRANT CONNECT ON DATABASE {} TO {role};", quoted(&p.url.dbname))
         } else {
-            format!("password_file of `{}` in the configuration, PGPASSWORD, or ~/.pgpass", p.name)
+            format!("password_file of `{}` (readable by you), PGPASSWORD, or ~/.pgpass", p.name)
         };
         out.push(by_look("log in", &p.name, &look.login, |_| format!("as {}", p.url.user), grant));
         if let Some(server) = look.server.seen() {
@@ -85,14 +86,20 @@ pub fn permissions(now: &Snapshot) -> Vec<Permission> {
     }
     for (unit, look) in &now.units.journal {
         let grant = match &now.config.systemd.journal {
-            Some(folder) => format!("setfacl -R -m u:{}:rX {folder}", now.vantage.user),
-            None => format!("usermod -aG systemd-journal {}   (then log in anew)", now.vantage.user),
+            Some(folder) => format!(
+                "setfacl -R -m {} {}",
+                shell_word(&format!("u:{}:rX", now.vantage.user)),
+                shell_word(folder)
+            ),
+            None => {
+                format!("usermod -aG systemd-journal {}   # then log in anew", shell_word(&now.vantage.user))
+            }
         };
         let says = |j: &crate::snapshot::units::Journal| format!("{} lines", j.lines.len() + j.events.len());
         out.push(by_look("read the journal", unit, look, says, grant));
     }
     for (unit, look) in &now.units.process {
-        let grant = "mount -o remount,hidepid=0 /proc, or run as root".to_owned();
+        let grant = "run as root: this /proc is not shown to you".to_owned();
         out.push(by_look("see its process", unit, look, |p| format!("process {}", p.pid), grant));
     }
     out.sort_by_key(|p| (p.state != Permit::Missing, p.state == Permit::Granted));

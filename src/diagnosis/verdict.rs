@@ -60,8 +60,6 @@ pub struct Diagnosis {
     pub symptoms: Vec<Symptom>,
     /// Subjects for which the verdict is held back, and why.
     pub unknown: Vec<Unknown>,
-    /// What changed within the last hour.
-    pub changes: Vec<Change>,
     pub readings: Vec<ReadingRow>,
 }
 
@@ -69,13 +67,6 @@ pub struct Diagnosis {
 pub struct Unknown {
     pub subject: String,
     pub why: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Change {
-    pub at: Timestamp,
-    pub subject: String,
-    pub what: String,
 }
 
 /// One reading as a row: how it came out and how long it took.

@@ -28,6 +28,7 @@ pub async fn ask(
     if units.is_empty() && postgres.is_empty() && pools.is_empty() {
         return;
     }
+    tracing::debug!(?units, ?postgres, ?pools, "closer look");
     let _guard = awaited.begin("a closer look at what is wrong");
     let bus = bus.as_ref();
     let units = join_all(units.into_iter().map(|unit| one_unit(unit, bus, &config, deadline)));
@@ -111,18 +112,16 @@ fn wrong_postgres(now: &Snapshot) -> Vec<String> {
         .collect()
 }
 
-/// Services whose payload leaves the pool's maximum out, with a pool that may be near it.
+/// Services whose payload leaves the pool's maximum out; all that name its variable, for a preflight.
 fn unclear_pools(now: &Snapshot, config: &Config, everything: bool) -> Vec<(String, String, String)> {
-    let near = |s: &crate::config::Service| {
-        let pool = now.services.get(&s.name)?.health.seen()?.pool.as_ref()?;
-        let (used, open) = (pool.in_use?, pool.open.or(pool.in_use)?);
-        let full = used as f64 >= config.thresholds.pool * open as f64;
-        (pool.max.is_none() && used > 0 && full).then_some(())
+    let unclear = |s: &crate::config::Service| {
+        let pool = now.services.get(&s.name).and_then(|l| l.health.seen()).and_then(|h| h.pool.as_ref());
+        everything || pool.is_some_and(|p| p.max.is_none())
     };
     config
         .service
         .iter()
-        .filter(|s| everything || near(s).is_some())
+        .filter(|s| unclear(s))
         .filter_map(|s| Some((s.name.clone(), s.unit.clone()?, s.pool.as_ref()?.max_env.clone()?)))
         .collect()
 }

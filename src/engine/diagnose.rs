@@ -22,7 +22,7 @@ pub fn diagnose(looks: &Looks, filter: &Filter) -> Diagnosis {
     let mut findings: Vec<Finding> = ALL.iter().flat_map(|s| (s.detect)(looks, config)).collect();
     link(&mut findings, &causes(), config);
     let symptoms: Vec<Symptom> = ALL.iter().flat_map(|s| (s.symptoms)(looks, config)).collect();
-    let (findings, unknown) = filter.apply(findings, &symptoms, config);
+    let (findings, symptoms, unknown) = filter.apply(findings, symptoms, config);
     let (verdict, severity) = verdict(&findings, &unknown);
     Diagnosis {
         schema: SCHEMA.into(),
@@ -34,38 +34,45 @@ pub fn diagnose(looks: &Looks, filter: &Filter) -> Diagnosis {
         findings,
         symptoms,
         unknown,
-        changes: Vec::new(),
         readings: rows::all(now),
     }
 }
 
 impl Filter {
     /// Keeps what was asked for, and every finding that explains it. A target that was asked for
-    /// and is not well for another reason is *unknown* here: its pool, say, could not be seen.
+    /// and is not well for another reason is *unknown* here: its pool, say, could not be seen. What
+    /// nothing was looked at for is unknown too, never healthy.
     fn apply(
         &self,
         findings: Vec<Finding>,
-        symptoms: &[Symptom],
+        symptoms: Vec<Symptom>,
         config: &Config,
-    ) -> (Vec<Finding>, Vec<Unknown>) {
-        let kept = self.keep(&findings);
-        let asked: Vec<Symptom> =
-            symptoms.iter().filter(|s| self.covers(&s.subject, config)).cloned().collect();
+    ) -> (Vec<Finding>, Vec<Symptom>, Vec<Unknown>) {
+        let kept = self.keep(&findings, config);
+        let asked: Vec<Symptom> = symptoms.into_iter().filter(|s| self.covers(&s.subject, config)).collect();
         let (kept, left): (Vec<_>, Vec<_>) = findings.into_iter().partition(|f| kept.contains(&f.id));
         let mut unknown = unknowns(&asked, &kept);
         for u in &mut unknown {
-            if let Some(f) = left.iter().find(|f| f.subject == u.subject && f.is_root()) {
-                u.why = format!("not asked for: {}, {}", f.cause, f.summary);
+            if let Some(f) = left.iter().find(|f| f.subject == u.subject) {
+                u.why = match f.explained_by.first() {
+                    Some(root) => format!("not asked for: {}, explained by {root}", f.cause),
+                    None => format!("not asked for: {}, {}", f.cause, f.summary),
+                };
             }
         }
-        (kept, unknown)
+        if asked.is_empty() {
+            let subject =
+                if self.subjects.is_empty() { "configuration".to_owned() } else { self.subjects.join(", ") };
+            unknown.push(Unknown { subject, why: "nothing of the kind is looked at".into() });
+        }
+        (kept, asked, unknown)
     }
 
-    fn keep(&self, findings: &[Finding]) -> Vec<String> {
+    fn keep(&self, findings: &[Finding], config: &Config) -> Vec<String> {
         let mut keep: Vec<String> = findings
             .iter()
             .filter(|f| self.scenarios.is_empty() || self.scenarios.contains(&f.scenario))
-            .filter(|f| self.subjects.is_empty() || self.subjects.contains(&f.subject))
+            .filter(|f| self.names(&f.subject, config))
             .map(|f| f.id.clone())
             .collect();
         let mut at = 0;
@@ -86,6 +93,15 @@ impl Filter {
             None => ["server-crash", "pool-exhausted"],
         };
         (self.scenarios.is_empty() || self.scenarios.iter().any(|s| scenarios.contains(&s.as_str())))
-            && (self.subjects.is_empty() || self.subjects.iter().any(|s| s == subject))
+            && self.names(subject, config)
+    }
+
+    /// Whether the subject was asked for: itself or, where a scenario was named, by what needs it.
+    fn names(&self, subject: &str, config: &Config) -> bool {
+        self.subjects.is_empty()
+            || self.subjects.iter().any(|s| {
+                s == subject
+                    || (!self.scenarios.is_empty() && crate::diagnosis::needs(s, config).contains(subject))
+            })
     }
 }

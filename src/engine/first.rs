@@ -22,6 +22,18 @@ enum Seen {
     Units(Look<BTreeMap<String, Unit>>, Option<systemd::Bus>),
 }
 
+impl Seen {
+    /// For `-vv`: what came home, and when.
+    fn log(&self) {
+        let (what, outcome, ms) = match self {
+            Seen::Postgres(name, p) => (name.as_str(), p.login.reading.word(), p.login.elapsed_ms),
+            Seen::Health(name, h) => (name.as_str(), h.reading.word(), h.elapsed_ms),
+            Seen::Units(l, _) => ("systemd", l.reading.word(), l.elapsed_ms),
+        };
+        tracing::debug!(what, outcome, ms, "first look");
+    }
+}
+
 /// Looked for where a server's unit is not configured. Only loaded units fit a pattern.
 const CLUSTERS: &[&str] = &["postgresql*.service"];
 
@@ -58,7 +70,7 @@ pub async fn ask(
         let asked = s.url.is_some() && s.health.is_some();
         let none =
             if asked { late(deadline) } else { Look::not_asked("no URL, or no health path, is configured") };
-        let pool_max = Reading::not_asked("the payload says it, or the pool is not near its end");
+        let pool_max = Reading::not_asked("the payload says it, or names no pool");
         snapshot.services.insert(s.name.clone(), ServiceLook { health: none, pool_max });
         if asked {
             let headers = loaded.secrets.headers(&s.name).to_vec();
@@ -81,6 +93,7 @@ pub async fn ask(
     let close = deadline + Duration::from_millis(15);
     let mut bus = None;
     while let Ok(Some(seen)) = tokio::time::timeout_at(close.into(), told.recv()).await {
+        seen.log();
         match seen {
             Seen::Postgres(name, look) => {
                 snapshot.postgres.insert(name, *look);

@@ -69,6 +69,6 @@ fn vantage() -> Vantage {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let uid = rustix::process::geteuid().as_raw();
     let user =
-        if uid == 0 { "root".into() } else { std::env::var("USER").unwrap_or_else(|_| format!("uid {uid}")) };
+        if uid == 0 { "root".into() } else { std::env::var("USER").unwrap_or_else(|_| uid.to_string()) };
     Vantage { host, user }
 }

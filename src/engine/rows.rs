@@ -19,13 +19,15 @@ pub fn all(now: &Snapshot) -> Vec<ReadingRow> {
     }
     for (name, s) in &now.services {
         rows.push(row("http health", name, &s.health, |h| {
-            let pool = h.pool.as_ref().and_then(|p| match (p.in_use?, p.max, p.open) {
+            let named = s.pool_max.seen().map(|m| m.value);
+            let pool = h.pool.as_ref().and_then(|p| match (p.in_use?, p.max.or(named), p.open) {
                 (used, Some(max), _) => Some(format!(", pool {used} of {max}")),
                 // Of what is open, which is another number than of what may be opened.
                 (used, None, Some(open)) => Some(format!(", pool {used} of {open} open")),
                 _ => None,
             });
-            format!("HTTP {}{}", h.http_status, pool.unwrap_or_default())
+            let says: String = h.messages.iter().map(|m| format!("; says: {m}")).collect();
+            format!("HTTP {}{}{says}", h.http_status, pool.unwrap_or_default())
         }));
         rows.extend(reading("pool size", name, &s.pool_max, |m| format!("{} by {}", m.value, m.source)));
     }

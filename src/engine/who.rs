@@ -1,10 +1,12 @@
 //! Asks every configured server for its sessions, all at once.
 
+use std::future::Future;
 use std::time::Instant;
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
 
+use super::awaited::Awaited;
 use super::runtime::runtime;
 use crate::config::Loaded;
 use crate::error::Result;
@@ -23,15 +25,26 @@ pub struct WhoServer {
     pub reading: Reading<Who>,
 }
 
-pub fn who(loaded: &Loaded, start: Instant) -> Result<WhoLook> {
+/// `meanwhile` goes on until the servers have answered, and ends with them.
+pub fn who(loaded: &Loaded, awaited: &Awaited, meanwhile: impl Future, start: Instant) -> Result<WhoLook> {
     let deadline = start + loaded.config.timeout.0;
     let runtime = runtime()?;
     #[expect(clippy::disallowed_methods, reason = "the time of the look itself")]
     let taken_at = Timestamp::now();
-    let servers = runtime.block_on(join_all(loaded.config.postgres.iter().map(|p| async move {
+    let ask = join_all(loaded.config.postgres.iter().map(|p| async move {
+        let _guard = awaited.begin(&p.name);
         let reading = postgres::who(p, loaded.secrets.postgres(&p.name), deadline).await.into();
         WhoServer { name: p.name.clone(), endpoint: postgres::endpoint(p), reading }
-    })));
+    }));
+    let servers = runtime.block_on(async {
+        tokio::pin!(ask, meanwhile);
+        loop {
+            tokio::select! {
+                servers = &mut ask => break servers,
+                _ = &mut meanwhile => {}
+            }
+        }
+    });
     runtime.shutdown_background();
     Ok(WhoLook { taken_at, servers })
 }

@@ -82,17 +82,22 @@ pub async fn get(
         body: Vec::new(),
     };
     let endless = format!("{} began to answer and did not end", place(url));
-    loop {
-        match by(deadline, Stage::Body, &endless, response.chunk()).await? {
-            Ok(Some(chunk)) if answer.body.len() + chunk.len() <= MAX_BODY => answer.body.extend(&chunk),
-            Ok(Some(_)) => {
-                let text = format!("an answer of more than {} KiB", MAX_BODY >> 10);
-                return Err(Failure::new(FailKind::Malformed, text).at(Stage::Body));
+    // The whole body under one deadline, so that what is said was waited is the whole of it.
+    let body = async {
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) if answer.body.len() + chunk.len() <= MAX_BODY => answer.body.extend(&chunk),
+                Ok(Some(_)) => {
+                    let text = format!("an answer of more than {} KiB", MAX_BODY >> 10);
+                    return Err(Failure::new(FailKind::Malformed, text).at(Stage::Body));
+                }
+                Ok(None) => return Ok(()),
+                Err(e) => return Err(failed(e).at(Stage::Body)),
             }
-            Ok(None) => return Ok(answer),
-            Err(e) => return Err(failed(e).at(Stage::Body)),
         }
-    }
+    };
+    by(deadline, Stage::Body, &endless, body).await??;
+    Ok(answer)
 }
 
 /// `host:port` of a URL, for messages.

@@ -91,7 +91,9 @@ pub fn io_failure(e: &std::io::Error, what: &str) -> Failure {
         K::ConnectionReset | K::ConnectionAborted | K::BrokenPipe | K::UnexpectedEof | K::NotConnected => {
             FailKind::Closed
         }
-        _ => FailKind::Malformed,
+        K::InvalidData | K::InvalidInput => FailKind::Malformed,
+        // No descriptor, no memory, no buffer: our own side. It says nothing of the other.
+        _ => FailKind::NotTried,
     };
     let words = match kind {
         FailKind::Refused => "connection refused".to_owned(),

@@ -40,7 +40,8 @@ pub fn figures(d: &Diagnosis, now: &Snapshot) -> Vec<Figure> {
             subject: name.clone(),
             value: server.map(|s| f64::from(s.used)),
             unit: "",
-            critical: slots.map(|s| (s * threshold).ceil()),
+            // A plugin's range alerts above its end, the rule at its threshold.
+            critical: slots.map(|s| (s * threshold).ceil() - 1.0),
             max: slots,
         });
         out.push(Figure {

@@ -49,8 +49,15 @@ impl Page<'_> {
         };
         let word = self.paint.verdict(d.verdict, &format!("{mark} {}", d.verdict.word()));
         let from = text::line(&d.vantage.host).into_owned();
-        let tail = self.paint.faint(&format!("{} from {from}", duration(d.elapsed_ms)));
-        format!("{word}   {about} · {tail}\n\n")
+        let tail = format!("{} from {from}", duration(d.elapsed_ms));
+        let used = text::width(d.verdict.word()) + text::width(&about) + text::width(&tail) + 8;
+        let (tail, faint) = (text::wrap(&tail, self.width.saturating_sub(2)), |t: &str| self.paint.faint(t));
+        if used <= self.width {
+            return format!("{word}   {about} · {}\n\n", faint(&tail.join(" ")));
+        }
+        // A long name of the host goes below.
+        let tail: String = tail.iter().map(|l| format!("  {}\n", faint(l))).collect();
+        format!("{word}   {about}\n{tail}\n")
     }
 
     fn root(&self, f: &Finding) -> String {
@@ -174,12 +181,13 @@ impl Page<'_> {
         let mut out = String::new();
         let denied = self.d.readings.iter().filter(|r| r.outcome == "denied").count();
         if denied > 0 {
-            out.push_str(
-                &self.paragraph(
-                    &format!("{} not permitted: -v or -o json lists them", count(denied, "look")),
-                    2,
+            out.push_str(&self.paragraph(
+                &format!(
+                    "{} not permitted: `mcp-ir config check` shows how to grant them",
+                    count(denied, "look")
                 ),
-            );
+                2,
+            ));
         }
         let names: Vec<&str> = self
             .d

@@ -47,7 +47,12 @@ fn one_line(table: &mut [Vec<String>], width: usize) {
     let widest =
         |i: usize| table.iter().map(|r| text::width(&text::line(&r[i])).min(COLUMN) + 2).max().unwrap_or(0);
     let used: usize = (0..columns.saturating_sub(1)).map(widest).sum();
-    let room = width.saturating_sub(used).max(5);
+    let room = width.saturating_sub(used);
+    if room < 12 {
+        // No room for statements: the tree below, or -o json, has them.
+        table.iter_mut().for_each(|r| drop(r.pop()));
+        return;
+    }
     for query in table.iter_mut().filter_map(|r| r.last_mut()) {
         if text::width(query) > room {
             *query = query.chars().take(room.saturating_sub(1)).chain(['…']).collect();

@@ -112,14 +112,19 @@ pub fn pool<'a>(now: &'a Snapshot, service: &str) -> Option<&'a PoolReport> {
     health(now, service).and_then(|h| h.pool.as_ref())
 }
 
-pub fn fill(now: &Snapshot, service: &str) -> Option<Fill> {
-    let report = pool(now, service)?;
-    let in_use = report.in_use?;
-    if let Some(max) = report.max {
-        return Some(Fill { in_use, max, max_source: "payload".into() });
+/// The largest size of a service's pool, where it is known, and by what.
+pub fn pool_max<'a>(now: &'a Snapshot, service: &str) -> Option<(u64, &'a str)> {
+    if let Some(max) = pool(now, service)?.max {
+        return Some((max, "payload"));
     }
     let named = now.services.get(service)?.pool_max.seen().filter(|m| m.value > 0)?;
-    Some(Fill { in_use, max: named.value, max_source: named.source.clone() })
+    Some((named.value, &named.source))
+}
+
+pub fn fill(now: &Snapshot, service: &str) -> Option<Fill> {
+    let in_use = pool(now, service)?.in_use?;
+    let (max, source) = pool_max(now, service)?;
+    Some(Fill { in_use, max, max_source: source.into() })
 }
 
 /// The pool of a service is used up: over the threshold of its maximum, or callers wait and
@@ -144,20 +149,14 @@ pub struct Blocker<'a> {
 /// Sessions that others have waited for, for more than a second: the heads of the chains, not their
 /// victims. Those who wait in a circle have none; a prepared transaction (pid 0) has no session.
 pub fn root_blockers(server: &Server) -> Vec<Blocker<'_>> {
-    let by_pid: BTreeMap<i32, &Session> = server.sessions.iter().map(|s| (s.pid, s)).collect();
+    let by_pid = by_pid(server);
     let mut roots: Vec<Blocker<'_>> = Vec::new();
     for victim in server.sessions.iter().filter(|s| waited(s, &by_pid) > 1.0) {
-        // Walk up to those that wait for nobody; what was seen is not walked again.
-        let mut seen = BTreeSet::from([victim.pid]);
-        let mut todo = victim.blocked_by.clone();
-        while let Some(pid) = todo.pop() {
-            if !seen.insert(pid) {
+        for pid in waits_for(victim, &by_pid) {
+            let Some(session) = by_pid.get(&pid).copied().filter(|s| s.blocked_by.is_empty()) else {
                 continue;
-            }
-            let Some(session) = by_pid.get(&pid).copied() else { continue };
-            if !session.blocked_by.is_empty() {
-                todo.extend(&session.blocked_by);
-            } else if let Some(root) = roots.iter_mut().find(|r| r.session.pid == pid) {
+            };
+            if let Some(root) = roots.iter_mut().find(|r| r.session.pid == pid) {
                 root.victims.push(victim.pid);
             } else {
                 roots.push(Blocker { session, victims: vec![victim.pid] });
@@ -165,6 +164,23 @@ pub fn root_blockers(server: &Server) -> Vec<Blocker<'_>> {
         }
     }
     roots
+}
+
+pub fn by_pid(server: &Server) -> BTreeMap<i32, &Session> {
+    server.sessions.iter().map(|s| (s.pid, s)).collect()
+}
+
+/// All that a session waits for, near and far; 0 is a prepared transaction (wire.md 9).
+pub fn waits_for(s: &Session, by_pid: &BTreeMap<i32, &Session>) -> BTreeSet<i32> {
+    let mut seen = BTreeSet::new();
+    let mut todo = s.blocked_by.clone();
+    while let Some(pid) = todo.pop() {
+        // What was seen is not walked again.
+        if seen.insert(pid) {
+            todo.extend(by_pid.get(&pid).map(|b| b.blocked_by.as_slice()).unwrap_or_default());
+        }
+    }
+    seen
 }
 
 /// The longest that a session can have waited, in seconds: its statement may be older than its wait,

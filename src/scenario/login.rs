@@ -30,6 +30,8 @@ pub enum Meaning {
     /// This user may not even connect: a socket's mode, a local rule. Says nothing of the server.
     NotPermitted,
     DatabaseMissing,
+    /// XX001: a page that it needs for a login is damaged.
+    Corrupt,
     Tls,
     /// Any other answer, or none that can be read.
     Other,
@@ -72,6 +74,7 @@ fn refusal(p: &PgRefusal) -> Meaning {
         "57P03" if says("starting up") || says("accepting connections") => Meaning::StartingUp,
         "28P01" | "28000" | "42501" => Meaning::OurLogin,
         "3D000" => Meaning::DatabaseMissing,
+        "XX001" => Meaning::Corrupt,
         _ => Meaning::Other,
     }
 }

@@ -5,7 +5,7 @@ use super::ends::{self, Death};
 use super::facts::{self, state};
 use super::registry::Scenario;
 use crate::config::Service;
-use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity, Symptom, SymptomState};
+use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity, Symptom, SymptomState, shell_word};
 use crate::snapshot::service::{Shape, Status};
 use crate::snapshot::units::Unit;
 use crate::snapshot::{FailKind, Failure, Looks, Reading, Snapshot, Stage};
@@ -80,6 +80,7 @@ fn symptom(s: &Service, looks: &Looks) -> Symptom {
                 Some(Status::Unhealthy) | None => (SymptomState::Unseen, "does not say how it is".into()),
             },
             Reading::Failed(f) => match f.kind {
+                FailKind::NotTried => (SymptomState::Unseen, f.detail.clone()),
                 FailKind::Denied => {
                     (SymptomState::Unseen, format!("alive, does not let us look: {}", f.detail))
                 }
@@ -135,7 +136,7 @@ fn unhealthy(s: &Service, now: &Snapshot) -> Option<Finding> {
     f = match s.unit.as_deref() {
         Some(unit) => {
             f.saw_if("journal", "last words", facts::journal(now, unit).and_then(facts::last_words)).remedy(
-                format!("systemctl restart {unit}"),
+                format!("systemctl restart {}", shell_word(unit)),
                 "Take its logs as evidence first, then restart that one service",
                 Risk::Disruptive,
             )
@@ -161,7 +162,7 @@ fn no_answer(s: &Service, f: &Failure, now: &Snapshot) -> Option<Finding> {
 fn malformed(s: &Service, what: &str) -> Finding {
     let summary = format!("the health answer of {} can't be read: {what}", s.name);
     Finding::new(&MALFORMED, &s.name, Certainty::Proven, summary).saw("http health", "answer", what).remedy(
-        format!("curl -i --max-time 5 {}", health_url(s)),
+        format!("curl -i --max-time 5 {}", shell_word(&health_url(s))),
         "See what answers there: the wrong server, a proxy's page, a new shape",
         Risk::Safe,
     )
@@ -245,7 +246,7 @@ fn by_unit(s: &Service, refused: Option<&Failure>, now: &Snapshot) -> Option<Fin
                     .since(up)
                     .saw_if("journal", "last words", last_words(now, name))
                     .remedy(
-                        format!("systemctl restart {name}"),
+                        format!("systemctl restart {}", shell_word(name)),
                         "Take its logs as evidence first, then restart that one service",
                         Risk::Disruptive,
                     ),
@@ -312,10 +313,10 @@ fn died(s: &Service, name: &str, u: &Unit, refused: Option<&Failure>, now: &Snap
     .saw_if("journal", "last words", last_words(now, name));
     if exec {
         let words = "See the program, user and folders it is started with";
-        f.remedy(format!("systemctl cat {name}"), words, Risk::Safe)
+        f.remedy(format!("systemctl cat {}", shell_word(name)), words, Risk::Safe)
     } else {
         let words = "Read its last words first, then restart that one service";
-        f.remedy(format!("systemctl restart {name}"), words, Risk::Disruptive)
+        f.remedy(format!("systemctl restart {}", shell_word(name)), words, Risk::Disruptive)
     }
 }
 
@@ -323,8 +324,9 @@ fn died(s: &Service, name: &str, u: &Unit, refused: Option<&Failure>, now: &Snap
 fn ended(s: &Service, name: &str, u: &Unit, refused: Option<&Failure>, now: &Snapshot) -> Finding {
     let d = facts::detail(now, name);
     let journal = facts::journal(now, name);
-    let start =
-        |f: Finding, words: &str| f.remedy(format!("systemctl start {name}"), words, Risk::Disruptive);
+    let start = |f: Finding, words: &str| {
+        f.remedy(format!("systemctl start {}", shell_word(name)), words, Risk::Disruptive)
+    };
     let since = d.and_then(|d| d.state_since);
     if let Some(stop) = ends::stop_job(now, name) {
         let f = with_refusal(

@@ -1,60 +1,113 @@
-//! What services say of their own login: the only evidence of `auth-failed`. Pure.
+//! What services say of their own database: the only evidence of what our login does not meet. Pure.
 //! It must be of now: an old line may be of a trouble long mended.
 
 use super::facts;
 use crate::config::{Config, Service};
+use crate::diagnosis::Finding;
 use crate::snapshot::Snapshot;
 
-/// A service's word that its login is refused.
+/// A service's word on its database.
 pub struct Witness<'a> {
     pub service: &'a str,
     pub probe: &'static str,
     pub text: &'a str,
-    /// It uses this server and no other: so it is this one that refuses.
+    /// It uses this server and no other: so it is this one that it speaks of.
     pub sure: bool,
 }
 
 /// How long before its end, or before the look, a service's last words may stand.
 const LAST_WORDS_S: f64 = 10.0;
 
-pub fn of<'a>(server: &'a str, now: &'a Snapshot, config: &'a Config) -> Vec<Witness<'a>> {
+/// The services whose words of now mean what `says` looks for.
+pub fn of<'a>(
+    server: &'a str,
+    now: &'a Snapshot,
+    config: &'a Config,
+    says: fn(&str) -> bool,
+) -> Vec<Witness<'a>> {
     facts::clients(server, config)
         .filter_map(|s| {
-            let (probe, text) = login_refused(s, now)?;
+            let (probe, text) = words(s, now, says)?;
             let sure = s.needs.iter().filter(|n| config.postgres(n).is_some()).count() == 1;
             Some(Witness { service: &s.name, probe, text, sure })
         })
         .collect()
 }
 
-/// What a service that is not well says of its login: in its health answer, else as its last words.
-fn login_refused<'a>(s: &Service, now: &'a Snapshot) -> Option<(&'static str, &'a str)> {
+/// Their words as evidence.
+pub fn heard(mut f: Finding, witnesses: &[Witness]) -> Finding {
+    for w in witnesses {
+        f = f.saw(w.probe, w.service, w.text);
+    }
+    f
+}
+
+/// What a service that is not well says: in its health answer, else as its last words.
+fn words<'a>(s: &Service, now: &'a Snapshot, says: fn(&str) -> bool) -> Option<(&'static str, &'a str)> {
     let health = now.services.get(&s.name)?.health.seen();
     if let Some(h) = health {
         if !h.is_bad() || h.says_connected() {
             return None;
         }
         if !h.messages.is_empty() {
-            return h.messages.iter().find(|m| is_refusal(m)).map(|m| ("http health", m.as_str()));
+            return h.messages.iter().find(|m| says(m)).map(|m| ("http health", m.as_str()));
         }
     }
     let unit = s.unit.as_deref()?;
     let ended = facts::detail(now, unit).and_then(|d| d.exited_at).filter(|_| health.is_none());
     let line = facts::last_line(facts::journal(now, unit)?)?;
     let silence = ended.unwrap_or(now.taken_at).duration_since(line.at).as_secs_f64();
-    (silence < LAST_WORDS_S && is_refusal(&line.text)).then_some(("journal", line.text.as_str()))
+    (silence < LAST_WORDS_S && says(&line.text)).then_some(("journal", line.text.as_str()))
 }
 
 /// SQLSTATE 28P01 or 28000, as drivers print them. 28000 is also a plain number: it counts only
 /// beside a word that makes it a code.
-fn is_refusal(text: &str) -> bool {
+pub fn login_refused(text: &str) -> bool {
     const WORDS: [&str; 4] = [
         "password authentication failed",
         "no pg_hba.conf entry",
         "InvalidPasswordError",
         "InvalidAuthorizationSpecification",
     ];
-    let has = |code: &str| text.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == code);
     let code = ["FATAL", "SQLSTATE", "SQLState", "code"].iter().any(|w| text.contains(w));
-    WORDS.iter().any(|w| text.contains(w)) || has("28P01") || (has("28000") && code)
+    WORDS.iter().any(|w| text.contains(w)) || has(text, "28P01") || (has(text, "28000") && code)
+}
+
+/// 53300 of a role's or a database's CONNECTION LIMIT.
+pub fn limit_reached(text: &str) -> bool {
+    text.contains("too many connections for role") || text.contains("too many connections for database")
+}
+
+/// 3D000.
+pub fn database_missing(text: &str) -> bool {
+    let named = text.split("database \"").skip(1).filter_map(|rest| rest.split_once('"'));
+    let missing = || named.into_iter().any(|(_, then)| then.starts_with(" does not exist"));
+    has(text, "3D000") || text.contains("InvalidCatalogName") || missing()
+}
+
+/// XX001, or the words of a page that can't be read.
+pub fn corrupt(text: &str) -> bool {
+    has(text, "XX001") || text.contains("invalid page in block") || text.contains("DataCorrupted")
+}
+
+/// The server's TLS is not accepted, in the words of drivers.
+pub fn tls_refused(text: &str) -> bool {
+    const WORDS: [&str; 5] = [
+        "error performing TLS handshake",
+        "server does not support SSL",
+        "rejected SSL upgrade",
+        "certificate verify failed",
+        "does not match host name",
+    ];
+    WORDS.iter().any(|w| text.contains(w))
+}
+
+/// 54000 is many a limit's number: only its words tell that transaction ids are used up.
+pub fn wraparound(text: &str) -> bool {
+    text.contains("wraparound data loss")
+}
+
+/// A SQLSTATE as a word of its own.
+fn has(text: &str, code: &str) -> bool {
+    text.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == code)
 }

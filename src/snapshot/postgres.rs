@@ -62,12 +62,28 @@ pub struct Server {
     pub reserved: u32,
     /// Client sessions without ours. Exact with `pg_monitor`; else the sum of `numbackends`.
     pub used: u32,
+    /// `default_transaction_read_only` of our own session: set for the server, the database or us.
+    #[serde(default)]
+    pub read_only: bool,
+    /// The oldest `age(datfrozenxid)` of all databases, in transactions, and whose it is.
+    #[serde(default)]
+    pub oldest_xid: Option<OldestXid>,
+    /// Only where archiving is on.
+    #[serde(default)]
+    pub archiver: Option<Archiver>,
+    #[serde(default)]
+    pub replication_slots: Vec<ReplicationSlot>,
+    /// Databases with a checksum failure since their statistics began.
+    #[serde(default)]
+    pub checksum_failures: Vec<ChecksumFailure>,
+    #[serde(default)]
+    pub prepared: Vec<Prepared>,
     /// Whether other roles' sessions were shown to us (`pg_monitor`, or superuser).
     pub sees_all: bool,
     /// Who holds the slots, grouped, the largest first; at most `CONSUMERS`.
     pub consumers: Vec<Consumer>,
-    /// Sessions that are idle in transaction, wait for a lock, or hold what others wait for; at
-    /// most `SESSIONS`, the oldest first.
+    /// Sessions that are idle in transaction, run a statement for over a second, wait for a lock, or
+    /// hold what others wait for; at most `SESSIONS`, the oldest first.
     pub sessions: Vec<Session>,
 }
 
@@ -92,6 +108,57 @@ pub struct Consumer {
     pub count: u32,
     /// Age of the oldest state in the group.
     pub oldest_s: f64,
+    /// Age of the newest state in the group; absent in looks of before.
+    #[serde(default)]
+    pub newest_s: Option<f64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OldestXid {
+    pub database: String,
+    pub age: u64,
+}
+
+/// `pg_stat_archiver`: counts since its reset, ages by the server's clock.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Archiver {
+    pub failed_count: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_s: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archived_s: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_wal: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReplicationSlot {
+    pub name: String,
+    pub active: bool,
+    /// `reserved`, `extended`, `unreserved`, `lost`; from 13 on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wal_status: Option<String>,
+    /// Bytes of WAL kept for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retained: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChecksumFailure {
+    pub database: String,
+    pub count: u64,
+    /// Since the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_s: Option<f64>,
+}
+
+/// A prepared transaction: it holds its locks without a session (its pid is 0 where it blocks).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Prepared {
+    pub gid: String,
+    pub owner: String,
+    pub database: String,
+    pub age_s: f64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -56,6 +56,8 @@ pub enum FailKind {
     Closed,
     /// The server's certificate or protocol was not accepted, or ours was not.
     Tls,
+    /// Our own side could not try: no descriptor, no memory. Says nothing of the other side.
+    NotTried,
 }
 
 impl FailKind {
@@ -72,6 +74,7 @@ impl FailKind {
             FailKind::Unreachable => "unreachable",
             FailKind::Closed => "closed",
             FailKind::Tls => "tls",
+            FailKind::NotTried => "not-tried",
         }
     }
 }

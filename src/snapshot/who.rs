@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::postgres::Session;
+use super::postgres::{Prepared, Session};
 
 /// At most so many sessions are fetched; the count says how many there are.
 pub const SESSIONS: usize = 1000;
@@ -16,15 +16,6 @@ pub struct Who {
     /// Those who block first, then the oldest state first.
     pub sessions: Vec<Session>,
     pub prepared: Vec<Prepared>,
-}
-
-/// A prepared transaction: it holds its locks without a session (its pid is 0 where it blocks).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Prepared {
-    pub gid: String,
-    pub owner: String,
-    pub database: String,
-    pub age_s: f64,
 }
 
 impl Who {

@@ -180,3 +180,41 @@ fn a_reader_that_leaves_early_is_no_error() {
     let out = child.wait_with_output().unwrap();
     assert_eq!((out.status.code(), out.stderr.as_slice()), (Some(0), &b""[..]));
 }
+
+#[test]
+fn nothing_but_a_plain_file_is_replaced_by_a_saved_look() {
+    let desk = Desk::new();
+    desk.file("c.toml", &one_service(serve(HEALTHY)));
+    desk.file("target", "mine");
+    std::os::unix::fs::symlink("target", desk.dir.path().join("link")).unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        desk.dir.path().join("pipe"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR,
+        0,
+    )
+    .unwrap();
+    for name in ["link", "pipe"] {
+        let ran = desk.run(&["--config", "c.toml", "diagnose", "--save", name]);
+        assert_eq!(ran.code, Some(2), "{name}: {}", ran.stdout);
+        assert!(ran.stderr.contains("is no plain file"), "{}", ran.stderr);
+        // Nor is a pipe that nobody writes to waited for.
+        let ran = desk.run(&["diagnose", "--from", if name == "pipe" { "pipe" } else { "." }]);
+        assert_eq!(ran.code, Some(2), "{}", ran.stdout);
+    }
+    assert!(std::fs::symlink_metadata(desk.dir.path().join("link")).unwrap().is_symlink());
+    assert_eq!(std::fs::read_to_string(desk.dir.path().join("target")).unwrap(), "mine");
+}
+
+#[test]
+fn our_own_shortage_is_no_trouble_of_theirs() {
+    let desk = Desk::new();
+    desk.file("c.toml", &one_service(serve(HEALTHY)));
+    let mut command = std::process::Command::new("/usr/bin/prlimit");
+    command.args(["--nofile=10", env!("CARGO_BIN_EXE_mcp-ir")]);
+    let out =
+        command.env_clear().current_dir(desk.dir.path()).args(["--config", "c.toml", "diagnose"]).output();
+    let out = out.unwrap();
+    assert_ne!(out.status.code(), Some(1), "{}", String::from_utf8_lossy(&out.stdout));
+}

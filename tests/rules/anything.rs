@@ -10,6 +10,7 @@ use mcp_ir::snapshot::units::Event;
 use mcp_ir::snapshot::{FailKind, Failure, Look, Looks, Snapshot, Stage};
 use proptest::prelude::*;
 
+use crate::any_server::{Inside, inside};
 use crate::payload;
 use crate::stack::{A, A_UNIT, C, C_UNIT, FOLDER, PG_UNIT, Stack, UMBRELLA, fail, postmaster, says, session};
 
@@ -34,13 +35,14 @@ fn failure() -> impl Strategy<Value = Failure> {
         prop::sample::select(&KINDS[..]).prop_map(|k| Failure::new(k, "no stage")),
         (
             prop::sample::select(vec![
-                "53300", "57P03", "28P01", "28000", "3D000", "42501", "57014", "XX000", ""
+                "53300", "57P03", "28P01", "28000", "3D000", "42501", "57014", "XX000", "XX001", ""
             ]),
             prop::sample::select(vec![
                 "the database system is starting up",
                 "the database system is shutting down",
                 "the database system is in recovery mode",
                 "too many connections for role \"x\"",
+                "too many connections for database \"x\"",
                 "sorry, too many clients already",
                 "",
             ])
@@ -52,8 +54,16 @@ fn failure() -> impl Strategy<Value = Failure> {
 fn health() -> impl Strategy<Value = Look<Health>> {
     let status = prop::sample::select(vec!["healthy", "degraded", "unhealthy", "starting"]);
     let database = prop::sample::select(vec!["connected", "disconnected", "degraded"]);
-    let error =
-        prop::sample::select(vec!["lost", "password authentication failed for user \"x\"", "28000 ms"]);
+    let error = prop::sample::select(vec![
+        "lost",
+        "password authentication failed for user \"x\"",
+        "28000 ms",
+        "too many connections for role \"x\"",
+        "database \"x\" does not exist",
+        "error performing TLS handshake: UnknownIssuer",
+        "invalid page in block 0 of relation base/5/2601",
+        "not accepting commands to avoid wraparound data loss",
+    ]);
     prop_oneof![
         3 => (status.clone(), database.clone(), 0..25u64, 0..25u64, 0..25u64, error.clone()).prop_map(
             |(s, d, size, free, max, e)| payload::a(s, d, size, free, max, &format!(r#"{{"error":{e:?}}}"#))),
@@ -120,6 +130,7 @@ enum Bend {
     Postmasters(Vec<(u8, Option<u16>, bool)>),
     Used(u32, bool),
     Sessions(Vec<Session>),
+    Inside(Inside),
     Health(bool, Look<Health>),
     PoolMax(bool, u64),
     Unit(u8, u8, u8),
@@ -142,6 +153,8 @@ fn bend() -> impl Strategy<Value = Bend> {
             .prop_map(Bend::Postmasters),
         (0..60u32, any::<bool>()).prop_map(|(n, all)| Bend::Used(n, all)),
         sessions().prop_map(Bend::Sessions),
+        inside().prop_map(Bend::Inside),
+        inside().prop_map(Bend::Inside),
         (any::<bool>(), health()).prop_map(|(w, h)| Bend::Health(w, h)),
         (any::<bool>(), health()).prop_map(|(w, h)| Bend::Health(w, h)),
         (any::<bool>(), 0..25u64).prop_map(|(w, n)| Bend::PoolMax(w, n)),
@@ -184,6 +197,10 @@ fn bent(s: Stack, bend: Bend) -> Stack {
         ),
         Bend::Used(used, sees_all) => server(s, |x| (x.used, x.sees_all) = (used, sees_all)),
         Bend::Sessions(all) => server(s, |x| x.sessions = all),
+        Bend::Inside(bend) => {
+            let (expect, s) = (bend.expect(), server(s, |x| bend.apply(x)));
+            s.postgres(|p| p.expect = expect.unwrap_or(p.expect))
+        }
         Bend::Health(which, h) => s.health(service(which), h),
         Bend::PoolMax(which, n) => s.pool_max(service(which), n),
         Bend::Unit(n, load, active) => {

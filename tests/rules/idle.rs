@@ -36,7 +36,8 @@ fn an_aborted_transaction_is_idle_too_and_an_active_one_is_not() {
         Stack::healthy().sessions([s]).told()
     };
     in_state("idle in transaction (aborted)").find(IDLE);
-    for state in ["active", "idle", "not shown", "fastpath function call", "disabled"] {
+    in_state("active").never("pool-exhausted/idle").find("pool-exhausted/long-queries@postgres");
+    for state in ["idle", "not shown", "fastpath function call", "disabled"] {
         in_state(state).case(state).healthy();
     }
 }

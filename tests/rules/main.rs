@@ -3,16 +3,21 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod any_server;
 mod anything;
 mod auth;
 mod chains;
 mod crash;
 mod crash_journal;
 mod db_down;
+mod db_inside;
 mod db_refused;
+mod db_service;
 mod filters;
 mod graph;
 mod idle;
+mod leak;
+mod long;
 mod noise;
 mod payload;
 mod pool;

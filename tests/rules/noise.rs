@@ -1,5 +1,6 @@
 //! "Healthy with noise stays healthy": all of that list that this version can see.
 
+use mcp_ir::config::Expect;
 use mcp_ir::diagnosis::Verdict;
 use mcp_ir::snapshot::postgres::{Consumer, Session};
 use mcp_ir::snapshot::units::Event;
@@ -88,6 +89,7 @@ fn many_idle_spares() {
         state: "idle".into(),
         count: 10,
         oldest_s: 86_400.0,
+        newest_s: Some(3600.0),
     };
     let s = Stack::healthy().used(20).server(|s| s.consumers = vec![spares(A), spares(C)]);
     s.health(A, payload::a_healthy(10, 10, 10))
@@ -127,7 +129,8 @@ fn debians_umbrella_unit_and_a_second_cluster_that_is_down() {
 
 #[test]
 fn a_standby_that_takes_logins() {
-    Stack::healthy().server(|s| s.in_recovery = true).told().healthy();
+    let expected = Stack::healthy().postgres(|p| p.expect = Expect::Standby);
+    expected.server(|s| s.in_recovery = true).told().healthy();
 }
 
 #[test]

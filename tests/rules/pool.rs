@@ -8,6 +8,11 @@ use crate::stack::{A, C, Stack, refused, says, silent, wrong_password};
 const FULL_A: &str = "pool-exhausted/client-pool-saturated@codebase-mcp";
 const FULL_C: &str = "pool-exhausted/client-pool-saturated@workflow-mcp";
 
+/// A server with slots for the largest pool.
+fn roomy() -> Stack {
+    Stack::healthy().server(|s| s.max_connections = 5000)
+}
+
 #[test]
 fn a_full_pool_is_not_a_dead_database() {
     let told = Stack::healthy().health(A, payload::a_full(10)).told();
@@ -33,7 +38,7 @@ fn ninety_five_percent_is_not_over_ninety_five_percent() {
         (1, 1, true),
         (0, 1, false),
     ] {
-        let s = Stack::healthy().health(A, payload::a_healthy(max, max - used, max));
+        let s = roomy().health(A, payload::a_healthy(max, max - used, max));
         let told = s.told().case(format!("{used} of {max}"));
         if over {
             told.expect_root(FULL_A, Certainty::Proven);
@@ -47,11 +52,7 @@ fn ninety_five_percent_is_not_over_ninety_five_percent() {
 fn the_boundary_holds_for_every_size_whatever_the_floats_do() {
     for n in 1..=100u64 {
         let max = 20 * n;
-        Stack::healthy()
-            .health(A, payload::a_healthy(max, n, max))
-            .told()
-            .case(format!("of {max}"))
-            .healthy();
+        roomy().health(A, payload::a_healthy(max, n, max)).told().case(format!("of {max}")).healthy();
     }
 }
 

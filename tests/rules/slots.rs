@@ -86,6 +86,7 @@ fn those_who_hold_the_slots_are_shown_with_state_and_age() {
         state: "idle".into(),
         count,
         oldest_s: 3600.0,
+        newest_s: None,
     };
     let s = Stack::healthy()
         .used(37)

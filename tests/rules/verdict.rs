@@ -76,14 +76,14 @@ fn what_is_not_looked_at_by_this_version_is_said() {
 }
 
 #[test]
-fn nothing_under_care_is_healthy_and_finds_nothing() {
+fn nothing_under_care_is_unknown_and_finds_nothing() {
     let mut s = Stack::healthy().config(|c| {
         c.service.clear();
         c.postgres.clear();
     });
     s.now.services.clear();
     s.now.postgres.clear();
-    s.told().healthy();
+    s.told().unknown();
 }
 
 #[test]

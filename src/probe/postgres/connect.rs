@@ -2,7 +2,7 @@
 //! A connection is one attempt; each stage ends by the deadline, and no answer is without end.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -36,8 +36,16 @@ impl Place {
     }
 }
 
+/// The way to an own address begins at it. Binding to it would not tell: `ip_nonlocal_bind` lets
+/// any address be bound. Nothing is sent.
 fn is_own(ip: IpAddr) -> bool {
-    ip.is_loopback() || UdpSocket::bind((ip, 0)).is_ok()
+    let any: IpAddr = if ip.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let way = || {
+        let socket = UdpSocket::bind((any, 0))?;
+        socket.connect((ip, 9))?;
+        socket.local_addr()
+    };
+    ip.is_loopback() || way().is_ok_and(|from| from.ip() == ip)
 }
 
 pub enum Stream {

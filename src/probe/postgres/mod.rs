@@ -13,7 +13,7 @@ mod who;
 
 use std::time::{Duration, Instant};
 
-use crate::config::{MASK, PgHost, Postgres, Secret};
+use crate::config::{MASK, PgHost, Postgres, Secret, SslMode};
 use crate::probe::{blocking, by, io_failure, millis};
 use crate::snapshot::postgres::{Login, PostgresLook};
 use crate::snapshot::{FailKind, Failure, Look, Reading, Stage};
@@ -86,12 +86,41 @@ async fn place(p: &Postgres, deadline: Instant) -> Result<Place, Failure> {
     }
 }
 
+/// Logs in as libpq would: with `prefer` and `allow` once more the other way, where the first way
+/// was not accepted.
 async fn log_in(
     p: &Postgres,
     password: Option<&Secret>,
     place: &Place,
     deadline: Instant,
 ) -> Result<connect::Session, Failure> {
+    let (first, second) = match p.url.sslmode {
+        SslMode::Prefer => (SslMode::Prefer, Some(SslMode::Disable)),
+        SslMode::Allow => (SslMode::Disable, Some(SslMode::Prefer)),
+        only => (only, None),
+    };
+    match (attempt(p, first, password, place, deadline).await, second) {
+        (Err(f), Some(second)) if other_way(&f) => {
+            attempt(p, second, password, place, deadline).await.map_err(|_| f)
+        }
+        (outcome, _) => outcome,
+    }
+}
+
+/// Refused for the way it was made: by `pg_hba.conf`, or in the handshake.
+fn other_way(f: &Failure) -> bool {
+    f.kind == FailKind::Tls || f.postgres.as_ref().is_some_and(|e| e.sqlstate == "28000")
+}
+
+async fn attempt(
+    p: &Postgres,
+    sslmode: SslMode,
+    password: Option<&Secret>,
+    place: &Place,
+    deadline: Instant,
+) -> Result<connect::Session, Failure> {
+    let mut p = p.clone();
+    p.url.sslmode = sslmode;
     // `connect_timeout` counts where it is the shorter one.
     let limit = p.url.connect_timeout.map(|s| Instant::now() + Duration::from_secs(s.into()));
     let deadline = limit.map_or(deadline, |l| l.min(deadline));
@@ -101,7 +130,7 @@ async fn log_in(
         // A socket that is not there: nobody listens.
         if f.kind == FailKind::Missing { Failure { detail: "no such socket".into(), ..f } } else { f }
     })?;
-    connect::start(p, password, place, stream, deadline).await.map_err(|f| without(password, f))
+    connect::start(&p, password, place, stream, deadline).await.map_err(|f| without(password, f))
 }
 
 /// Takes our own password out of what a server says: it knows it now, and may give it back.

@@ -8,7 +8,8 @@ use super::document::document;
 use super::session::{self, CLIENTS, COLUMNS};
 use crate::config::{Postgres, Secret};
 use crate::snapshot::Failure;
-use crate::snapshot::who::{Prepared, SESSIONS, Who};
+use crate::snapshot::postgres::Prepared;
+use crate::snapshot::who::{SESSIONS, Who};
 
 /// Blockers first, then the oldest state. Walsenders, workers and ourselves are no clients.
 const ASK: &str = r"

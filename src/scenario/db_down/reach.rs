@@ -1,30 +1,14 @@
-//! The database takes no work: told by a real login, and by what its host says of it.
-//! Our own refused login is "alive, cannot look inside", never a cause.
+//! What our own login, and the server's host, say: it does not run, starts, hangs, is not reached.
 
-use super::facts::{self, state};
-use super::login::Meaning;
-use super::registry::Scenario;
-use super::{clusters, witness};
+use super::super::clusters;
+use super::super::facts::{self, state};
+use super::super::login::{Meaning, meaning};
+use super::cause;
 use crate::config::{Config, Postgres};
-use crate::diagnosis::Relation::NeededBy;
-use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity, Symptom, SymptomState};
+use crate::diagnosis::{Cause, Certainty, Finding, Risk, shell_word};
 use crate::snapshot::postgres::PostgresLook;
 use crate::snapshot::units::Unit;
-use crate::snapshot::{FailKind, Looks, Reading, Snapshot};
-
-/// What everything that dies of a dead database shows: the same list for every cause here.
-const DIES_OF_IT: &[(&str, crate::diagnosis::Relation)] = &[
-    ("server-crash/unhealthy", NeededBy),
-    ("server-crash/hung", NeededBy),
-    ("server-crash/failed", NeededBy),
-    ("server-crash/not-listening", NeededBy),
-    ("server-crash/malformed-health", NeededBy),
-    ("pool-exhausted/client-pool-saturated", NeededBy),
-];
-
-const fn cause(name: &'static str, title: &'static str) -> Cause {
-    Cause { name, severity: Severity::P1, title, explains: DIES_OF_IT }
-}
+use crate::snapshot::{FailKind, Snapshot};
 
 pub static POSTGRES_STOPPED: Cause = cause("db-down/postgres-stopped", "PostgreSQL does not run");
 pub static STARTING_UP: Cause = cause("db-down/starting-up", "PostgreSQL is starting: wait");
@@ -33,78 +17,9 @@ pub static HUNG: Cause = cause("db-down/hung", "PostgreSQL accepts and does not 
 pub static UNREACHABLE: Cause = cause("db-down/unreachable", "no way to the server's address");
 pub static REFUSED_REMOTE: Cause = cause("db-down/refused-remote", "nothing listens at that address");
 pub static DNS_FAILURE: Cause = cause("db-down/dns-failure", "the server's name does not resolve");
-pub static AUTH_FAILED: Cause = cause("db-down/auth-failed", "the services' login is refused");
 
-pub static SCENARIO: Scenario = Scenario {
-    name: "db-down",
-    alias: "db",
-    severity: Severity::P1,
-    title: "Database connection failure",
-    first_action: "see whether it runs, starts, hangs or refuses",
-    causes: &[
-        &POSTGRES_STOPPED,
-        &STARTING_UP,
-        &SHUTTING_DOWN,
-        &HUNG,
-        &UNREACHABLE,
-        &REFUSED_REMOTE,
-        &DNS_FAILURE,
-        &AUTH_FAILED,
-    ],
-    detect,
-    symptoms,
-};
-
-fn detect(looks: &Looks, config: &Config) -> Vec<Finding> {
-    config
-        .postgres
-        .iter()
-        .filter_map(|p| Some((p, looks.now.postgres.get(&p.name)?)))
-        .flat_map(|(p, look)| {
-            let down = by_login(p, look, &looks.now).map(|f| contradicted(f, p, &looks.now, config));
-            down.into_iter().chain(auth_failed(p, look, &looks.now, config))
-        })
-        .collect()
-}
-
-/// A login by us or, where ours is refused, a service that says it is connected.
-fn symptoms(looks: &Looks, config: &Config) -> Vec<Symptom> {
-    let now = &looks.now;
-    config
-        .postgres
-        .iter()
-        .map(|p| {
-            let (state, says) = match now.postgres.get(&p.name) {
-                None => (SymptomState::Unseen, "not looked at".to_owned()),
-                Some(look) => symptom(p, look, now, config),
-            };
-            Symptom { subject: p.name.clone(), state, says }
-        })
-        .collect()
-}
-
-fn symptom(p: &Postgres, look: &PostgresLook, now: &Snapshot, config: &Config) -> (SymptomState, String) {
-    let f = match &look.login.reading {
-        Reading::Seen { .. } => return (SymptomState::Good, "accepts logins".into()),
-        Reading::NotAsked { why } => return (SymptomState::Unseen, format!("not asked: {why}")),
-        Reading::Failed(f) => f,
-    };
-    match super::login::meaning(f) {
-        m @ (Meaning::OurLogin | Meaning::RoleLimit | Meaning::DatabaseMissing | Meaning::NotPermitted) => {
-            // A connection that this user may not even make says nothing of the server.
-            let how = if m == Meaning::NotPermitted {
-                "not permitted to connect"
-            } else {
-                "alive, cannot look inside"
-            };
-            let closed = format!("{how}: {}", f.detail);
-            match facts::says_connected(&p.name, now, config) {
-                Some(service) => (SymptomState::Good, format!("{closed}; {service} says it is connected")),
-                None => (SymptomState::Unseen, closed),
-            }
-        }
-        _ => (SymptomState::Bad, format!("{}: {}", look.endpoint, f.detail)),
-    }
+pub fn detect(p: &Postgres, look: &PostgresLook, now: &Snapshot, config: &Config) -> Option<Finding> {
+    by_login(p, look, now).map(|f| contradicted(f, p, now, config))
 }
 
 fn by_login(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Finding> {
@@ -116,7 +31,7 @@ fn by_login(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Finding
             &failure.detail,
         )
     };
-    Some(match super::login::meaning(failure) {
+    Some(match meaning(failure) {
         Meaning::Refused => return refused(p, look, now),
         Meaning::StartingUp => {
             found(&STARTING_UP, Certainty::Proven, "PostgreSQL is starting up and takes no logins yet".into())
@@ -149,13 +64,14 @@ fn by_login(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Finding
                 _ => (Certainty::Proven, "does not resolve"),
             };
             found(&DNS_FAILURE, certainty, format!("the name of {} {how}", look.endpoint)).remedy(
-                format!("getent hosts {}", host(look)),
+                format!("getent hosts {}", shell_word(host(look))),
                 "Ask this machine's own resolver",
                 Risk::Safe,
             )
         }
         Meaning::SlotsFull
         | Meaning::DatabaseLimit
+        | Meaning::Corrupt
         | Meaning::RoleLimit
         | Meaning::StandbyClosed
         | Meaning::OurLogin
@@ -221,7 +137,12 @@ fn refused(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Finding>
         let (cause, how, remedy, words) = if u.active == "activating" {
             (&STARTING_UP, "started", again().to_owned(), "Wait for the start to end")
         } else {
-            (&SHUTTING_DOWN, "stopped", format!("systemctl status {name}"), "See who stops it, and why")
+            (
+                &SHUTTING_DOWN,
+                "stopped",
+                format!("systemctl status {}", shell_word(name)),
+                "See who stops it, and why",
+            )
         };
         let f = found(cause, Certainty::Likely, format!("{name} is being {how}"));
         return Some(f.saw("systemd", name, state(u)).remedy(remedy, words, Risk::Safe));
@@ -258,7 +179,7 @@ fn refused(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Finding>
             .saw_if("systemd", "result", d.filter(|d| d.result != "success").map(|d| d.result.clone()))
             .saw_if("journal", "last words", facts::journal(now, name).and_then(facts::last_words))
             .remedy(
-                format!("systemctl start {name}"),
+                format!("systemctl start {}", shell_word(name)),
                 "Start it, and wait until it accepts",
                 Risk::Disruptive,
             ),
@@ -287,38 +208,13 @@ fn hung(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Finding {
     }
 }
 
-/// The *service's* evidence decides: its health answer, or its own log.
-fn auth_failed(p: &Postgres, look: &PostgresLook, now: &Snapshot, config: &Config) -> Option<Finding> {
-    if !facts::takes_logins(look) {
-        return None;
-    }
-    let witnesses = witness::of(&p.name, now, config);
-    let first = witnesses.first()?;
-    let certainty = if witnesses.iter().any(|w| w.sure) { Certainty::Proven } else { Certainty::Likely };
-    let summary = format!("PostgreSQL runs and refuses the login of {}: {}", first.service, first.text);
-    let mut f = Finding::new(&AUTH_FAILED, &p.name, certainty, summary);
-    for w in &witnesses {
-        f = f.saw(w.probe, w.service, w.text);
-    }
-    let ours = match &look.login.reading {
-        Reading::Seen { .. } => "accepted".to_owned(),
-        Reading::Failed(x) => x.detail.clone(),
-        Reading::NotAsked { why } => why.clone(),
-    };
-    Some(f.saw("postgres login", "our own login", ours).remedy(
-        format!("mcp-ir runbook {}", AUTH_FAILED.name.replace('/', "#")),
-        "Compare the service's role and password with the server's; nothing to restart",
-        Risk::Safe,
-    ))
-}
-
 fn again() -> &'static str {
     "mcp-ir diagnose db-down"
 }
 
 fn status(p: &Postgres, now: &Snapshot) -> String {
     match clusters::units(p, now).first() {
-        Some((name, _)) => format!("systemctl status {name}"),
+        Some((name, _)) => format!("systemctl status {}", shell_word(name)),
         None => again().into(),
     }
 }
@@ -327,7 +223,7 @@ fn status(p: &Postgres, now: &Snapshot) -> String {
 fn way(host: &str) -> String {
     match host.trim_matches(['[', ']']).parse::<std::net::IpAddr>() {
         Ok(ip) => format!("ip route get {ip}"),
-        Err(_) => format!("getent ahosts {host}"),
+        Err(_) => format!("getent ahosts {}", shell_word(host)),
     }
 }
 

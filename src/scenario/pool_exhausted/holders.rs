@@ -1,0 +1,193 @@
+//! Sessions that hold connections for long: idle in a transaction, or in a long query. A finding
+//! where what they hold is what is missing; else a note.
+
+use std::collections::BTreeMap;
+
+use super::super::facts::{self, Fill};
+use super::HOLDS;
+use super::full::{CLIENT_POOL_SATURATED, SERVER_SLOTS_FULL};
+use crate::config::{Config, Postgres, Service};
+use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity};
+use crate::snapshot::Snapshot;
+use crate::snapshot::postgres::{Server, Session};
+
+pub static IDLE_IN_TRANSACTION: Cause = Cause {
+    name: "pool-exhausted/idle-in-transaction",
+    severity: Severity::P2,
+    title: "sessions sit idle in a transaction",
+    explains: &HOLDS,
+};
+pub static LONG_QUERIES: Cause = Cause {
+    name: "pool-exhausted/long-queries",
+    severity: Severity::P2,
+    title: "long queries hold the connections",
+    explains: &HOLDS,
+};
+
+/// What a kind of holder is called, and what ends it.
+struct Kind {
+    cause: &'static Cause,
+    /// After "3 sessions of api ".
+    does: &'static str,
+    fact: &'static str,
+    remedy: &'static str,
+}
+
+const IDLE: Kind = Kind {
+    cause: &IDLE_IN_TRANSACTION,
+    does: "idle in a transaction for up to",
+    fact: "idle in transaction",
+    remedy: "End these sessions: cancelling does nothing to an idle one",
+};
+const LONG: Kind = Kind {
+    cause: &LONG_QUERIES,
+    does: "in one statement for up to",
+    fact: "long statements",
+    remedy: "Cancel these statements; look again before ending a session",
+};
+
+pub fn detect(p: &Postgres, server: &Server, now: &Snapshot, config: &Config) -> Vec<Finding> {
+    let chain = facts::root_blockers(server);
+    let is_root = |s: &Session| chain.iter().any(|root| root.session.pid == s.pid);
+    let (idle_s, long_s) =
+        (config.thresholds.idle_in_transaction.as_secs_f64(), config.thresholds.long_query.as_secs_f64());
+    let all = || server.sessions.iter().filter(|s| !is_root(s));
+    let idle: Vec<&Session> = all().filter(|s| s.idle_in_transaction() && s.state_s > idle_s).collect();
+    let long: Vec<&Session> = all().filter(|s| is_long_query(s) && s.state_s > long_s).collect();
+    [held(&IDLE, &idle, p, server, now, config), held(&LONG, &long, p, server, now, config)]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// A client's own statement that runs: not one that waits for a lock, nor a backup, a copy, or ours.
+fn is_long_query(s: &Session) -> bool {
+    let tools = ["pg_dump", "pg_dumpall", "pg_restore", "pg_basebackup", "mcp-ir"];
+    let first = s.query.split_whitespace().next().unwrap_or_default();
+    let meant_to_last = ["copy", "autovacuum:"].iter().any(|w| first.eq_ignore_ascii_case(w));
+    s.state == "active"
+        && s.blocked_by.is_empty()
+        && !tools.contains(&s.application.as_str())
+        && !meant_to_last
+}
+
+fn held(
+    kind: &Kind,
+    held: &[&Session],
+    p: &Postgres,
+    server: &Server,
+    now: &Snapshot,
+    config: &Config,
+) -> Option<Finding> {
+    if held.is_empty() {
+        return None;
+    }
+    let n = u32::try_from(held.len()).unwrap_or(u32::MAX);
+    let holds_slots = facts::slots_full(server.used, server, config)
+        && !facts::slots_full(server.used.saturating_sub(n), server, config);
+    let starved: Vec<(&Service, bool)> = facts::dependents(&p.name, config)
+        .filter(|s| facts::saturated(now, &s.name, config))
+        .filter_map(|s| Some((s, starves(s, held, now, p, config)?)))
+        .collect();
+    let oldest = held.iter().map(|s| s.state_s).fold(0.0, f64::max);
+    let certainty = if holds_slots || starved.iter().any(|(_, by_name)| *by_name) {
+        Certainty::Proven
+    } else {
+        Certainty::Likely
+    };
+    let harm = match (holds_slots, starved.as_slice()) {
+        (true, _) => "and hold the server's slots".to_owned(),
+        (false, [(s, _), ..]) => format!("and hold the pool of {}", s.name),
+        (false, []) => "and harm nobody yet".to_owned(),
+    };
+    let harmless = !holds_slots && starved.is_empty();
+    let mut f = Finding::new(
+        kind.cause,
+        &p.name,
+        if harmless { Certainty::Proven } else { certainty },
+        format!(
+            "{} of {} {} {}, {harm}",
+            facts::count(held.len(), "session"),
+            whose(held),
+            kind.does,
+            facts::age(oldest)
+        ),
+    )
+    .severity(if harmless { Severity::P4 } else { Severity::P2 })
+    .spares_if(SERVER_SLOTS_FULL.name, !holds_slots)
+    .spares_if(CLIENT_POOL_SATURATED.name, starved.is_empty())
+    .saw("postgres sessions", kind.fact, format!("{n}, oldest {}", facts::age(oldest)));
+    for s in held.iter().take(5) {
+        f = f.saw(
+            "postgres sessions",
+            &format!("pid {} ({} as {} from {})", s.pid, session_name(s), s.user, s.client),
+            format!("{}: {}", facts::age(s.state_s), s.query),
+        );
+    }
+    Some(f.remedy(
+        if kind.cause.name == LONG_QUERIES.name { cancel(p, held) } else { end_sessions(p, held) },
+        kind.remedy,
+        Risk::Disruptive,
+    ))
+}
+
+/// Whether the pool of this service would be free without these sessions, and whether they are
+/// known to be its own by their application name. `None`: it would not, or they are others'.
+fn starves(s: &Service, idle: &[&Session], now: &Snapshot, p: &Postgres, config: &Config) -> Option<bool> {
+    if frees(s, idle.iter().filter(|x| x.application == s.name).count(), now, config) {
+        return Some(true);
+    }
+    // Nameless sessions can only be this service's where no other service uses the server.
+    let alone = facts::dependents(&p.name, config).count() == 1;
+    let nameless = idle.iter().filter(|x| x.application.is_empty()).count();
+    (alone && frees(s, nameless, now, config)).then_some(false)
+}
+
+/// Whether so many connections fewer would leave the pool with room, and nobody waiting for it.
+pub fn frees(s: &Service, n: usize, now: &Snapshot, config: &Config) -> bool {
+    let n = n as u64;
+    let served = facts::pool(now, &s.name).and_then(|p| p.waiting).is_none_or(|w| w <= n);
+    let room = facts::fill(now, &s.name)
+        .is_none_or(|f| !Fill { in_use: f.in_use.saturating_sub(n), ..f }.over(config.thresholds.pool));
+    n > 0 && served && room
+}
+
+/// By the name that most of them have.
+fn whose(sessions: &[&Session]) -> String {
+    let mut names: BTreeMap<&str, usize> = BTreeMap::new();
+    for s in sessions {
+        *names.entry(session_name(s)).or_default() += 1;
+    }
+    let most = names.iter().max_by_key(|(_, n)| **n).map_or("", |(name, _)| name);
+    if names.len() > 1 { format!("{most} and others") } else { most.to_owned() }
+}
+
+pub fn session_name(s: &Session) -> &str {
+    if s.application.is_empty() { "a session without application name" } else { &s.application }
+}
+
+/// Ends sessions: those idle in a transaction, or running a statement.
+pub fn end_sessions(p: &Postgres, sessions: &[&Session]) -> String {
+    let idle = sessions.iter().all(|s| s.idle_in_transaction());
+    let still = if idle { "state LIKE 'idle in transaction%'" } else { "state <> 'idle'" };
+    by_pid(p, "pg_terminate_backend", sessions, still)
+}
+
+fn cancel(p: &Postgres, sessions: &[&Session]) -> String {
+    by_pid(p, "pg_cancel_backend", sessions, "state = 'active'")
+}
+
+/// The precondition stands in the statement itself: a session that went on, or whose pid is
+/// another's by now, is left alone.
+fn by_pid(p: &Postgres, function: &str, sessions: &[&Session], still: &str) -> String {
+    // The server's own text goes into a command that people paste: only what a time is made of.
+    let time = |t: &str| t.chars().filter(|c| c.is_ascii_digit() || "-:+. ".contains(*c)).collect::<String>();
+    let which: Vec<String> =
+        sessions.iter().take(20).map(|s| format!("({},'{}')", s.pid, time(&s.backend_start))).collect();
+    format!(
+        "psql '{}' -c \"SELECT pid, {function}(pid) FROM pg_stat_activity \
+         WHERE (pid, backend_start) IN ({}) AND {still}\"",
+        crate::config::PgUrl { password: None, ..p.url.clone() },
+        which.join(",")
+    )
+}
