@@ -171,7 +171,8 @@ fn a_slot_beyond_what_the_server_may_keep_is_a_finding_and_a_lag_is_none() {
         for (status, found) in [
             (None, false),
             (Some("reserved"), false),
-            (Some("extended"), false),
+            // Read, it catches up; unread, it only grows.
+            (Some("extended"), !active),
             (Some("unreserved"), true),
             (Some("lost"), true),
         ] {

@@ -8,7 +8,7 @@ use crate::config::{Config, Expect, Postgres};
 use crate::diagnosis::Relation::{self, NeededBy};
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity};
 use crate::snapshot::Snapshot;
-use crate::snapshot::postgres::{PostgresLook, Server};
+use crate::snapshot::postgres::{PostgresLook, ReplicationSlot, Server};
 
 /// What a service shows that can read and not write: it is not starved, and need not hang.
 const NO_WRITES: &[(&str, Relation)] = &[
@@ -141,24 +141,22 @@ fn wraparound(
 }
 
 /// The archiver fails *now*: its last try did, and nothing was archived since. Or a slot keeps WAL
-/// beyond what the server may keep.
+/// beyond what the server may keep, or beyond its usual size for nobody.
 fn wal_retained(p: &Postgres, server: &Server) -> Option<Finding> {
     let archiver = server
         .archiver
         .as_ref()
         .filter(|a| a.failed_s.is_some_and(|f| f < ARCHIVER_S && a.archived_s.is_none_or(|ok| f < ok)));
-    let slots: Vec<_> = server
-        .replication_slots
-        .iter()
-        .filter(|s| matches!(s.wal_status.as_deref(), Some("unreserved" | "lost")))
-        .collect();
+    let slots: Vec<_> = server.replication_slots.iter().filter(|s| keeps_too_much(s)).collect();
     let why = match (archiver, slots.first()) {
         (Some(a), _) => format!(
             "the archiver fails at {} and keeps all WAL since",
             a.failed_wal.as_deref().unwrap_or("its first file")
         ),
         (None, Some(s)) => {
-            format!("replication slot {} is {}", s.name, s.wal_status.as_deref().unwrap_or("behind"))
+            let status = s.wal_status.as_deref().unwrap_or("behind");
+            let read = if s.active { "" } else { ", and nobody reads it" };
+            format!("WAL is kept for replication slot {} ({status}{read})", s.name)
         }
         (None, None) => return None,
     };
@@ -184,6 +182,16 @@ fn wal_retained(p: &Postgres, server: &Server) -> Option<Finding> {
         "Mend the archive command, or the slot's reader; never delete in pg_wal by hand",
         Risk::Safe,
     ))
+}
+
+/// WAL beyond `max_wal_size` is kept for a slot that nobody reads, or the server is about to drop, or
+/// has dropped, what its reader still needs. One that is read and lags catches up by itself.
+fn keeps_too_much(s: &ReplicationSlot) -> bool {
+    match s.wal_status.as_deref() {
+        Some("unreserved" | "lost") => true,
+        Some("extended") => !s.active,
+        _ => false,
+    }
 }
 
 /// A failed checksum within the hour, or XX001 in our own or a service's words. An old counter is none.
