@@ -126,7 +126,7 @@ fn held(
     }
     Some(f.remedy(
         if kind.cause.name == LONG_QUERIES.name { cancel(p, held) } else { end_sessions(p, held) },
-        kind.remedy,
+        within_rights(kind.remedy, held.len()),
         Risk::Disruptive,
     ))
 }
@@ -166,6 +166,16 @@ pub fn session_name(s: &Session) -> &str {
     if s.application.is_empty() { "a session without application name" } else { &s.application }
 }
 
+/// How many sessions one command names.
+const NAMED: usize = 20;
+
+/// What the command can't do by itself is said beforehand (errata 20).
+pub fn within_rights(what: &str, sessions: usize) -> String {
+    let first =
+        if sessions > NAMED { format!("; these are the first {NAMED} of {sessions}") } else { String::new() };
+    format!("{what}{first}. Needs a role with pg_signal_backend")
+}
+
 /// Ends sessions: those idle in a transaction, or running a statement.
 pub fn end_sessions(p: &Postgres, sessions: &[&Session]) -> String {
     let idle = sessions.iter().all(|s| s.idle_in_transaction());
@@ -183,7 +193,7 @@ fn by_pid(p: &Postgres, function: &str, sessions: &[&Session], still: &str) -> S
     // The server's own text goes into a command that people paste: only what a time is made of.
     let time = |t: &str| t.chars().filter(|c| c.is_ascii_digit() || "-:+. ".contains(*c)).collect::<String>();
     let which: Vec<String> =
-        sessions.iter().take(20).map(|s| format!("({},'{}')", s.pid, time(&s.backend_start))).collect();
+        sessions.iter().take(NAMED).map(|s| format!("({},'{}')", s.pid, time(&s.backend_start))).collect();
     format!(
         "psql '{}' -c \"SELECT pid, {function}(pid) FROM pg_stat_activity \
          WHERE (pid, backend_start) IN ({}) AND {still}\"",

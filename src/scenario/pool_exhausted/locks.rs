@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::super::facts;
 use super::HOLDS;
 use super::full::{CLIENT_POOL_SATURATED, SERVER_SLOTS_FULL};
-use super::holders::{end_sessions, frees, session_name};
+use super::holders::{end_sessions, frees, session_name, within_rights};
 use crate::config::{Config, Postgres, Service};
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity};
 use crate::snapshot::Snapshot;
@@ -62,7 +62,7 @@ pub fn chain(p: &Postgres, server: &Server, now: &Snapshot, config: &Config) -> 
     let roots: Vec<&Session> = roots.iter().map(|r| r.session).collect();
     Some(f.remedy(
         end_sessions(p, &roots),
-        "End the root only: its victims go on by themselves",
+        within_rights("End the root only: its victims go on by themselves", roots.len()),
         Risk::Disruptive,
     ))
 }
