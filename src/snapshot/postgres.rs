@@ -62,7 +62,8 @@ pub struct Server {
     pub reserved: u32,
     /// Client sessions without ours. Exact with `pg_monitor`; else the sum of `numbackends`.
     pub used: u32,
-    /// `default_transaction_read_only` of our own session: set for the server, the database or us.
+    /// `default_transaction_read_only`, set for the server or the database: for our own role it says
+    /// nothing of others.
     #[serde(default)]
     pub read_only: bool,
     /// The oldest `age(datfrozenxid)` of all databases, in transactions, and whose it is.

@@ -195,6 +195,22 @@ async fn the_look_can_not_write() {
 }
 
 #[tokio::test]
+async fn a_read_only_role_of_our_own_is_no_read_only_server() {
+    let c = Cluster::start("").await;
+    let admin = c.session("postgres", "postgres", "admin").await;
+    let target = c.target("watcher", "sslmode=disable");
+    admin.batch_execute("ALTER ROLE watcher SET default_transaction_read_only = on").await.unwrap();
+    assert!(!server(&target).await.read_only, "said of our role alone");
+    admin
+        .batch_execute(
+            "ALTER ROLE watcher RESET ALL; ALTER DATABASE shop SET default_transaction_read_only = on",
+        )
+        .await
+        .unwrap();
+    assert!(server(&target).await.read_only, "said of the database");
+}
+
+#[tokio::test]
 async fn a_search_path_puts_nothing_in_the_place_of_the_system() {
     let c = Cluster::start("").await;
     let trap = "CREATE SCHEMA trap; GRANT USAGE ON SCHEMA trap TO PUBLIC;

@@ -27,7 +27,9 @@ SELECT json_build_object(
   'reserved', current_setting('superuser_reserved_connections')::int
               + coalesce(current_setting('reserved_connections', true)::int, 0),
   'sees_all', m.sees_all,
-  'read_only', current_setting('default_transaction_read_only') = 'on',
+  'read_only', CASE WHEN current_setting('default_transaction_read_only') = 'on' THEN
+      (SELECT source NOT IN ('user', 'database user', 'client', 'session')
+         FROM pg_settings WHERE name = 'default_transaction_read_only') ELSE false END,
   'oldest_xid', (SELECT row_to_json(x) FROM (
       SELECT datname AS database, age(datfrozenxid) AS age FROM pg_database ORDER BY 2 DESC LIMIT 1) x),
   'archiver', CASE WHEN current_setting('archive_mode') <> 'off' THEN (SELECT row_to_json(x) FROM (
