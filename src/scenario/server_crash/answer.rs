@@ -1,0 +1,109 @@
+//! What the health answer itself tells: unwell, unreadable, or none at all in time.
+//! Where nothing listens, `unit` says how it ended.
+
+use super::{cause, runbook, unit};
+use crate::config::Service;
+use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity, shell_word};
+use crate::scenario::facts;
+use crate::snapshot::service::Shape;
+use crate::snapshot::{FailKind, Failure, Snapshot, Stage};
+
+pub static HUNG: Cause = cause("server-crash/hung", Severity::P1, "the service accepts and does not answer");
+pub static UNHEALTHY: Cause =
+    cause("server-crash/unhealthy", Severity::P1, "the service says it is unhealthy");
+pub static MALFORMED: Cause =
+    cause("server-crash/malformed-health", Severity::P2, "the health answer is none");
+
+/// It answers, and says that it is not well.
+pub fn unhealthy(s: &Service, now: &Snapshot) -> Option<Finding> {
+    let health = facts::health(now, &s.name).filter(|h| h.is_bad())?;
+    if health.shape == Shape::Error && health.http_status < 500 {
+        return Some(malformed(
+            s,
+            &format!("HTTP {}, an error: {}", health.http_status, health.messages.join(", ")),
+        ));
+    }
+    let says = match &health.status {
+        Some(_) => "answers that it is unhealthy".to_owned(),
+        None => format!("answers HTTP {}", health.http_status),
+    };
+    // With its pool used up "connected" is no contradiction; else the database is not its reason.
+    let own = health.says_connected() && !facts::saturated(now, &s.name, &now.config);
+    let mut f = Finding::new(&UNHEALTHY, &s.name, Certainty::Proven, format!("{} {says}", s.name))
+        .own(own)
+        .saw("http health", "HTTP status", health.http_status.to_string())
+        .saw_if("http health", "database", health.database.clone());
+    for m in health.messages.iter().take(3) {
+        f = f.saw("http health", "says", m);
+    }
+    f = match s.unit.as_deref() {
+        Some(unit) => {
+            f.saw_if("journal", "last words", facts::journal(now, unit).and_then(facts::last_words)).remedy(
+                format!("systemctl restart {}", shell_word(unit)),
+                "Take its logs as evidence first, then restart that one service",
+                Risk::Disruptive,
+            )
+        }
+        None => f.remedy(runbook(&UNHEALTHY), "Take its logs as evidence, then restart it", Risk::Disruptive),
+    };
+    Some(f)
+}
+
+/// No answer that could be read.
+pub fn none(s: &Service, f: &Failure, now: &Snapshot) -> Option<Finding> {
+    match (f.kind, f.stage) {
+        // Closed in the middle is how a dying or half-dead server answers: the unit decides.
+        (FailKind::Refused | FailKind::Closed, _) => unit::detect(s, Some(f), now),
+        (FailKind::TimedOut, Some(Stage::Tls | Stage::Answer | Stage::Body)) => Some(hung(s, f, now)),
+        // A stopped process does not empty its queue: then connections are no longer made.
+        (FailKind::TimedOut, Some(Stage::Connect)) if stuck(s, now).is_some() => Some(hung(s, f, now)),
+        // What answers there is not this service: no database is the reason.
+        (FailKind::Malformed, _) => Some(malformed(s, &f.detail).own(true)),
+        _ => None,
+    }
+}
+
+fn malformed(s: &Service, what: &str) -> Finding {
+    let summary = format!("the health answer of {} can't be read: {what}", s.name);
+    Finding::new(&MALFORMED, &s.name, Certainty::Proven, summary).saw("http health", "answer", what).remedy(
+        format!("curl -i --max-time 5 {}", shell_word(&health_url(s))),
+        "See what answers there: the wrong server, a proxy's page, a new shape",
+        Risk::Safe,
+    )
+}
+
+fn stuck(s: &Service, now: &Snapshot) -> Option<(u32, &'static str)> {
+    s.unit.as_deref().and_then(|u| facts::stuck_process(now, u))
+}
+
+fn hung(s: &Service, f: &Failure, now: &Snapshot) -> Finding {
+    let base = |certainty, text: String| {
+        Finding::new(&HUNG, &s.name, certainty, text).saw("http health", "answer", &f.detail)
+    };
+    match stuck(s, now) {
+        Some((pid, what)) => {
+            let found =
+                base(Certainty::Proven, format!("{} answers nothing: process {pid} is {what}", s.name))
+                    // No database on the other side of a socket does this to a process.
+                    .own(true)
+                    .saw("/proc", &format!("state of process {pid}"), what);
+            if what.starts_with(['T', 't']) {
+                found.remedy(format!("kill -CONT {pid}"), "Let the stopped process go on", Risk::Disruptive)
+            } else {
+                found.remedy(format!("cat /proc/{pid}/stack"), "See which device it waits for", Risk::Safe)
+            }
+        }
+        None => {
+            let found = base(
+                Certainty::Likely,
+                format!("{} accepts connections and does not answer in time", s.name),
+            );
+            found.remedy(runbook(&HUNG), "Take its stacks as evidence before a restart", Risk::Disruptive)
+        }
+    }
+}
+
+fn health_url(s: &Service) -> String {
+    let path = s.health.as_ref().map_or("", |h| h.path());
+    format!("{}{path}", s.url.as_deref().unwrap_or_default().trim_end_matches('/'))
+}

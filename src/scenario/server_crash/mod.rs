@@ -1,0 +1,106 @@
+//! A service does not do its work: told by its health answer, its unit, its unit's journal.
+//! The health answer is the symptom; the unit only where the service has no URL.
+
+mod answer;
+mod unit;
+
+use super::facts::{self, state};
+use super::registry::Scenario;
+use crate::config::Service;
+use crate::diagnosis::{Cause, Finding, Severity, Symptom, SymptomState};
+use crate::snapshot::service::Status;
+use crate::snapshot::{FailKind, Failure, Looks, Reading, Snapshot};
+
+const fn cause(name: &'static str, severity: Severity, title: &'static str) -> Cause {
+    Cause { name, severity, title, explains: &[] }
+}
+
+pub static SCENARIO: Scenario = Scenario {
+    name: "server-crash",
+    alias: "server",
+    severity: Severity::P1,
+    title: "Server crash",
+    first_action: "see how it ended, before starting it",
+    causes: &[
+        &unit::STOPPED,
+        &unit::STOPPED_ON_PURPOSE,
+        &unit::FAILED,
+        &unit::EXEC_FAILED,
+        &unit::NOT_LISTENING,
+        &answer::HUNG,
+        &answer::UNHEALTHY,
+        &answer::MALFORMED,
+        &unit::UNIT_MISSING,
+    ],
+    detect: |looks, config| config.service.iter().filter_map(|s| detect(s, &looks.now)).collect(),
+    symptoms: |looks, config| config.service.iter().map(|s| symptom(s, looks)).collect(),
+};
+
+fn detect(s: &Service, now: &Snapshot) -> Option<Finding> {
+    if s.url.is_none() || s.health.is_none() {
+        return unit::detect(s, None, now);
+    }
+    match &now.services.get(&s.name)?.health.reading {
+        Reading::Seen { .. } => answer::unhealthy(s, now),
+        Reading::Failed(f) => answer::none(s, f, now),
+        Reading::NotAsked { .. } => None,
+    }
+}
+
+fn symptom(s: &Service, looks: &Looks) -> Symptom {
+    let now = &looks.now;
+    let by_health = s.url.is_some() && s.health.is_some();
+    let (state, says) = match now.services.get(&s.name).filter(|_| by_health) {
+        Some(look) => match &look.health.reading {
+            Reading::Seen { value } if value.is_bad() => {
+                (SymptomState::Bad, format!("unhealthy (HTTP {})", value.http_status))
+            }
+            Reading::Seen { value } => match &value.status {
+                Some(Status::Healthy) => (SymptomState::Good, "healthy".into()),
+                Some(Status::Degraded) => (SymptomState::Good, "healthy, with a warning of its own".into()),
+                Some(Status::Other(word)) => (SymptomState::Unseen, format!("says `{word}`")),
+                Some(Status::Unhealthy) | None => (SymptomState::Unseen, "does not say how it is".into()),
+            },
+            Reading::Failed(f) => match f.kind {
+                FailKind::NotTried => (SymptomState::Unseen, f.detail.clone()),
+                FailKind::Denied => {
+                    (SymptomState::Unseen, format!("alive, does not let us look: {}", f.detail))
+                }
+                _ => (SymptomState::Bad, f.detail.clone()),
+            },
+            Reading::NotAsked { why } => (SymptomState::Unseen, format!("not asked: {why}")),
+        },
+        None if by_health => (SymptomState::Unseen, "not looked at".into()),
+        None => by_unit_alone(s, now),
+    };
+    Symptom { subject: s.name.clone(), state, says }
+}
+
+fn by_unit_alone(s: &Service, now: &Snapshot) -> (SymptomState, String) {
+    let Some(name) = s.unit.as_deref() else {
+        return (SymptomState::Unseen, "neither a URL nor a unit is configured".into());
+    };
+    match &now.units.listed.reading {
+        Reading::Seen { value } => match value.get(name) {
+            Some(u) if u.active == "active" || u.active == "reloading" => {
+                (SymptomState::Good, format!("{name} is {}", state(u)))
+            }
+            Some(u) => (SymptomState::Bad, format!("{name} is {}", state(u))),
+            None => (SymptomState::Unseen, format!("{name} was not listed")),
+        },
+        Reading::Failed(f) => (SymptomState::Unseen, f.detail.clone()),
+        Reading::NotAsked { why } => (SymptomState::Unseen, format!("not asked: {why}")),
+    }
+}
+
+fn with_refusal(f: Finding, refused: Option<&Failure>) -> Finding {
+    f.saw_if("http health", "answer", refused.map(|r| r.detail.clone()))
+}
+
+fn last_words(now: &Snapshot, unit: &str) -> Option<String> {
+    facts::journal(now, unit).and_then(facts::last_words).map(ToOwned::to_owned)
+}
+
+fn runbook(c: &Cause) -> String {
+    format!("mcp-ir runbook {}", c.name.replace('/', "#"))
+}
