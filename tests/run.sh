@@ -48,7 +48,7 @@ cargo test --workspace --locked --doc --quiet
 
 step "the lab's matrix"
 if [ "$(id -u)" = 0 ]; then
-  target/debug/lab matrix --tries 1 --healthy 10 --binary target/debug/mcp-ir
+  target/debug/lab matrix --tries 1 --again 2 --healthy 10 --binary target/debug/mcp-ir
 else
   skip "the matrix (no root, so no systemd of its own)"
 fi
