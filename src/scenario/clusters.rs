@@ -58,14 +58,23 @@ pub fn postmasters<'a>(p: &Postgres, look: &'a PostgresLook) -> (Vec<&'a Postmas
 /// The same folder is the same cluster; another folder may be the same by another path, so then
 /// the port decides. `None`: not known.
 fn is_ours(p: &Postgres, m: &Postmaster) -> Option<bool> {
-    let folders = p.data_directory.as_deref().zip(m.data_directory.as_deref());
-    let same = folders.map(|(a, b)| a.trim_end_matches('/') == b.trim_end_matches('/'));
-    match (same, m.port) {
+    match (same_folder(p, m), m.port) {
         (Some(true), _) => Some(true),
         (_, Some(port)) => Some(port == p.url.port),
         (Some(false), None) => Some(false),
         (None, None) => None,
     }
+}
+
+fn same_folder(p: &Postgres, m: &Postmaster) -> Option<bool> {
+    let folders = p.data_directory.as_deref().zip(m.data_directory.as_deref());
+    folders.map(|(a, b)| a.trim_end_matches('/') == b.trim_end_matches('/'))
+}
+
+/// The postmaster of the server's own folder, where its pid file says another port than the URL.
+pub fn on_another_port<'a>(p: &Postgres, look: &'a PostgresLook) -> Option<(&'a Postmaster, u16)> {
+    let ours = look.postmasters.seen()?.iter().filter(|m| same_folder(p, m) == Some(true));
+    ours.filter_map(|m| Some((m, m.port?))).find(|(_, port)| *port != p.url.port)
 }
 
 /// The server's postmaster, where it can't answer by the kernel's own word.

@@ -221,6 +221,22 @@ fn a_folder_by_another_path_is_still_known_by_its_port() {
 }
 
 #[test]
+fn another_port_is_another_address_even_while_the_server_starts() {
+    let on = |port, active: &str, sub: &str| {
+        Stack::outage()
+            .postgres(|p| p.data_directory = Some(FOLDER.into()))
+            .unit(PG_UNIT, active, sub)
+            .postmasters(vec![postmaster("S", Some(FOLDER), Some(port))])
+    };
+    for (active, sub) in [("activating", "start"), ("active", "running"), ("inactive", "dead")] {
+        let told = on(5433, active, sub).told().case(active);
+        told.expect_root(ELSEWHERE, Certainty::Likely).evidence(ELSEWHERE, "5433");
+    }
+    check("its own port, and it starts".into(), &on(5432, "activating", "start"), WAIT);
+    check("another port, and it stops".into(), &on(5433, "deactivating", "stop-sigterm"), LEAVING);
+}
+
+#[test]
 fn what_a_connected_service_contradicts_is_not_proven() {
     let told = Stack::healthy().login(refused()).unit(PG_UNIT, "inactive", "dead").postmasters(vec![]).told();
     told.expect_root(STOPPED, Certainty::Likely).evidence(STOPPED, "codebase-mcp");

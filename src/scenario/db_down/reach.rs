@@ -116,6 +116,18 @@ fn refused(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Finding>
         let why = format!("{} refuses: nothing listens there, or a firewall rejects", look.endpoint);
         return Some(elsewhere(Certainty::Proven, why));
     }
+    // Another port is another address, however far its start has come.
+    let stops = |(_, u): &(&str, &Unit)| u.active == "deactivating";
+    if let Some((m, port)) =
+        clusters::on_another_port(p, look).filter(|_| !clusters::units(p, now).iter().any(stops))
+    {
+        let why = format!(
+            "its postmaster (process {}) has port {port}, and nothing listens at {}",
+            m.pid, look.endpoint
+        );
+        let f = elsewhere(Certainty::Likely, why);
+        return Some(f.saw("postmaster.pid", "port", port.to_string()));
+    }
     let runs = |u: &Unit| u.active == "active" || u.active == "reloading";
     let (running, ended): (Vec<_>, Vec<_>) = clusters::units(p, now).into_iter().partition(|(_, u)| runs(u));
     if let ([(name, _), ..], []) = (running.as_slice(), ended.as_slice()) {

@@ -123,8 +123,11 @@ pub const FAULTS: &[Fault] = &[
             stack.stop_postgres()?;
             stack.cluster().write_auto_conf(&format!("port = {port}\n"))?;
             stack.try_to_start_postgres()?;
-            let socket = stack.cluster().folder.join(format!(".s.PGSQL.{port}"));
-            until("PostgreSQL listens there", Duration::from_secs(5), || socket.exists())?;
+            let pid_file = stack.cluster().data.join("postmaster.pid");
+            until("PostgreSQL is ready there", Duration::from_secs(5), || {
+                fs::read_to_string(&pid_file)
+                    .is_ok_and(|text| text.lines().nth(7).is_some_and(|l| l.trim() == "ready"))
+            })?;
             all_unhealthy(stack)
         },
     )
