@@ -7,9 +7,11 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use serde_json::json;
 
 use crate::config::{self, Env, Loaded};
 use crate::error::{Error, Result};
+use crate::render;
 
 /// What to do with the configuration.
 #[derive(Debug, Clone, Subcommand)]
@@ -84,9 +86,14 @@ pub fn show(loaded: &Loaded, json: bool) -> String {
 }
 
 /// Writes the file; returns what to say. A broken configuration is no hindrance: nothing is loaded.
-pub fn init(init: &Init, env: &Env) -> Result<String> {
+pub fn init(init: &Init, env: &Env, json: bool) -> Result<String> {
     let text = config::template();
+    let document = |file: Option<&Path>| {
+        let file = file.map(|f| f.display().to_string());
+        render::document(&json!({ "schema": "mcp-ir/template/1", "file": file, "toml": text }))
+    };
     let path = match &init.path {
+        Some(path) if path.as_os_str() == "-" && json => return document(None),
         Some(path) if path.as_os_str() == "-" => return Ok(text),
         Some(path) => std::path::absolute(path).unwrap_or_else(|_| path.clone()),
         None => config::own_config(env).ok_or_else(|| {
@@ -103,6 +110,9 @@ pub fn init(init: &Init, env: &Env) -> Result<String> {
         .create(folder)
         .map_err(|e| failed("create the folder", folder, &e))?;
     write(&path, &text, init.force)?;
+    if json {
+        return document(Some(&path));
+    }
     Ok(format!(
         "{p} is written: every key in it, commented out, with its default.\n\
          Next: change what differs on this machine, then `mcp-ir config show`.\n",
@@ -183,7 +193,7 @@ mod tests {
     #[test]
     fn init_writes_where_the_file_will_be_found() {
         let dir = tempfile::tempdir().unwrap();
-        let said = init(&Init::default(), &env(dir.path())).unwrap();
+        let said = init(&Init::default(), &env(dir.path()), false).unwrap();
         let path = dir.path().join(".config/mcp-ir/config.toml");
         assert!(said.starts_with(&format!("{} is written", path.display())), "{said}");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
@@ -193,7 +203,7 @@ mod tests {
         assert_eq!(loaded.file, Some(path));
         assert_eq!(loaded.config, config::defaults().unwrap().config);
         let root = Env { euid: 0, ..env(dir.path()) };
-        init(&Init::default(), &root).unwrap();
+        init(&Init::default(), &root, false).unwrap();
         assert!(dir.path().join("etc/config.toml").is_file());
     }
 
@@ -202,10 +212,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("c.toml");
         fs::write(&path, "mine").unwrap();
-        let e = init(&at(&path, false), &env(dir.path())).unwrap_err();
+        let e = init(&at(&path, false), &env(dir.path()), false).unwrap_err();
         assert!(e.message.contains("exists already") && e.hints[0].contains("--force"), "{e:?}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
-        init(&at(&path, true), &env(dir.path())).unwrap();
+        init(&at(&path, true), &env(dir.path()), false).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), config::template());
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(names(dir.path()), ["c.toml"]);
@@ -216,9 +226,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (link, target) = (dir.path().join("link"), dir.path().join("target"));
         std::os::unix::fs::symlink(&target, &link).unwrap();
-        assert!(init(&at(&link, false), &env(dir.path())).is_err(), "a dangling link is there too");
+        assert!(init(&at(&link, false), &env(dir.path()), false).is_err(), "a dangling link is there too");
         assert!(
-            init(&at(&link, true), &env(dir.path())).is_err(),
+            init(&at(&link, true), &env(dir.path()), false).is_err(),
             "nor is a link, a pipe or a device replaced"
         );
         assert!(!target.exists() && fs::symlink_metadata(&link).unwrap().is_symlink());
@@ -227,19 +237,19 @@ mod tests {
     #[test]
     fn init_says_what_it_can_not_do() {
         let dir = tempfile::tempdir().unwrap();
-        let e = init(&at(dir.path(), true), &env(dir.path())).unwrap_err();
+        let e = init(&at(dir.path(), true), &env(dir.path()), false).unwrap_err();
         assert!(e.message.contains("is a folder") && e.hints[0].contains("config.toml"), "{e:?}");
-        let e = init(&at(Path::new("/proc/nowhere/c.toml"), false), &env(dir.path())).unwrap_err();
+        let e = init(&at(Path::new("/proc/nowhere/c.toml"), false), &env(dir.path()), false).unwrap_err();
         assert!(e.message.contains("can't create the folder /proc/nowhere"), "{e:?}");
         let homeless = Env { home: None, ..env(dir.path()) };
-        let e = init(&Init::default(), &homeless).unwrap_err();
+        let e = init(&Init::default(), &homeless, false).unwrap_err();
         assert!(e.hints[0].contains("config init PATH"), "{e:?}");
     }
 
     #[test]
     fn a_dash_prints_and_writes_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(init(&at(Path::new("-"), false), &env(dir.path())).unwrap(), config::template());
+        assert_eq!(init(&at(Path::new("-"), false), &env(dir.path()), false).unwrap(), config::template());
         assert!(names(dir.path()).is_empty());
     }
 

@@ -12,6 +12,7 @@ use super::look::look;
 use super::run::say;
 use super::save::Saved;
 use super::tree::{Global, Output};
+use super::why_not;
 use crate::config::{Config, Env, load};
 use crate::diagnosis::Diagnosis;
 use crate::engine::{self, Depth, Filter};
@@ -28,6 +29,7 @@ Examples:
   mcp-ir diagnose --save now.json          keep the look, to be read again anywhere:
   mcp-ir diagnose --from now.json -o json
   mcp-ir diagnose -o nagios                a line and exit code for a monitor
+  mcp-ir diagnose --why-not hung           what speaks against a cause
 
 Detection always covers all scenarios; naming some filters the report, but a
 root elsewhere that explains them is shown.
@@ -47,10 +49,18 @@ pub struct DiagnoseArgs {
     /// Keep the snapshot (mode 0600, without secrets)
     #[arg(long, value_name = "FILE", conflicts_with = "from")]
     pub save: Option<PathBuf>,
+    /// Say which fact rules this cause out, or which reading it lacks; the exit code is still that
+    /// of the diagnosis; may be repeated
+    #[arg(long, value_name = "CAUSE")]
+    pub why_not: Vec<String>,
 }
 
 pub fn run(args: &DiagnoseArgs, global: &Global, out: &Out, start: Instant) -> Result<Exit> {
     let scenarios = args.scenarios.iter().map(|s| known_scenario(s)).collect::<Result<Vec<_>>>()?;
+    let causes = why_not::known_causes(&args.why_not)?;
+    if !causes.is_empty() {
+        why_not::for_people_or_as_json(global)?;
+    }
     let mut saving = None;
     let now = if let Some(file) = &args.from {
         read(file)?
@@ -70,7 +80,12 @@ pub fn run(args: &DiagnoseArgs, global: &Global, out: &Out, start: Instant) -> R
     if let Some(file) = &global.config {
         same_stack(&mut d, file);
     }
-    say(&text(&d, &looks.now, global, out)?, out)?;
+    let text = if causes.is_empty() {
+        text(&d, &looks.now, global, out)?
+    } else {
+        why_not::text(&looks, &causes, &args.service, global, out)?
+    };
+    say(&text, out)?;
     let exit = match global.output {
         Output::Nagios => Exit::from(render::nagios_state(&d)),
         Output::Human | Output::Json | Output::Prometheus => Exit::from(d.verdict),

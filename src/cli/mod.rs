@@ -12,6 +12,7 @@ mod save;
 mod schema;
 mod tree;
 mod who;
+mod why_not;
 
 pub use run::run;
 pub use tree::Cli;

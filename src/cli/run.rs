@@ -49,8 +49,10 @@ fn verb(cli: Cli, out: &Out, start: Instant) -> Result<Exit> {
         Verb::Runbook(args) => say(&runbook::run(&args, &cli.global, out)?, out),
         Verb::Config(config::ConfigCommand::Check) => check::run(&cli.global, out, start),
         Verb::Config(config::ConfigCommand::Show) => say(&show(&cli.global)?, out),
-        Verb::Config(config::ConfigCommand::Init(init)) => say(&config::init(&init, &Env::process())?, out),
-        Verb::Schema(args) => say(schema::run(&args), out),
+        Verb::Config(config::ConfigCommand::Init(init)) => {
+            say(&config::init(&init, &Env::process(), cli.global.json())?, out)
+        }
+        Verb::Schema(args) => say(&schema::run(&args, &cli.global, out)?, out),
         Verb::Completions(args) => say(&generate::completions(&args), out),
         Verb::Man => say(&generate::man()?, out),
     }

@@ -2,28 +2,74 @@
 
 use clap::{Args, ValueEnum};
 
-use crate::render::schemas;
+use super::tree::Global;
+use crate::error::{Error, Result};
+use crate::render::{self, Out, schemas};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
-  mcp-ir schema diagnosis > diagnosis.schema.json")]
+Examples:
+  mcp-ir schema                            the table of documents
+  mcp-ir schema diagnosis > diagnosis.schema.json
+
+A document names its schema: mcp-ir/diagnosis/1.")]
 pub struct SchemaArgs {
     #[arg(value_enum, value_name = "DOCUMENT")]
-    pub document: Document,
+    pub document: Option<Document>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum Document {
-    /// What `diagnose -o json` prints
+    /// diagnose -o json
     Diagnosis,
-    /// What any command prints with `-o json` where it can't do its work
+    /// diagnose --why-not CAUSE -o json
+    WhyNot,
+    /// diagnose --save FILE
+    Snapshot,
+    /// who -o json
+    Who,
+    /// config show -o json
+    Config,
+    /// config check -o json
+    Permissions,
+    /// config init -o json
+    Template,
+    /// runbook -o json
+    Runbooks,
+    /// runbook SCENARIO -o json
+    Runbook,
+    /// Any command with -o json that can't do its work
     Error,
 }
 
-pub fn run(args: &SchemaArgs) -> &'static str {
-    match args.document {
-        Document::Diagnosis => schemas::DIAGNOSIS,
-        Document::Error => schemas::ERROR,
+impl Document {
+    fn text(self) -> &'static str {
+        match self {
+            Document::Diagnosis => schemas::DIAGNOSIS,
+            Document::WhyNot => schemas::WHY_NOT,
+            Document::Snapshot => schemas::SNAPSHOT,
+            Document::Who => schemas::WHO,
+            Document::Config => schemas::CONFIG,
+            Document::Permissions => schemas::PERMISSIONS,
+            Document::Template => schemas::TEMPLATE,
+            Document::Runbooks => schemas::RUNBOOKS,
+            Document::Runbook => schemas::RUNBOOK,
+            Document::Error => schemas::ERROR,
+        }
     }
+}
+
+pub fn run(args: &SchemaArgs, global: &Global, out: &Out) -> Result<String> {
+    if let Some(document) = args.document {
+        return Ok(document.text().to_owned());
+    }
+    if global.json() {
+        return Err(Error::usage("name the document whose schema is to be printed")
+            .hint("`mcp-ir schema` without -o json lists them"));
+    }
+    let known = Document::value_variants().iter().filter_map(Document::to_possible_value);
+    let rows: Vec<Vec<String>> = known
+        .map(|v| vec![v.get_name().to_owned(), v.get_help().map(ToString::to_string).unwrap_or_default()])
+        .collect();
+    Ok(render::plain_table(&rows, 0, out.width, 28) + "\nPrint one: mcp-ir schema diagnosis\n")
 }

@@ -6,6 +6,7 @@ mod finding;
 mod graph;
 mod permission;
 mod verdict;
+mod why_not;
 
 pub use cause::{Cause, Certainty, Relation, Severity};
 pub use finding::{Evidence, Finding, Remedy, Risk, shell_word};
@@ -14,3 +15,4 @@ pub use permission::{Permission, Permit, permissions};
 pub use verdict::{
     Diagnosis, ReadingRow, SCHEMA, Symptom, SymptomState, Unknown, Verdict, unknowns, verdict,
 };
+pub use why_not::{Answer, Asked, Fact, Outcome, Stand, WHY_NOT_SCHEMA, WhyNot};

@@ -9,9 +9,11 @@ mod look;
 mod rows;
 mod runtime;
 mod who;
+mod why_not;
 
 pub use awaited::Awaited;
 pub use diagnose::{Filter, diagnose};
 pub use look::{Depth, look};
 pub use runtime::runtime;
 pub use who::{WhoServer, who};
+pub use why_not::why_not;

@@ -16,6 +16,7 @@ mod style;
 mod table;
 pub mod text;
 mod who;
+mod why_not;
 
 pub use error::error;
 pub use human::{diagnosis as human_diagnosis, readings as human_readings};
@@ -28,3 +29,4 @@ pub use prometheus::page as prometheus_page;
 pub use runbook::markdown;
 pub use table::plain as plain_table;
 pub use who::{not_seen, sessions as who};
+pub use why_not::why_not;

@@ -1,6 +1,7 @@
 //! Each scenario is one pipeline and pure: no async, no clock, no client.
-//! `registry` lists them; `facts`, `login`, `clusters`, `witness` and `ends` hold what they derive from readings.
+//! `registry` lists them; `against` says what speaks against a cause; `facts`, `login`, `clusters`, `witness` and `ends` hold what they derive from readings.
 
+mod against;
 mod clusters;
 mod db_down;
 mod ends;
@@ -11,4 +12,4 @@ mod registry;
 mod server_crash;
 mod witness;
 
-pub use registry::{ALL, Scenario, by_name, causes};
+pub use registry::{ALL, Scenario, by_name, causes, why_not};

@@ -1,8 +1,9 @@
 //! The scenarios there are. To add one: its file, one line here, one runbook.
 
+use super::against::Against;
 use super::{db_down, pool_exhausted, server_crash};
 use crate::config::Config;
-use crate::diagnosis::{Cause, Finding, Severity, Symptom};
+use crate::diagnosis::{Cause, Finding, Severity, Stand, Symptom};
 use crate::snapshot::Looks;
 
 /// One pipeline. Functions, not closures: a scenario keeps no state.
@@ -17,6 +18,8 @@ pub struct Scenario {
     pub causes: &'static [&'static Cause],
     pub detect: fn(&Looks, &Config) -> Vec<Finding>,
     pub symptoms: fn(&Looks, &Config) -> Vec<Symptom>,
+    /// What speaks against each of the causes.
+    pub why_not: &'static [(&'static Cause, Against)],
 }
 
 pub static ALL: &[&Scenario] = &[&db_down::SCENARIO, &pool_exhausted::SCENARIO, &server_crash::SCENARIO];
@@ -28,4 +31,10 @@ pub fn by_name(name: &str) -> Option<&'static Scenario> {
 
 pub fn causes() -> Vec<&'static Cause> {
     ALL.iter().flat_map(|s| s.causes).copied().collect()
+}
+
+/// How a cause stands at every subject that it could concern; empty where no scenario says it.
+pub fn why_not(cause: &'static Cause, looks: &Looks, config: &Config) -> Vec<(String, Stand)> {
+    let said = ALL.iter().flat_map(|s| s.why_not).find(|(c, _)| c.name == cause.name);
+    said.map(|(_, against)| against.stands(cause, looks, config)).unwrap_or_default()
 }

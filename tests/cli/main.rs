@@ -7,5 +7,6 @@ mod desk;
 mod diagnose;
 mod errors;
 mod monitors;
+mod schemas;
 mod sessions;
 mod texts;

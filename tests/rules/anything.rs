@@ -256,7 +256,9 @@ fn server(s: Stack, bend: impl FnOnce(&mut mcp_ir::snapshot::postgres::Server)) 
 }
 
 fn told(now: &Snapshot) -> Diagnosis {
-    diagnose(&Looks { now: now.clone(), before: None }, &Filter::default())
+    let d = diagnose(&Looks { now: now.clone(), before: None }, &Filter::default());
+    crate::why_not::agrees(now, &d);
+    d
 }
 
 /// Whether explanations, followed upwards, come back to where they began.

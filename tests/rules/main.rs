@@ -26,3 +26,4 @@ mod slots;
 mod stack;
 mod told;
 mod verdict;
+mod why_not;

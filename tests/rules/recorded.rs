@@ -23,7 +23,10 @@ fn read(name: &str) -> Snapshot {
 }
 
 fn replay(name: &str) -> Told {
-    Told::new(diagnose(&Looks { now: read(name), before: None }, &Filter::default())).case(name)
+    let looks = Looks { now: read(name), before: None };
+    let d = diagnose(&looks, &Filter::default());
+    crate::why_not::agrees(&looks.now, &d);
+    Told::new(d).case(name)
 }
 
 /// The recorded fault, its only root, and what that root explains (every finding there is).

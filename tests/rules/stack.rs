@@ -289,7 +289,9 @@ impl Stack {
     }
 
     pub fn asked(&self, filter: &Filter) -> Told {
-        Told::new(diagnose(&Looks { now: self.now.clone(), before: None }, filter))
+        let looks = Looks { now: self.now.clone(), before: None };
+        crate::why_not::agrees(&self.now, &diagnose(&looks, &Filter::default()));
+        Told::new(diagnose(&looks, filter))
     }
 }
 

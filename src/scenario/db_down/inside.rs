@@ -8,7 +8,7 @@ use crate::config::{Config, Expect, Postgres};
 use crate::diagnosis::Relation::{self, NeededBy};
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity};
 use crate::snapshot::Snapshot;
-use crate::snapshot::postgres::{PostgresLook, ReplicationSlot, Server};
+use crate::snapshot::postgres::{Archiver, ChecksumFailure, PostgresLook, ReplicationSlot, Server};
 
 /// What a service shows that can read and not write: it is not starved, and need not hang.
 const NO_WRITES: &[(&str, Relation)] = &[
@@ -39,7 +39,7 @@ pub static WAL_RETAINED: Cause = Cause {
 pub static DATA_CORRUPTION: Cause = cause("db-down/data-corruption", "pages of the database are damaged");
 
 /// Of 2,147 million (causes.md).
-const XID_AGE: u64 = 1_500_000_000;
+pub const XID_AGE: u64 = 1_500_000_000;
 /// The server takes no writes any more: 3 million before the end.
 const XID_STOP: u64 = 2_144_000_000;
 /// How young a checksum failure is, in seconds, to be of now.
@@ -143,10 +143,7 @@ fn wraparound(
 /// The archiver fails *now*: its last try did, and nothing was archived since. Or a slot keeps WAL
 /// beyond what the server may keep, or beyond its usual size for nobody.
 fn wal_retained(p: &Postgres, server: &Server) -> Option<Finding> {
-    let archiver = server
-        .archiver
-        .as_ref()
-        .filter(|a| a.failed_s.is_some_and(|f| f < ARCHIVER_S && a.archived_s.is_none_or(|ok| f < ok)));
+    let archiver = server.archiver.as_ref().filter(|a| archiver_fails(a));
     let slots: Vec<_> = server.replication_slots.iter().filter(|s| keeps_too_much(s)).collect();
     let why = match (archiver, slots.first()) {
         (Some(a), _) => format!(
@@ -184,9 +181,13 @@ fn wal_retained(p: &Postgres, server: &Server) -> Option<Finding> {
     ))
 }
 
+pub fn archiver_fails(a: &Archiver) -> bool {
+    a.failed_s.is_some_and(|f| f < ARCHIVER_S && a.archived_s.is_none_or(|ok| f < ok))
+}
+
 /// WAL beyond `max_wal_size` is kept for a slot that nobody reads, or the server is about to drop, or
 /// has dropped, what its reader still needs. One that is read and lags catches up by itself.
-fn keeps_too_much(s: &ReplicationSlot) -> bool {
+pub fn keeps_too_much(s: &ReplicationSlot) -> bool {
     match s.wal_status.as_deref() {
         Some("unreserved" | "lost") => true,
         Some("extended") => !s.active,
@@ -194,20 +195,24 @@ fn keeps_too_much(s: &ReplicationSlot) -> bool {
     }
 }
 
+pub fn fresh(c: &ChecksumFailure) -> bool {
+    c.last_s.is_some_and(|s| s < CHECKSUM_S)
+}
+
 /// A failed checksum within the hour, or XX001 in our own or a service's words. An old counter is none.
 fn corruption(p: &Postgres, look: &PostgresLook, now: &Snapshot, config: &Config) -> Option<Finding> {
-    let fresh: Vec<_> = facts::server(now, &p.name)
+    let failures: Vec<_> = facts::server(now, &p.name)
         .map(|s| s.checksum_failures.as_slice())
         .unwrap_or_default()
         .iter()
-        .filter(|c| c.last_s.is_some_and(|s| s < CHECKSUM_S))
+        .filter(|c| fresh(c))
         .collect();
     let ours = facts::login_meaning(look) == Some(Meaning::Corrupt);
     let witnesses = witness::of(&p.name, now, config, witness::corrupt);
-    if fresh.is_empty() && !ours && witnesses.is_empty() {
+    if failures.is_empty() && !ours && witnesses.is_empty() {
         return None;
     }
-    let sure = ours || !fresh.is_empty() || witnesses.iter().any(|w| w.sure);
+    let sure = ours || !failures.is_empty() || witnesses.iter().any(|w| w.sure);
     let mut f = Finding::new(
         &DATA_CORRUPTION,
         &p.name,
@@ -217,7 +222,7 @@ fn corruption(p: &Postgres, look: &PostgresLook, now: &Snapshot, config: &Config
     if let Some(said) = look.login.failure().filter(|_| ours) {
         f = f.saw("postgres login", &look.endpoint, &said.detail);
     }
-    for c in fresh {
+    for c in failures {
         let last = c.last_s.map_or_else(String::new, |s| format!(", last {} ago", facts::age(s)));
         f = f.saw(
             "postgres sessions",

@@ -4,6 +4,7 @@
 mod inside;
 mod reach;
 mod service;
+mod why_not;
 
 use super::facts;
 use super::login::{Meaning, meaning};
@@ -54,6 +55,7 @@ pub static SCENARIO: Scenario = Scenario {
     ],
     detect,
     symptoms,
+    why_not: why_not::WHY_NOT,
 };
 
 fn detect(looks: &Looks, config: &Config) -> Vec<Finding> {

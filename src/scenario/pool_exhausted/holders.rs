@@ -61,7 +61,7 @@ pub fn detect(p: &Postgres, server: &Server, now: &Snapshot, config: &Config) ->
 }
 
 /// A client's own statement that runs: not one that waits for a lock, nor a backup, a copy, or ours.
-fn is_long_query(s: &Session) -> bool {
+pub fn is_long_query(s: &Session) -> bool {
     let tools = ["pg_dump", "pg_dumpall", "pg_restore", "pg_basebackup", "mcp-ir"];
     let first = s.query.split_whitespace().next().unwrap_or_default();
     let meant_to_last = ["copy", "autovacuum:"].iter().any(|w| first.eq_ignore_ascii_case(w));

@@ -4,6 +4,7 @@
 mod full;
 mod holders;
 mod locks;
+mod why_not;
 
 use super::facts;
 use super::registry::Scenario;
@@ -42,6 +43,7 @@ pub static SCENARIO: Scenario = Scenario {
     ],
     detect,
     symptoms: |_, _| -> Vec<Symptom> { Vec::new() },
+    why_not: why_not::WHY_NOT,
 };
 
 fn detect(looks: &Looks, config: &Config) -> Vec<Finding> {

@@ -3,6 +3,7 @@
 
 mod answer;
 mod unit;
+mod why_not;
 
 use super::facts::{self, state};
 use super::registry::Scenario;
@@ -34,6 +35,7 @@ pub static SCENARIO: Scenario = Scenario {
     ],
     detect: |looks, config| config.service.iter().filter_map(|s| detect(s, &looks.now)).collect(),
     symptoms: |looks, config| config.service.iter().map(|s| symptom(s, looks)).collect(),
+    why_not: why_not::WHY_NOT,
 };
 
 fn detect(s: &Service, now: &Snapshot) -> Option<Finding> {

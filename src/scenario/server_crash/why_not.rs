@@ -1,0 +1,74 @@
+//! What speaks against each cause of a service that does not do its work. A line a cause.
+
+use super::super::against::{Against, Against::Service, OfService, ruled_out, unseen, why};
+use super::super::facts::{self, state};
+use super::{answer, unit};
+use crate::diagnosis::{Cause, Fact, Stand};
+use crate::snapshot::{FailKind, Reading};
+
+pub static WHY_NOT: &[(&Cause, Against)] = &[
+    (&unit::STOPPED, Service(|c, s| told(c, s, "a unit that ended without a failure"))),
+    (&unit::STOPPED_ON_PURPOSE, Service(|c, s| told(c, s, "a unit that a stop job ended"))),
+    (&unit::FAILED, Service(|c, s| told(c, s, "a unit that died"))),
+    (&unit::EXEC_FAILED, Service(|c, s| told(c, s, "a unit that ended with 200 to 243"))),
+    (&unit::NOT_LISTENING, Service(|c, s| told(c, s, "a unit that runs since long, its port refused"))),
+    (&unit::UNIT_MISSING, Service(|c, s| told(c, s, "a unit that is not there, or masked"))),
+    (&answer::HUNG, Service(|c, s| told(c, s, "a connection that is made, and no answer in time"))),
+    (&answer::UNHEALTHY, Service(|c, s| told(c, s, "an answer that says unhealthy, or a 5xx"))),
+    (&answer::MALFORMED, Service(|c, s| told(c, s, "an answer that can't be read"))),
+];
+
+/// A service has one of these causes at most: the evidence of the one that it has rules out all others.
+fn told(cause: &Cause, s: &OfService, needs: &str) -> Stand {
+    match super::detect(s.s, s.now) {
+        Some(f) if f.cause == cause.name => Stand::Holds,
+        Some(f) => Stand::RuledOut(Fact::of(&f, needs)),
+        None => nothing_found(cause, s, needs),
+    }
+}
+
+fn nothing_found(cause: &Cause, s: &OfService, needs: &str) -> Stand {
+    let by_answer = [&answer::UNHEALTHY, &answer::MALFORMED].iter().any(|c| c.name == cause.name);
+    let look = s.now.services.get(&s.s.name).filter(|_| s.s.url.is_some() && s.s.health.is_some());
+    let Some(look) = look else {
+        if by_answer || cause.name == answer::HUNG.name || s.s.url.is_some() && s.s.health.is_some() {
+            return unseen("http health", &s.s.name, "not looked at", needs);
+        }
+        return by_unit(s, needs);
+    };
+    let health = vec![Fact::new("http health", &s.s.name, why(&look.health), needs)];
+    match &look.health.reading {
+        Reading::Seen { value } => {
+            let says = match &value.database {
+                Some(db) => format!("answers HTTP {}, not unhealthy; database {db}", value.http_status),
+                None => format!("answers HTTP {}, not unhealthy", value.http_status),
+            };
+            ruled_out("http health", &s.s.name, says, needs)
+        }
+        Reading::Failed(f) => match f.kind {
+            // It is alive, and does not let us look.
+            FailKind::Denied if by_answer => Stand::Unseen(health),
+            FailKind::Denied => Stand::RuledOut(health),
+            FailKind::Refused | FailKind::Closed if by_answer => Stand::RuledOut(health),
+            FailKind::Refused | FailKind::Closed if cause.name == answer::HUNG.name => {
+                Stand::RuledOut(health)
+            }
+            FailKind::Refused | FailKind::Closed => by_unit(s, needs),
+            _ => Stand::Unseen(health),
+        },
+        Reading::NotAsked { .. } => Stand::Unseen(health),
+    }
+}
+
+fn by_unit(s: &OfService, needs: &str) -> Stand {
+    let Some(name) = s.s.unit.as_deref() else {
+        return unseen("configuration", "unit", "none", needs);
+    };
+    let Reading::Seen { value } = &s.now.units.listed.reading else {
+        return unseen("systemd", name, why(&s.now.units.listed), needs);
+    };
+    let Some(u) = value.get(name) else { return unseen("systemd", name, "not listed", needs) };
+    let since = facts::detail(s.now, name).and_then(|d| d.state_since);
+    let since = since.map_or_else(String::new, |t| format!(" since {t}"));
+    ruled_out("systemd", name, format!("{}, {}{since}", u.load, state(u)), needs)
+}
