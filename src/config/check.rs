@@ -19,7 +19,9 @@ mod values;
 /// Before the model is built: its own errors know no lines.
 pub fn required(layer: &Layer) -> Result<()> {
     let entries = |kind: &str| layer.values.get(kind).and_then(Value::as_array).cloned().unwrap_or_default();
-    for (kind, key) in [("service", "name"), ("postgres", "url"), ("redis", "url"), ("ollama", "url")] {
+    for (kind, key) in
+        [("service", "name"), ("postgres", "url"), ("pooler", "url"), ("redis", "url"), ("ollama", "url")]
+    {
         for (i, entry) in entries(kind).iter().enumerate() {
             let path = format!("{kind}[{i}]");
             let place = layer.origins.of(&path).place();
@@ -75,6 +77,7 @@ fn either(layer: &Layer, path: &str, value: &Value, must: &[&str], may: &[&str])
 fn example(kind: &str) -> &'static str {
     match kind {
         "postgres" => "\"postgresql://USER@127.0.0.1:5432/DATABASE\"",
+        "pooler" => "\"postgresql://USER@127.0.0.1:6432/pgbouncer\"",
         "redis" => "\"redis://127.0.0.1:6379/0\"",
         _ => "\"http://127.0.0.1:11434\"",
     }
@@ -102,6 +105,18 @@ pub fn config(config: &Config, origins: &Origins, env: &Env) -> Result<()> {
         check.variable_name(pg.password_env.as_deref(), &at("password_env"))?;
         check.unique(&pg.databases, &at("databases"))?;
         check.certificates(pg.url.sslmode, pg.url.sslrootcert.as_ref(), &at("url"))?;
+    }
+    for (i, pooler) in config.pooler.iter().enumerate() {
+        let at = |key: &str| format!("pooler[{i}].{key}");
+        check.place(&pooler.unit, &pooler.container, &format!("pooler[{i}]"))?;
+        check.absolute(pooler.password_file.as_deref(), &at("password_file"))?;
+        check.variable_name(pooler.password_env.as_deref(), &at("password_env"))?;
+        check.certificates(pooler.url.sslmode, pooler.url.sslrootcert.as_ref(), &at("url"))?;
+        if pooler.url.dbname != "pgbouncer" {
+            return Err(check.fail(&at("url"), "does not name the admin console").hint(
+                "its database is `pgbouncer`: postgresql://USER@HOST:6432/pgbouncer, a user of stats_users",
+            ));
+        }
     }
     for (i, redis) in config.redis.iter().enumerate() {
         let at = |key: &str| format!("redis[{i}].{key}");
@@ -157,23 +172,31 @@ impl Check<'_> {
 
     fn needs(&self, config: &Config) -> Result<()> {
         let names: Vec<&str> = config.names().iter().map(|(_, n)| *n).collect();
-        for (i, service) in config.service.iter().enumerate() {
-            for (j, need) in service.needs.iter().enumerate() {
-                let path = format!("service[{i}].needs[{j}]");
-                let others = || names.iter().copied().filter(|n| *n != service.name);
-                if *need == service.name {
+        let servers: Vec<&str> = config.postgres.iter().map(|p| p.name.as_str()).collect();
+        let services =
+            config.service.iter().enumerate().map(|(i, s)| ("service", i, &s.name, &s.needs, &names));
+        let poolers =
+            config.pooler.iter().enumerate().map(|(i, p)| ("pooler", i, &p.name, &p.needs, &servers));
+        for (kind, i, name, needs, names) in services.chain(poolers) {
+            for (j, need) in needs.iter().enumerate() {
+                let path = format!("{kind}[{i}].needs[{j}]");
+                let others = || names.iter().copied().filter(|n| n != name);
+                if need == name {
                     return Err(self.fail(&path, &format!("is `{need}` itself")).hint("take it out"));
                 }
                 if !names.contains(&need.as_str()) {
+                    let what = if config.names().iter().any(|(_, n)| n == need) {
+                        "no [[postgres]]"
+                    } else {
+                        "not configured"
+                    };
                     let hint = match nearest(need, others()) {
                         Some(near) => format!("did you mean `{near}`?"),
                         None => format!("configured: {}", others().collect::<Vec<_>>().join(", ")),
                     };
-                    return Err(self
-                        .fail(&path, &format!("is `{need}`, which is not configured"))
-                        .hint(hint));
+                    return Err(self.fail(&path, &format!("is `{need}`, which is {what}")).hint(hint));
                 }
-                if service.needs[..j].contains(need) {
+                if needs[..j].contains(need) {
                     return Err(self
                         .fail(&path, &format!("is `{need}` for the second time"))
                         .hint("take one out"));
@@ -251,6 +274,9 @@ impl Check<'_> {
             self.variable_name(pool.min_env.as_deref(), &path("pool.min_env"))?;
             self.variable_name(pool.max_env.as_deref(), &path("pool.max_env"))?;
             self.slash(pool.resize.as_deref(), &path("pool.resize"), "a path")?;
+        }
+        for (i, name) in service.database_env.iter().enumerate() {
+            self.variable_name(Some(name), &path(&format!("database_env[{i}]")))?;
         }
         for (i, folder) in service.caches.iter().enumerate() {
             self.cache(folder, &path(&format!("caches[{i}]")))?;

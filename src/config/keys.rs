@@ -90,6 +90,7 @@ pub const KEYS: &[Key] = &[
     key("service.unit", Shape::Text),
     key("service.container", Shape::Text),
     key("service.needs", Shape::Texts),
+    key("service.database_env", Shape::Texts),
     key("service.pool", Shape::Table),
     key("service.pool.min_env", Shape::Text),
     key("service.pool.max_env", Shape::Text),
@@ -113,6 +114,14 @@ pub const KEYS: &[Key] = &[
     key("postgres.data_directory", Shape::Text),
     key("postgres.log", Shape::Text),
     key("postgres.bin_dir", Shape::Text),
+    key("pooler", Shape::Tables),
+    key("pooler.name", Shape::Text),
+    var("pooler.url", Shape::Url),
+    var("pooler.password_file", Shape::Text),
+    key("pooler.password_env", Shape::Text),
+    key("pooler.unit", Shape::Text),
+    key("pooler.container", Shape::Text),
+    key("pooler.needs", Shape::Texts),
     key("redis", Shape::Tables),
     key("redis.name", Shape::Text),
     var("redis.url", Shape::Url),
@@ -147,7 +156,7 @@ pub const KEYS: &[Key] = &[
 ];
 
 /// The kinds of things under care: a file that names one kind replaces the built-in ones of it.
-pub const KINDS: [&str; 4] = ["service", "postgres", "redis", "ollama"];
+pub const KINDS: [&str; 5] = ["service", "postgres", "pooler", "redis", "ollama"];
 
 pub fn find(path: &str) -> Option<&'static Key> {
     KEYS.iter().find(|k| k.path == path)

@@ -49,11 +49,15 @@ pub fn load(flags: &Flags, env: &Env) -> Result<Loaded> {
     flag_values(&mut layer, flags);
     fit_built_in(&mut layer, &named, &asked);
     check::required(&layer)?;
-    let urls = pg_urls(&layer, env)?;
+    let urls = pg_urls(&layer, "postgres", env)?;
+    let poolers = pg_urls(&layer, "pooler", env)?;
     let mut config: Config = serde_json::from_value(Value::Object(layer.values))
         .map_err(|e| Error::config(format!("the configuration can't be used: {e}")))?;
     for (pg, url) in config.postgres.iter_mut().zip(urls) {
         pg.url = url;
+    }
+    for (pooler, url) in config.pooler.iter_mut().zip(poolers) {
+        pooler.url = url;
     }
     complete(&mut config);
     check::config(&config, &layer.origins, env)?;
@@ -116,7 +120,7 @@ fn warn_of_readers(over: &Layer, path: &Path, text: &files::Text, warnings: &mut
         let entries = over.values.get(kind).and_then(Value::as_array).into_iter().flatten();
         entries.filter_map(|e| e.get("url")?.as_str()).any(|u| super::mask::text(u) != *u)
     };
-    if text.readable_by_others() && (password("postgres") || password("redis")) {
+    if text.readable_by_others() && ["postgres", "pooler", "redis"].into_iter().any(password) {
         warnings.push(format!(
             "{p} has a password in a URL and can be read by everybody (mode {:04o}): chmod o-r {q}, or use password_file",
             text.mode & 0o7777,
@@ -206,8 +210,8 @@ fn variables(layer: &mut Layer, env: &Env, warnings: &mut Vec<String>) -> Result
 
 /// Variables that a `password_env` names are known, whatever they are called.
 fn passwords_by_variable(layer: &Layer) -> Vec<String> {
-    let entries = layer.values.get("postgres").and_then(Value::as_array).into_iter().flatten();
-    entries.filter_map(|e| Some(e.get("password_env")?.as_str()?.to_owned())).collect()
+    let kinds = ["postgres", "pooler"].into_iter().filter_map(|kind| layer.values.get(kind)?.as_array());
+    kinds.flatten().filter_map(|e| Some(e.get("password_env")?.as_str()?.to_owned())).collect()
 }
 
 fn flag_values(layer: &mut Layer, flags: &Flags) {
@@ -251,13 +255,13 @@ fn fit_built_in(layer: &mut Layer, named: &[&str], asked: &[&str]) {
 }
 
 fn needs(layer: &Layer) -> Vec<String> {
-    let services = layer.values.get("service").and_then(Value::as_array).into_iter().flatten();
-    let lists = services.filter_map(|s| s.get("needs")?.as_array());
+    let all = ["service", "pooler"].into_iter().filter_map(|kind| layer.values.get(kind)?.as_array());
+    let lists = all.flatten().filter_map(|s| s.get("needs")?.as_array());
     lists.flatten().filter_map(|n| n.as_str().map(str::to_owned)).collect()
 }
 
-/// Reads the URLs of all databases with what libpq's variables say.
-fn pg_urls(layer: &Layer, env: &Env) -> Result<Vec<PgUrl>> {
+/// Reads the URLs of all servers or poolers with what libpq's variables say.
+fn pg_urls(layer: &Layer, kind: &str, env: &Env) -> Result<Vec<PgUrl>> {
     let mut defaults = PgDefaults { user: env.user.clone(), ..PgDefaults::default() };
     if let Some(mode) = env.text("PGSSLMODE") {
         let wrong = |e| {
@@ -272,9 +276,9 @@ fn pg_urls(layer: &Layer, env: &Env) -> Result<Vec<PgUrl>> {
         |f: &PathBuf| f.is_file() && (!env.is_root() || files::trusted_if_present(f, "sslrootcert").is_ok());
     let own = || env.home.as_ref().map(|h| h.join(".postgresql/root.crt")).filter(usable).map(RootCert::File);
     defaults.sslrootcert = env.text("PGSSLROOTCERT").map(RootCert::read).or_else(own);
-    let entries = layer.values.get("postgres").and_then(Value::as_array).into_iter().flatten();
+    let entries = layer.values.get(kind).and_then(Value::as_array).into_iter().flatten();
     entries.enumerate().map(|(i, entry)| {
-        let path = format!("postgres[{i}].url");
+        let path = format!("{kind}[{i}].url");
         let text = entry.get("url").and_then(Value::as_str).unwrap_or_default();
         PgUrl::parse(text, &defaults).map_err(|why| {
             Error::config(format!("`{path}` {} {why}", layer.origins.of(&path).place()))
@@ -297,6 +301,9 @@ fn complete(config: &mut Config) {
         if pg.databases.is_empty() {
             pg.databases.push(pg.url.dbname.clone());
         }
+    }
+    for pooler in &mut config.pooler {
+        pooler.unit = pooler.unit.take().map(unit_name);
     }
     for redis in &mut config.redis {
         redis.unit = redis.unit.take().map(unit_name);

@@ -16,6 +16,8 @@ pub struct Config {
     pub service: Vec<Service>,
     #[serde(default)]
     pub postgres: Vec<Postgres>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pooler: Vec<Pooler>,
     #[serde(default)]
     pub redis: Vec<Redis>,
     #[serde(default)]
@@ -50,6 +52,9 @@ pub struct Service {
     /// Names of what it can't live without.
     #[serde(default)]
     pub needs: Vec<String>,
+    /// Variables of its environment that name its database; none: the usual ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub database_env: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<Pool>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -184,6 +189,31 @@ pub enum Expect {
     Standby,
 }
 
+/// A pgbouncer between services and servers, as the tool logs in to its admin console.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pooler {
+    #[serde(default = "named_pooler")]
+    pub name: String,
+    /// Of its database `pgbouncer`; without the password, which is in `Secrets`.
+    pub url: PgUrl,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_env: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// Names of the servers behind it.
+    #[serde(default)]
+    pub needs: Vec<String>,
+}
+
+fn named_pooler() -> String {
+    "pgbouncer".into()
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Redis {
@@ -275,6 +305,7 @@ impl Config {
         let mut out = Vec::new();
         out.extend(self.service.iter().map(|s| ("service", s.name.as_str())));
         out.extend(self.postgres.iter().map(|p| ("postgres", p.name.as_str())));
+        out.extend(self.pooler.iter().map(|p| ("pooler", p.name.as_str())));
         out.extend(self.redis.iter().map(|r| ("redis", r.name.as_str())));
         out.extend(self.ollama.iter().map(|o| ("ollama", o.name.as_str())));
         out
@@ -286,5 +317,15 @@ impl Config {
 
     pub fn postgres(&self, name: &str) -> Option<&Postgres> {
         self.postgres.iter().find(|p| p.name == name)
+    }
+
+    pub fn pooler(&self, name: &str) -> Option<&Pooler> {
+        self.pooler.iter().find(|p| p.name == name)
+    }
+
+    /// What a service or a pooler names as its needs.
+    pub fn needs(&self, name: &str) -> &[String] {
+        let service = self.service(name).map(|s| s.needs.as_slice());
+        service.or_else(|| self.pooler(name).map(|p| p.needs.as_slice())).unwrap_or_default()
     }
 }

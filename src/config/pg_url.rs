@@ -44,6 +44,18 @@ pub enum PgHost {
 }
 
 impl PgHost {
+    /// As it stands in a connection's settings: libpq takes what begins with `/` for a folder.
+    pub fn named(text: &str) -> Self {
+        if text.starts_with('/') { PgHost::Unix(text.into()) } else { PgHost::Tcp(text.to_owned()) }
+    }
+
+    pub fn text(&self) -> String {
+        match self {
+            PgHost::Tcp(host) => host.clone(),
+            PgHost::Unix(folder) => folder.display().to_string(),
+        }
+    }
+
     /// The socket's own path, where this is a folder.
     pub fn socket(&self, port: u16) -> Option<PathBuf> {
         match self {

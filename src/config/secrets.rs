@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 
 use super::env::Env;
 use super::files::{self, Failed, SECRET_LIMIT, quoted};
-use super::model::{Config, Postgres};
+use super::model::Config;
 use super::origins::Origins;
 use super::pg_url::PgUrl;
 use super::pgpass;
@@ -96,11 +96,22 @@ pub fn gather(
     let mut gather = Gather { origins, env, warnings, passfile: None };
     let mut secrets = Secrets::default();
     for (i, pg) in config.postgres.iter_mut().enumerate() {
-        if let Some(password) = gather.postgres(pg, i)? {
+        let login =
+            Login { name: &pg.name, url: &pg.url, file: &pg.password_file, variable: &pg.password_env };
+        if let Some(password) = gather.login(&login, &format!("postgres[{i}]"))? {
             secrets.passwords.insert(pg.name.clone(), password);
         }
         if pg.url.password.is_some() {
             pg.url.password = Some(Secret::new(MASK));
+        }
+    }
+    for (i, p) in config.pooler.iter_mut().enumerate() {
+        let login = Login { name: &p.name, url: &p.url, file: &p.password_file, variable: &p.password_env };
+        if let Some(password) = gather.login(&login, &format!("pooler[{i}]"))? {
+            secrets.passwords.insert(p.name.clone(), password);
+        }
+        if p.url.password.is_some() {
+            p.url.password = Some(Secret::new(MASK));
         }
     }
     for (i, redis) in config.redis.iter_mut().enumerate() {
@@ -127,6 +138,14 @@ pub fn gather(
     Ok(secrets)
 }
 
+/// Where the password of a server or a pooler may stand.
+struct Login<'a> {
+    name: &'a str,
+    url: &'a PgUrl,
+    file: &'a Option<String>,
+    variable: &'a Option<String>,
+}
+
 struct Gather<'a> {
     origins: &'a Origins,
     env: &'a Env,
@@ -137,28 +156,29 @@ struct Gather<'a> {
 
 impl Gather<'_> {
     /// In the order: url, `password_file`, `password_env`, PGPASSWORD, the password file of libpq.
-    fn postgres(&mut self, pg: &Postgres, i: usize) -> Result<Option<Password>> {
-        let path = format!("postgres[{i}]");
-        if let Some(secret) = &pg.url.password {
-            return Ok(Some(self.by_url(secret.clone(), &path)?));
+    fn login(&mut self, login: &Login<'_>, path: &str) -> Result<Option<Password>> {
+        if let Some(secret) = &login.url.password {
+            return Ok(Some(self.by_url(secret.clone(), path)?));
         }
-        if let Some(file) = &pg.password_file
-            && let Some(found) = self.by_file(Path::new(file), &path)?
+        if let Some(file) = login.file
+            && let Some(found) = self.by_file(Path::new(file), path)?
         {
             return Ok(Some(found));
         }
-        if let Some(name) = &pg.password_env {
+        if let Some(name) = login.variable {
             if let Some(found) = self.by_variable(name, PasswordSource::Variable(name.clone()))? {
                 return Ok(Some(found));
             }
             let place = self.origins.of(&format!("{path}.password_env")).place();
-            self.warnings
-                .push(format!("${name} is not set: password_env of {} {place} gives no password", pg.name));
+            self.warnings.push(format!(
+                "${name} is not set: password_env of {} {place} gives no password",
+                login.name
+            ));
         }
         if let Some(found) = self.by_variable("PGPASSWORD", PasswordSource::PgPassword)? {
             return Ok(Some(found));
         }
-        Ok(self.by_passfile(&pg.url))
+        Ok(self.by_passfile(login.url))
     }
 
     fn by_url(&self, secret: Secret, path: &str) -> Result<Password> {

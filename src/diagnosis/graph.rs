@@ -64,7 +64,7 @@ pub fn needs<'a>(name: &'a str, config: &'a Config) -> BTreeSet<&'a str> {
     let mut seen = BTreeSet::new();
     let mut todo = vec![name];
     while let Some(n) = todo.pop() {
-        for need in config.service(n).map(|s| s.needs.as_slice()).unwrap_or_default() {
+        for need in config.needs(n) {
             if seen.insert(need.as_str()) {
                 todo.push(need);
             }

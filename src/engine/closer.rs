@@ -1,6 +1,8 @@
 //! The second questions: only about what looked wrong, and only what a rule needs to tell causes
 //! apart. A healthy stack is asked nothing here.
 
+mod target;
+
 use std::collections::BTreeSet;
 use std::time::Instant;
 
@@ -25,7 +27,8 @@ pub async fn ask(
     let units = if everything { all_units(snapshot, &config) } else { wrong_units(snapshot, &config) };
     let postgres = wrong_postgres(snapshot);
     let pools = unclear_pools(snapshot, &config, everything);
-    if units.is_empty() && postgres.is_empty() && pools.is_empty() {
+    let doubtful = target::doubtful(snapshot, &config, everything);
+    if units.is_empty() && postgres.is_empty() && pools.is_empty() && doubtful.is_empty() {
         return;
     }
     tracing::debug!(?units, ?postgres, ?pools, "closer look");
@@ -41,7 +44,10 @@ pub async fn ask(
             .into_iter()
             .map(|(service, unit, variable)| pool_max(service, unit, variable, bus, &config, deadline)),
     );
-    let (units, hosts, pools) = tokio::join!(units, hosts, pools);
+    let targets = join_all(
+        doubtful.into_iter().map(|(service, unit)| target::of_service(service, unit, bus, &config, deadline)),
+    );
+    let (units, hosts, pools, targets) = tokio::join!(units, hosts, pools, targets);
     for (unit, looks) in units {
         snapshot.units.details.insert(unit.clone(), looks.detail);
         snapshot.units.journal.insert(unit.clone(), looks.journal);
@@ -58,6 +64,12 @@ pub async fn ask(
             s.pool_max = reading;
         }
     }
+    for (service, reading) in targets {
+        if let Some(s) = snapshot.services.get_mut(&service) {
+            s.targets = reading;
+        }
+    }
+    target::look_there(snapshot, deadline).await;
 }
 
 /// Every configured unit that systemd knows.
@@ -196,7 +208,10 @@ async fn pool_max(
         let (text, source) = match by_process {
             Ok(Some(text)) => (Some(text), format!("{variable} of process {}", d.main_pid)),
             Ok(None) => (None, String::new()),
-            Err(_) => (bus.environment(&unit, &variable, deadline).await?, format!("{variable} of {unit}")),
+            Err(_) => (
+                bus.environment(&unit, &[&variable], deadline).await?.remove(&variable),
+                format!("{variable} of {unit}"),
+            ),
         };
         let text = text.ok_or_else(|| Failure::new(FailKind::Missing, format!("{variable} is not set")))?;
         let value = text.trim().parse().ok().filter(|v| *v > 0);

@@ -71,7 +71,9 @@ pub async fn ask(
         let none =
             if asked { late(deadline) } else { Look::not_asked("no URL, or no health path, is configured") };
         let pool_max = Reading::not_asked("the payload says it, or names no pool");
-        snapshot.services.insert(s.name.clone(), ServiceLook { health: none, pool_max });
+        snapshot
+            .services
+            .insert(s.name.clone(), ServiceLook { health: none, pool_max, targets: Reading::default() });
         if asked {
             let headers = loaded.secrets.headers(&s.name).to_vec();
             let name = s.name.clone();

@@ -62,6 +62,7 @@ fn blank(loaded: &Loaded, taken_at: Timestamp) -> Snapshot {
             journal: std::collections::BTreeMap::new(),
             process: std::collections::BTreeMap::new(),
         },
+        network: crate::snapshot::network::Network::default(),
     }
 }
 

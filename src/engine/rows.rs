@@ -29,6 +29,9 @@ pub fn all(now: &Snapshot) -> Vec<ReadingRow> {
             let says: String = h.messages.iter().map(|m| format!("; says: {m}")).collect();
             format!("HTTP {}{}{says}", h.http_status, pool.unwrap_or_default())
         }));
+        rows.extend(reading("environment", name, &s.targets, |all| {
+            all.iter().map(|t| format!("{}: {t}", t.source)).collect::<Vec<_>>().join("; ")
+        }));
         rows.extend(reading("pool size", name, &s.pool_max, |m| format!("{} by {}", m.value, m.source)));
     }
     if !matches!(now.units.listed.reading, Reading::NotAsked { .. }) {

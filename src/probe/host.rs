@@ -1,6 +1,7 @@
 //! The host's own word, from `/proc` (its root is a parameter): states, postmasters, one variable.
 //! In an order that can't block on a stuck process: `stat` first, `cmdline` and `environ` last.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -63,6 +64,16 @@ pub fn process(proc: &str, pid: u32, control_group: &str) -> Result<Process, Fai
 
 /// One variable of a unit's main process; nothing else of its environment is kept.
 pub fn variable(proc: &str, pid: u32, control_group: &str, name: &str) -> Result<Option<String>, Failure> {
+    Ok(variables(proc, pid, control_group, &[name])?.remove(name))
+}
+
+/// The named variables of a unit's main process, those that are set.
+pub fn variables(
+    proc: &str,
+    pid: u32,
+    control_group: &str,
+    names: &[&str],
+) -> Result<BTreeMap<String, String>, Failure> {
     let root = Path::new(proc);
     let s = stat(root, pid)?;
     if !in_cgroup(root, pid, control_group) {
@@ -85,10 +96,15 @@ pub fn variable(proc: &str, pid: u32, control_group: &str, name: &str) -> Result
     }
     let bytes = fs::read(root.join(pid.to_string()).join("environ"))
         .map_err(|e| io_failure(&e, &format!("environment of process {pid}")))?;
-    Ok(bytes.split(|b| *b == 0).find_map(|entry| {
-        let entry = std::str::from_utf8(entry).ok()?;
-        entry.strip_prefix(name)?.strip_prefix('=').map(ToOwned::to_owned)
-    }))
+    let mut found = BTreeMap::new();
+    for entry in bytes.split(|b| *b == 0).filter_map(|e| std::str::from_utf8(e).ok()) {
+        let Some((name, value)) = entry.split_once('=').filter(|(name, _)| names.contains(name)) else {
+            continue;
+        };
+        // As getenv: the first counts.
+        found.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+    }
+    Ok(found)
 }
 
 /// Every postmaster: a process named `postgres` whose parent is not one.

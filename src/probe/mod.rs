@@ -6,6 +6,7 @@ pub mod host;
 pub mod http;
 pub mod postgres;
 pub mod systemd;
+pub mod target;
 mod tls;
 
 use std::future::Future;

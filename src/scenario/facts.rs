@@ -15,9 +15,12 @@ pub fn dependents<'a>(server: &'a str, config: &'a Config) -> impl Iterator<Item
     config.service.iter().filter(move |s| crate::diagnosis::needs(&s.name, config).contains(server))
 }
 
-/// The services that use a server themselves: only these can say how it treats them.
+/// The services that use a server themselves, or through a pooler: only these can say how it treats them.
 pub fn clients<'a>(server: &'a str, config: &'a Config) -> impl Iterator<Item = &'a Service> + use<'a> {
-    config.service.iter().filter(move |s| s.needs.iter().any(|n| n == server))
+    let leads = move |n: &String| {
+        n == server || config.pooler(n).is_some_and(|p| p.needs.iter().any(|n| n == server))
+    };
+    config.service.iter().filter(move |s| s.needs.iter().any(leads))
 }
 
 pub fn health<'a>(now: &'a Snapshot, service: &str) -> Option<&'a Health> {
@@ -27,6 +30,7 @@ pub fn health<'a>(now: &'a Snapshot, service: &str) -> Option<&'a Health> {
 /// A service that uses this server and says that its database answers.
 pub fn says_connected<'a>(server: &'a str, now: &'a Snapshot, config: &'a Config) -> Option<&'a str> {
     clients(server, config)
+        .filter(|s| !super::targets::elsewhere(s, now, config).is_some_and(|e| e.how.sure()))
         .find(|s| health(now, &s.name).is_some_and(|h| h.says_connected()))
         .map(|s| s.name.as_str())
 }

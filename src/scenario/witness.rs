@@ -1,7 +1,7 @@
 //! What services say of their own database: the only evidence of what our login does not meet. Pure.
 //! It must be of now: an old line may be of a trouble long mended.
 
-use super::facts;
+use super::{facts, targets};
 use crate::config::{Config, Service};
 use crate::diagnosis::Finding;
 use crate::snapshot::Snapshot;
@@ -26,9 +26,12 @@ pub fn of<'a>(
     says: fn(&str) -> bool,
 ) -> Vec<Witness<'a>> {
     facts::clients(server, config)
+        // Of another database than this it says nothing of it.
+        .filter(|s| !targets::elsewhere(s, now, config).is_some_and(|e| e.how.sure()))
         .filter_map(|s| {
             let (probe, text) = words(s, now, says)?;
-            let sure = s.needs.iter().filter(|n| config.postgres(n).is_some()).count() == 1;
+            let needs = crate::diagnosis::needs(&s.name, config);
+            let sure = config.postgres.iter().filter(|p| needs.contains(p.name.as_str())).count() == 1;
             Some(Witness { service: &s.name, probe, text, sure })
         })
         .collect()

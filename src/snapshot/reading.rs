@@ -118,6 +118,12 @@ impl Failure {
     }
 }
 
+impl<T> Default for Reading<T> {
+    fn default() -> Self {
+        Reading::not_asked("not asked")
+    }
+}
+
 impl<T> Reading<T> {
     pub fn not_asked(why: impl Into<String>) -> Self {
         Reading::NotAsked { why: why.into() }

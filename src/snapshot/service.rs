@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::network::Target;
 use super::reading::{Look, Reading};
 
 /// All readings of one configured service, but those of its unit (`units`).
@@ -13,6 +14,10 @@ pub struct ServiceLook {
     /// The largest size of its pool by the variable in its process's environment, else in its
     /// unit's; looked at only where the payload does not say it.
     pub pool_max: Reading<PoolMax>,
+    /// What its environment names as its database, the first that counts first; looked at only where
+    /// it is not well, or not seen at its server.
+    #[serde(default)]
+    pub targets: Reading<Vec<Target>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::network::Network;
 use super::postgres::PostgresLook;
 use super::service::ServiceLook;
 use super::units::{Unit, Units};
@@ -25,6 +26,8 @@ pub struct Snapshot {
     pub postgres: BTreeMap<String, PostgresLook>,
     pub services: BTreeMap<String, ServiceLook>,
     pub units: Units,
+    #[serde(default)]
+    pub network: Network,
 }
 
 /// The host and the user that looked.

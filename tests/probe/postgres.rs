@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use mcp_ir::config::{Postgres, Secret};
-use mcp_ir::probe::postgres::look;
+use mcp_ir::probe::postgres::{door, look};
+use mcp_ir::snapshot::network::Door;
 use mcp_ir::snapshot::postgres::{Login, PostgresLook, Server, Session};
 use mcp_ir::snapshot::{FailKind, Failure, Stage};
 use tokio_postgres::Client;
@@ -286,4 +287,21 @@ async fn a_database_or_a_role_that_is_not_there_is_said_by_its_sqlstate() {
     let state = async |p: Postgres| refusal(&p, None).await.postgres.unwrap().sqlstate;
     assert_eq!(state(target(&format!("postgresql://watcher@127.0.0.1:{}/none", c.port))).await, "3D000");
     assert_eq!(state(c.target("nobody_such", "")).await, "28000");
+}
+
+#[tokio::test]
+async fn a_knock_tells_a_server_from_nobody_and_leaves_nothing_in_its_log() {
+    let c = Cluster::start("").await;
+    let p = c.target("watcher", "sslmode=disable");
+    let before = c.log();
+    let knock = |port| {
+        let host = p.url.host.clone();
+        async move { door(&host, port, ("watcher", "shop"), Instant::now() + Duration::from_secs(5)).await }
+    };
+    assert_eq!(knock(p.url.port).await, Ok(Door::Other));
+    assert_eq!(c.log(), before);
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = nobody.local_addr().unwrap().port();
+    drop(nobody);
+    assert_eq!(knock(port).await.unwrap_err().kind, FailKind::Refused);
 }

@@ -24,6 +24,7 @@ mod pool;
 mod recorded;
 mod slots;
 mod stack;
+mod target;
 mod told;
 mod verdict;
 mod why_not;

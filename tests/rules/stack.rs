@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use mcp_ir::config::{Config, Postgres, Service};
 use mcp_ir::engine::{Filter, diagnose};
+use mcp_ir::snapshot::network::Network;
 use mcp_ir::snapshot::postgres::{Login, PostgresLook, Postmaster, Server, Session};
 use mcp_ir::snapshot::service::{Health, PoolMax, ServiceLook};
 use mcp_ir::snapshot::units::{Event, Journal, LogLine, Process, Unit, UnitDetail, UnitEvent, Units};
@@ -112,6 +113,7 @@ impl Stack {
             postgres: BTreeMap::from([("postgres".into(), alive())]),
             services: BTreeMap::new(),
             units,
+            network: Network::default(),
         };
         Self { now }
             .health(A, payload::a_healthy(2, 2, 10))
@@ -200,7 +202,12 @@ impl Stack {
     pub fn health(mut self, name: &str, health: Look<Health>) -> Self {
         let pool_max = Reading::not_asked("the payload says it");
         let look = self.now.services.entry(name.into());
-        look.or_insert_with(|| ServiceLook { health: Look::not_asked("-"), pool_max }).health = health;
+        look.or_insert_with(|| ServiceLook {
+            health: Look::not_asked("-"),
+            pool_max,
+            targets: Reading::default(),
+        })
+        .health = health;
         self
     }
 

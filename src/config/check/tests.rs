@@ -341,3 +341,18 @@ fn a_secret_in_a_value_that_is_shown_is_refused() {
         assert!(!format!("{said:?}").contains("hunter2"), "{said:?}");
     }
 }
+
+#[test]
+fn a_pooler_is_named_by_its_console_and_needs_servers_only() {
+    let pooler = |lines: &str| format!("[[pooler]]\nurl='postgresql://stats@h:6432/pgbouncer'\n{lines}\n");
+    refused("[[pooler]]", "[[pooler]] in DIR/c.toml:1 has no `url`", "6432/pgbouncer");
+    refused("[[pooler]]\nurl='postgresql://a@h/x'", "`pooler[0].url`", "stats_users");
+    refused(&pooler("needs=['redis']"), "is `redis`, which is no [[postgres]]", "");
+    refused(&pooler("needs=['zzz']"), "is `zzz`, which is not configured", "configured: postgres");
+    refused(&service("database_env=['A B']"), "`service[0].database_env[0]`", "");
+    let through = format!("{}{}", service("needs=['pgbouncer']"), pooler("needs=['postgres']\nunit='p'"));
+    let config = Bed::new().config(&through).loaded().config;
+    // The built-in server stays: the service needs it through the pooler.
+    assert_eq!(config.postgres.len(), 1);
+    assert_eq!(config.pooler[0].unit.as_deref(), Some("p.service"));
+}

@@ -49,11 +49,16 @@ fn every_example_in_the_template_is_a_line_that_works() {
             heading = line.to_owned();
         }
         let Some(example) = line.strip_prefix("# e.g. ") else { continue };
+        if example.starts_with("[[") {
+            heading = example.to_owned();
+            continue;
+        }
         examples += 1;
         let rest = match heading.as_str() {
             "[[service]]" if example.starts_with("url") => "name = 'x'",
             "[[service]]" => "name = 'x'\nurl = 'https://x'",
             "[[postgres]]" if !example.starts_with("url") => "url = 'postgresql://a@h/x'",
+            "[[pooler]]" if !example.starts_with("url") => "url = 'postgresql://a@h/pgbouncer'",
             "[[redis]]" => "url = 'redis://h'",
             "[[ollama]]" => "url = 'http://h'",
             _ => "",

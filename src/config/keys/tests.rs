@@ -22,6 +22,7 @@ fn full() -> Config {
         unit: text(),
         container: text(),
         needs: vec!["x".into()],
+        database_env: vec!["X".into()],
         pool: Some(Pool { min_env: text(), max_env: text(), max_allowed: Some(1), resize: text() }),
         caches: vec!["x".into()],
         capture: vec![Capture::Program(program()), Capture::Url(CaptureUrl { url: "http://x".into() })],
@@ -48,6 +49,15 @@ fn full() -> Config {
             data_directory: text(),
             log: text(),
             bin_dir: text(),
+        }],
+        pooler: vec![Pooler {
+            name: "x".into(),
+            url: "postgresql://x".parse().unwrap(),
+            password_file: text(),
+            password_env: text(),
+            unit: text(),
+            container: text(),
+            needs: vec!["x".into()],
         }],
         redis: vec![Redis {
             name: "x".into(),

@@ -3,6 +3,7 @@
 
 mod connect;
 mod document;
+mod door;
 mod failure;
 mod literals;
 mod server;
@@ -19,13 +20,14 @@ use crate::snapshot::postgres::{Login, PostgresLook};
 use crate::snapshot::{FailKind, Failure, Look, Reading, Stage};
 
 use connect::Place;
+pub use door::{door, host};
 pub use who::who;
 
 /// Logs in and looks around. Always ends by the deadline.
 pub async fn look(p: &Postgres, password: Option<&Secret>, deadline: Instant) -> PostgresLook {
     let start = Instant::now();
     let endpoint = endpoint(p);
-    let (here, session) = match place(p, deadline).await {
+    let (here, session) = match place(&p.url.host, p.url.port, deadline).await {
         Ok(place) => (Some(place.here()), log_in(p, password, &place, deadline).await),
         Err(f) => (None, Err(f)),
     };
@@ -62,14 +64,14 @@ fn socket(dir: &std::path::Path, port: u16) -> String {
 }
 
 /// Resolves the host by the system's resolver, which may block: it is abandoned at the deadline.
-async fn place(p: &Postgres, deadline: Instant) -> Result<Place, Failure> {
-    match &p.url.host {
-        PgHost::Unix(dir) => Ok(Place::Unix(socket(dir, p.url.port).into())),
+async fn place(host: &PgHost, port: u16, deadline: Instant) -> Result<Place, Failure> {
+    match host {
+        PgHost::Unix(dir) => Ok(Place::Unix(socket(dir, port).into())),
         PgHost::Tcp(host) => {
             if let Ok(ip) = host.parse() {
-                return Ok(Place::Tcp(vec![std::net::SocketAddr::new(ip, p.url.port)]));
+                return Ok(Place::Tcp(vec![std::net::SocketAddr::new(ip, port)]));
             }
-            let target = (host.clone(), p.url.port);
+            let target = (host.clone(), port);
             let nothing =
                 || Failure::new(FailKind::Unresolved, "the name does not resolve").at(Stage::Resolve);
             let resolve = move || {

@@ -38,7 +38,7 @@ struct Answer {
 
 /// Logs in and asks. Always ends by the deadline.
 pub async fn who(p: &Postgres, password: Option<&Secret>, deadline: Instant) -> Result<Who, Failure> {
-    let place = super::place(p, deadline).await?;
+    let place = super::place(&p.url.host, p.url.port, deadline).await?;
     let session = super::log_in(p, password, &place, deadline).await?;
     let ask = ASK
         .replace("@CLIENTS@", CLIENTS)

@@ -85,18 +85,20 @@ impl Bus {
         })
     }
 
-    /// One variable of the unit's own `Environment=`.
+    /// The named variables of the unit's own `Environment=`, those that are set.
     pub async fn environment(
         &self,
         name: &str,
-        variable: &str,
+        variables: &[&str],
         deadline: Instant,
-    ) -> Result<Option<String>, Failure> {
-        let Some(path) = self.paths.get(name) else { return Ok(None) };
+    ) -> Result<BTreeMap<String, String>, Failure> {
+        let Some(path) = self.paths.get(name) else { return Ok(BTreeMap::new()) };
         let service = self.properties(path, "org.freedesktop.systemd1.Service", deadline).await?;
         let all = service.get("Environment").and_then(|v| v.try_clone().ok());
         let all: Vec<String> = all.and_then(|v| v.try_into().ok()).unwrap_or_default();
-        Ok(all.iter().rev().find_map(|e| e.strip_prefix(variable)?.strip_prefix('=').map(Into::into)))
+        // The last one counts.
+        let pairs = all.iter().filter_map(|e| e.split_once('=')).filter(|(name, _)| variables.contains(name));
+        Ok(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
     }
 
     async fn properties(

@@ -4,6 +4,7 @@
 mod inside;
 mod reach;
 mod service;
+mod target;
 mod why_not;
 
 use super::facts;
@@ -48,6 +49,7 @@ pub static SCENARIO: Scenario = Scenario {
         &service::CONNECTION_LIMIT,
         &service::DATABASE_MISSING,
         &service::TLS_FAILED,
+        &target::WRONG_TARGET,
         &inside::READ_ONLY,
         &inside::WRAPAROUND,
         &inside::WAL_RETAINED,
@@ -69,6 +71,7 @@ fn detect(looks: &Looks, config: &Config) -> Vec<Finding> {
                 .chain(service::detect(p, look, &looks.now, config))
                 .chain(inside::detect(p, look, &looks.now, config))
         })
+        .chain(config.service.iter().filter_map(|s| target::detect(s, &looks.now, config)))
         .collect()
 }
 

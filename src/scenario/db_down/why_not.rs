@@ -1,11 +1,12 @@
 //! What speaks against each cause of a database that takes no work. A line a cause.
 
-use super::super::against::{Against, Against::Server, OfServer, ruled_out, unseen, why};
+use super::super::against::{Against, Against::Server, OfServer, OfService, ruled_out, unseen, why};
 use super::super::clusters;
 use super::super::facts;
 use super::super::login::{Meaning, meaning};
+use super::super::targets;
 use super::super::witness;
-use super::{inside, reach, service};
+use super::{inside, reach, service, target};
 use crate::config::Expect;
 use crate::diagnosis::{Cause, Fact, Stand};
 use crate::snapshot::Reading;
@@ -53,6 +54,7 @@ pub static WHY_NOT: &[(&Cause, Against)] = &[
             Stand::any([Stand::all([ours(), nobody_connected(s)]), theirs])
         }),
     ),
+    (&target::WRONG_TARGET, Against::Service(|_, s| told_of_another(s))),
     (
         &inside::READ_ONLY,
         Server(|_, s| {
@@ -183,5 +185,31 @@ fn nobody_connected(s: &OfServer) -> Stand {
         Some(name) => {
             ruled_out("http health", name, "says that its database is connected", "nobody connected")
         }
+    }
+}
+
+fn told_of_another(s: &OfService) -> Stand {
+    let needs = "settings of its own that name another database than is looked at";
+    if targets::elsewhere(s.s, s.now, s.config).is_some() {
+        return Stand::Holds;
+    }
+    if let Some(p) = targets::seen_at(s.s, s.now, s.config) {
+        return ruled_out("postgres sessions", &p.name, "has sessions of its name", needs);
+    }
+    let Some(look) = s.now.services.get(&s.s.name) else {
+        return unseen("/proc", "environment", "not looked at", needs);
+    };
+    match &look.targets {
+        Reading::Seen { value } => {
+            let all: Vec<String> = value.iter().map(ToString::to_string).collect();
+            let host =
+                value.first().and_then(|t| s.now.network.hosts.get(&t.host)).and_then(Reading::failure);
+            match host {
+                Some(f) => unseen("resolver", &all.join("; "), f.detail.clone(), needs),
+                None => ruled_out("/proc", "names", all.join("; "), needs),
+            }
+        }
+        Reading::Failed(f) => unseen("/proc", "environment", f.detail.clone(), needs),
+        Reading::NotAsked { why } => unseen("/proc", "environment", format!("not asked: {why}"), needs),
     }
 }

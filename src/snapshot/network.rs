@@ -1,0 +1,74 @@
+//! What lies between: where names lead, and what answers at a door that a service was told of.
+//! Only what a second look asked for: a healthy stack asks for nothing of it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::reading::Reading;
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Network {
+    /// By the name, the address or the socket's folder as it stands in a URL.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub hosts: BTreeMap<String, Reading<Host>>,
+    /// By `127.0.0.1:6432` or the socket's path.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub doors: BTreeMap<String, Reading<Door>>,
+}
+
+/// What a name means to this machine's resolver.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Host {
+    /// None for the folder of a socket.
+    pub addresses: Vec<IpAddr>,
+    /// Whether it is the vantage's own.
+    pub here: bool,
+}
+
+/// What answers, as far as it says without a login.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Door {
+    /// It refuses a login's first words as only a pgbouncer does.
+    Pooler,
+    /// A postmaster of this host listens there: a cluster of its own, not a way to another.
+    Cluster { pid: u32 },
+    /// It listens: a server, or something that leads to one.
+    Other,
+}
+
+/// Where a service's own environment says that its database is. There is no password in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// `DATABASE_URL of process 123`
+    pub source: String,
+    pub user: Option<String>,
+    /// A name, an address, or the folder of a socket.
+    pub host: String,
+    pub port: u16,
+    pub database: Option<String>,
+}
+
+impl Target {
+    pub fn endpoint(&self) -> String {
+        endpoint(&self.host, self.port)
+    }
+}
+
+/// The address as people write it.
+pub fn endpoint(host: &str, port: u16) -> String {
+    match host {
+        h if h.starts_with('/') => format!("{}/.s.PGSQL.{port}", h.trim_end_matches('/')),
+        h if h.contains(':') => format!("[{h}]:{port}"),
+        h => format!("{h}:{port}"),
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.endpoint())?;
+        self.database.iter().try_for_each(|d| write!(f, ", database {d}"))
+    }
+}
