@@ -54,6 +54,13 @@ pub fn permissions(now: &Snapshot) -> Vec<Permission> {
             });
         }
     }
+    for p in &now.config.pooler {
+        let Some(look) = now.poolers.get(&p.name) else { continue };
+        let grant =
+            format!("stats_users = {} in pgbouncer.ini, and password_file of `{}`", p.url.user, p.name);
+        let says = |_: &crate::snapshot::pooler::Pools| format!("as {}", p.url.user);
+        out.push(by_look("ask its console", &p.name, &look.pools, says, grant));
+    }
     for s in &now.config.service {
         let Some(look) = now.services.get(&s.name).filter(|_| s.url.is_some()) else { continue };
         let grant = format!("headers_file of `{}` in the configuration", s.name);

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use super::awaited::Awaited;
 use crate::config::Loaded;
 use crate::probe::{health, postgres, systemd, timed};
+use crate::snapshot::pooler::{PoolerLook, Pools};
 use crate::snapshot::postgres::PostgresLook;
 use crate::snapshot::service::{Health, ServiceLook};
 use crate::snapshot::units::Unit;
@@ -18,6 +19,7 @@ use crate::snapshot::{FailKind, Failure, Look, Reading, Snapshot, Stage};
 /// What one task brings home.
 enum Seen {
     Postgres(String, Box<PostgresLook>),
+    Pooler(String, Look<Pools>),
     Health(String, Look<Health>),
     Units(Look<BTreeMap<String, Unit>>, Option<systemd::Bus>),
 }
@@ -27,6 +29,7 @@ impl Seen {
     fn log(&self) {
         let (what, outcome, ms) = match self {
             Seen::Postgres(name, p) => (name.as_str(), p.login.reading.word(), p.login.elapsed_ms),
+            Seen::Pooler(name, p) => (name.as_str(), p.reading.word(), p.elapsed_ms),
             Seen::Health(name, h) => (name.as_str(), h.reading.word(), h.elapsed_ms),
             Seen::Units(l, _) => ("systemd", l.reading.word(), l.elapsed_ms),
         };
@@ -66,6 +69,17 @@ pub async fn ask(
             }),
         );
     }
+    for p in config.pooler.clone() {
+        let endpoint = postgres::endpoint(&postgres::console(&p));
+        snapshot.poolers.insert(p.name.clone(), PoolerLook { endpoint, pools: late(deadline) });
+        let password = loaded.secrets.postgres(&p.name).cloned();
+        let name = p.name.clone();
+        let ask = async move {
+            let pools = timed(postgres::pools(&p, password.as_ref(), deadline)).await;
+            Seen::Pooler(p.name, pools)
+        };
+        spawn(name, Box::pin(ask));
+    }
     for s in config.service.clone() {
         let asked = s.url.is_some() && s.health.is_some();
         let none =
@@ -99,6 +113,11 @@ pub async fn ask(
         match seen {
             Seen::Postgres(name, look) => {
                 snapshot.postgres.insert(name, *look);
+            }
+            Seen::Pooler(name, pools) => {
+                if let Some(p) = snapshot.poolers.get_mut(&name) {
+                    p.pools = pools;
+                }
             }
             Seen::Health(name, look) => {
                 if let Some(s) = snapshot.services.get_mut(&name) {

@@ -55,6 +55,7 @@ fn blank(loaded: &Loaded, taken_at: Timestamp) -> Snapshot {
         elapsed_ms: 0.0,
         config: loaded.config.clone(),
         postgres: std::collections::BTreeMap::new(),
+        poolers: std::collections::BTreeMap::new(),
         services: std::collections::BTreeMap::new(),
         units: crate::snapshot::units::Units {
             listed: crate::snapshot::Look::not_asked("no unit is configured"),

@@ -17,6 +17,12 @@ pub fn all(now: &Snapshot) -> Vec<ReadingRow> {
         }));
         rows.extend(reading("/proc", name, &p.postmasters, |all| format!("{} postmasters", all.len())));
     }
+    for (name, p) in &now.poolers {
+        rows.push(row("pgbouncer", name, &p.pools, |all| {
+            let waiting: u64 = all.all.iter().map(|p| p.waiting).sum();
+            format!("{} pools, {waiting} clients waiting", all.all.len())
+        }));
+    }
     for (name, s) in &now.services {
         rows.push(row("http health", name, &s.health, |h| {
             let named = s.pool_max.seen().map(|m| m.value);

@@ -29,6 +29,8 @@ pub struct OfService<'a> {
 pub enum Against {
     Server(fn(&'static Cause, &OfServer) -> Stand),
     Service(fn(&'static Cause, &OfService) -> Stand),
+    /// Subjects of several kinds.
+    Named(fn(&Snapshot, &Config) -> Vec<(String, Stand)>),
 }
 
 impl Against {
@@ -47,6 +49,7 @@ impl Against {
                     (p.name.clone(), stand)
                 })
                 .collect(),
+            Against::Named(of) => of(now, config),
             Against::Service(of) => {
                 let all = config.service.iter();
                 all.map(|s| (s.name.clone(), of(cause, &OfService { s, now, config }))).collect()

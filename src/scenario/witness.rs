@@ -88,6 +88,11 @@ pub fn database_missing(text: &str) -> bool {
     has(text, "3D000") || text.contains("InvalidCatalogName") || missing()
 }
 
+/// 08P01 is any protocol's error: pgbouncer's own words tell.
+pub fn pooler_full(text: &str) -> bool {
+    text.contains("query_wait_timeout") || text.contains("no more connections allowed")
+}
+
 /// XX001, or the words of a page that can't be read.
 pub fn corrupt(text: &str) -> bool {
     has(text, "XX001") || text.contains("invalid page in block") || text.contains("DataCorrupted")

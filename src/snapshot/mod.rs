@@ -2,6 +2,7 @@
 //! Every type here is part of the saved snapshot, versioned by `whole::SCHEMA`.
 
 pub mod network;
+pub mod pooler;
 pub mod postgres;
 pub mod reading;
 pub mod service;

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::network::Network;
+use super::pooler::PoolerLook;
 use super::postgres::PostgresLook;
 use super::service::ServiceLook;
 use super::units::{Unit, Units};
@@ -24,6 +25,8 @@ pub struct Snapshot {
     pub elapsed_ms: f64,
     pub config: Config,
     pub postgres: BTreeMap<String, PostgresLook>,
+    #[serde(default)]
+    pub poolers: BTreeMap<String, PoolerLook>,
     pub services: BTreeMap<String, ServiceLook>,
     pub units: Units,
     #[serde(default)]

@@ -21,6 +21,7 @@ mod long;
 mod noise;
 mod payload;
 mod pool;
+mod pooler;
 mod recorded;
 mod slots;
 mod stack;

@@ -111,6 +111,7 @@ impl Stack {
             elapsed_ms: 12.5,
             config,
             postgres: BTreeMap::from([("postgres".into(), alive())]),
+            poolers: BTreeMap::new(),
             services: BTreeMap::new(),
             units,
             network: Network::default(),

@@ -6,6 +6,7 @@ mod document;
 mod door;
 mod failure;
 mod literals;
+mod pooler;
 mod server;
 mod session;
 mod stream;
@@ -21,6 +22,7 @@ use crate::snapshot::{FailKind, Failure, Look, Reading, Stage};
 
 use connect::Place;
 pub use door::{door, host};
+pub use pooler::{console, pools};
 pub use who::who;
 
 /// Logs in and looks around. Always ends by the deadline.

@@ -24,6 +24,7 @@ const DIES_OF_IT: &[(&str, crate::diagnosis::Relation)] = &[
     ("server-crash/not-listening", NeededBy),
     ("server-crash/malformed-health", NeededBy),
     ("pool-exhausted/client-pool-saturated", NeededBy),
+    ("pool-exhausted/pooler-full", NeededBy),
 ];
 
 /// A cause of P1 that all who need the database die of.

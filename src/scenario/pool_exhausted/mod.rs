@@ -4,14 +4,15 @@
 mod full;
 mod holders;
 mod locks;
+mod pooler;
 mod why_not;
 
 use super::facts;
 use super::registry::Scenario;
 use crate::config::Config;
 use crate::diagnosis::Relation::{self, NeededBy, Same};
-use crate::diagnosis::{Finding, Severity, Symptom};
-use crate::snapshot::Looks;
+use crate::diagnosis::{Finding, Severity, Symptom, SymptomState};
+use crate::snapshot::{FailKind, Looks, Reading};
 
 /// What services show whose connections are gone.
 const STARVED: [(&str, Relation); 5] = [
@@ -39,10 +40,11 @@ pub static SCENARIO: Scenario = Scenario {
         &full::POOL_LEAK,
         &holders::LONG_QUERIES,
         &locks::PREPARED_TRANSACTION,
+        &pooler::POOLER_FULL,
         &full::POOL_OVER_BUDGET,
     ],
     detect,
-    symptoms: |_, _| -> Vec<Symptom> { Vec::new() },
+    symptoms,
     why_not: why_not::WHY_NOT,
 };
 
@@ -58,7 +60,35 @@ fn detect(looks: &Looks, config: &Config) -> Vec<Finding> {
             out.extend(full::over_budget(p, server, now, config));
         }
     }
+    out.extend(pooler::detect(now, config));
     out.extend(config.service.iter().filter_map(|s| full::client_pool(s, now, config)));
     out.extend(config.service.iter().filter_map(|s| full::leak(s, now, config)));
     out
+}
+
+/// Of a pooler: a login to its console or, where ours is refused, a service that says it is connected.
+fn symptoms(looks: &Looks, config: &Config) -> Vec<Symptom> {
+    let now = &looks.now;
+    let symptom = |p: &crate::config::Pooler| {
+        let (state, says) = match now.poolers.get(&p.name).map(|l| (&l.endpoint, &l.pools.reading)) {
+            None => (SymptomState::Unseen, "not looked at".to_owned()),
+            Some((_, Reading::Seen { .. })) => (SymptomState::Good, "answers".into()),
+            Some((_, Reading::NotAsked { why })) => (SymptomState::Unseen, format!("not asked: {why}")),
+            Some((_, Reading::Failed(f))) if f.kind == FailKind::NotTried => {
+                (SymptomState::Unseen, f.detail.clone())
+            }
+            Some((_, Reading::Failed(f))) if f.kind == FailKind::Denied => {
+                let closed = format!("alive, cannot look inside: {}", f.detail);
+                match facts::says_connected(&p.name, now, config) {
+                    Some(service) => {
+                        (SymptomState::Good, format!("{closed}; {service} says it is connected"))
+                    }
+                    None => (SymptomState::Unseen, closed),
+                }
+            }
+            Some((at, Reading::Failed(f))) => (SymptomState::Bad, format!("{at}: {}", f.detail)),
+        };
+        Symptom { subject: p.name.clone(), state, says }
+    };
+    config.pooler.iter().map(symptom).collect()
 }

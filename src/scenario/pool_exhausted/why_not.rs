@@ -3,11 +3,12 @@
 use super::super::against::{Against, Against::Server, Against::Service, OfServer, OfService, unseen, why};
 use super::super::facts;
 use super::super::login::Meaning;
-use super::{full, holders, locks};
+use super::{full, holders, locks, pooler};
 use crate::diagnosis::{Cause, Fact, Finding, Stand};
 use crate::snapshot::postgres::{Server as Sessions, Session};
 
 pub static WHY_NOT: &[(&Cause, Against)] = &[
+    (&pooler::POOLER_FULL, Against::Named(pooler::why_not)),
     (
         &full::SERVER_SLOTS_FULL,
         Server(|_, s| {

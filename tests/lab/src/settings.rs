@@ -55,6 +55,8 @@ pub struct Settings {
     pub address: String,
     /// Where the database alone is said to be.
     pub database: Option<Place>,
+    /// The pooler's port, where the tool knows of one: the services go through it.
+    pub pooler: Option<u16>,
     /// Further tables of the file.
     pub extra: String,
     pub expect: Option<String>,
@@ -74,6 +76,7 @@ impl Default for Settings {
             tool_password: TOOL.password.into(),
             address: "127.0.0.1".into(),
             database: None,
+            pooler: None,
             extra: String::new(),
             expect: None,
             bus: None,
@@ -125,7 +128,8 @@ impl Settings {
             if booted.is_some() {
                 text += &format!("unit = \"{}\"\n", service.unit());
             }
-            text += "needs = [\"postgres\"]\n";
+            let needs = if self.pooler.is_some() { "pgbouncer" } else { "postgres" };
+            text += &format!("needs = [\"{needs}\"]\n");
             text += "pool = { min_env = \"POOL_MIN_SIZE\", max_env = \"POOL_MAX_SIZE\" }\n";
         }
         let cluster = stack.cluster();
@@ -138,6 +142,14 @@ impl Settings {
         text += &place.text("postgres", self.role.role, password, booted.is_some());
         if let Some(expect) = &self.expect {
             text += &format!("expect = \"{expect}\"\n");
+        }
+        if let Some(port) = self.pooler {
+            text += &format!(
+                "\n[[pooler]]\nurl = \"postgresql://{}@127.0.0.1:{port}/pgbouncer\"\npassword_file = \"{}\"\n\
+                 unit = \"pgbouncer.service\"\nneeds = [\"postgres\"]\n",
+                self.role.role,
+                password.display()
+            );
         }
         text += &self.extra;
         if let Some(booted) = booted {

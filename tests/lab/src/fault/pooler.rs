@@ -16,8 +16,20 @@ pub const FAULTS: &[Fault] = &[
         "pooler-full/direct",
         "pool-exhausted/pooler-full",
         "postgres",
-        "two queries hold both connections of pgbouncer, others wait; the tool goes to the server itself",
+        "two queries hold both connections of a pgbouncer of which the tool is not told",
         |stack| fill(stack).map(drop),
+    )
+    .explains(BOTH)
+    .under_systemd(),
+    Fault::new(
+        "pooler-full/console",
+        "pool-exhausted/pooler-full",
+        "pgbouncer",
+        "two queries hold both connections of pgbouncer, others wait; the tool may ask its console",
+        |stack| {
+            let port = fill(stack)?;
+            told_of(stack, port)
+        },
     )
     .explains(BOTH)
     .under_systemd(),
@@ -42,7 +54,25 @@ pub const FAULTS: &[Fault] = &[
     })
     .like("pool-exhausted")
     .under_systemd(),
+    Fault::control(
+        "healthy/pooler-burst",
+        "clients of a pgbouncer wait for moments: five users at once",
+        |stack| {
+            let port = stack.add_pooler()?;
+            told_of(stack, port)?;
+            stack.keep_asking("workflow-mcp", 5)
+        },
+    )
+    .like("pool-exhausted")
+    .under_systemd(),
 ];
+
+/// The tool is told of the pooler, as an engineer would.
+fn told_of(stack: &mut Stack, port: u16) -> Result<()> {
+    let mut settings = stack.settings().clone();
+    settings.pooler = Some(port);
+    stack.configure(&settings)
+}
 
 fn fill(stack: &mut Stack) -> Result<u16> {
     let port = stack.add_pooler()?;
