@@ -30,6 +30,7 @@ Examples:
   mcp-ir diagnose --from now.json -o json
   mcp-ir diagnose -o nagios                a line and exit code for a monitor
   mcp-ir diagnose --why-not hung           what speaks against a cause
+  mcp-ir diagnose -o prometheus --write /var/lib/node_exporter/mcp_ir.prom
 
 Detection always covers all scenarios; naming some filters the report, but a
 root elsewhere that explains them is shown.
@@ -49,6 +50,10 @@ pub struct DiagnoseArgs {
     /// Keep the snapshot (mode 0600, without secrets)
     #[arg(long, value_name = "FILE", conflicts_with = "from")]
     pub save: Option<PathBuf>,
+    /// Write the report there and print nothing: aside, then renamed, as node_exporter's textfile
+    /// collector wants it (mode 0644). Kept as it was where the program can't do its work
+    #[arg(long, value_name = "FILE")]
+    pub write: Option<PathBuf>,
     /// Say which fact rules this cause out, or which reading it lacks; the exit code is still that
     /// of the diagnosis; may be repeated
     #[arg(long, value_name = "CAUSE")]
@@ -62,6 +67,7 @@ pub fn run(args: &DiagnoseArgs, global: &Global, out: &Out, start: Instant) -> R
         why_not::for_people_or_as_json(global)?;
     }
     let mut saving = None;
+    let report = args.write.as_deref().map(|f| Saved::begin(f, 0o644)).transpose()?;
     let now = if let Some(file) = &args.from {
         read(file)?
     } else {
@@ -71,7 +77,7 @@ pub fn run(args: &DiagnoseArgs, global: &Global, out: &Out, start: Instant) -> R
             out.note(&format!("warning: {}\n", render::text::line(warning)));
         }
         // Before the look: who can't save shall not wait for it.
-        saving = args.save.as_deref().map(Saved::begin).transpose()?;
+        saving = args.save.as_deref().map(|f| Saved::begin(f, 0o600)).transpose()?;
         look(&loaded, global, start, Depth::Wrong)?
     };
     known_names(&args.service, &now.config)?;
@@ -85,7 +91,10 @@ pub fn run(args: &DiagnoseArgs, global: &Global, out: &Out, start: Instant) -> R
     } else {
         why_not::text(&looks, &causes, &args.service, global, out)?
     };
-    say(&text, out)?;
+    match report {
+        Some(file) => file.end(&text)?,
+        None => drop(say(&text, out)?),
+    }
     let exit = match global.output {
         Output::Nagios => Exit::from(render::nagios_state(&d)),
         Output::Human | Output::Json | Output::Prometheus => Exit::from(d.verdict),

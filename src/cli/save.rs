@@ -1,4 +1,4 @@
-//! A file written whole or not at all: aside first, then renamed. Only its owner may read it.
+//! A file written whole or not at all: aside first, then renamed.
 
 use std::fs;
 use std::io::Write;
@@ -16,7 +16,8 @@ pub struct Saved {
 }
 
 impl Saved {
-    pub fn begin(path: &Path) -> Result<Self> {
+    /// `mode`: 0600 for what only its owner may read.
+    pub fn begin(path: &Path, mode: u32) -> Result<Self> {
         let bad = |e: std::io::Error| Error::file(format!("{} can't be written: {e}", path.display()));
         if path.is_dir() {
             return Err(Error::file(format!("{} is a folder", path.display())).hint("name a file in it"));
@@ -28,7 +29,7 @@ impl Saved {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let aside = path.with_file_name(format!(".{name}.{}", std::process::id()));
         let file =
-            fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside).map_err(bad)?;
+            fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&aside).map_err(bad)?;
         Ok(Self { path: path.to_owned(), aside, file, done: false })
     }
 

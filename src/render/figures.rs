@@ -25,7 +25,7 @@ pub fn figures(d: &Diagnosis, now: &Snapshot) -> Vec<Figure> {
         metric: "look_duration_seconds",
         help: "How long the whole look took.",
         subject: String::new(),
-        value: Some(d.elapsed_ms / 1000.0),
+        value: Some(seconds(d.elapsed_ms)),
         unit: "s",
         critical: None,
         max: None,
@@ -49,7 +49,7 @@ pub fn figures(d: &Diagnosis, now: &Snapshot) -> Vec<Figure> {
             metric: "postgres_login_seconds",
             help: "How long a login took.",
             subject: name.clone(),
-            value: p.login.seen().map(|_| p.login.elapsed_ms / 1000.0),
+            value: p.login.seen().map(|_| seconds(p.login.elapsed_ms)),
             unit: "s",
             critical: None,
             max: None,
@@ -75,11 +75,16 @@ pub fn figures(d: &Diagnosis, now: &Snapshot) -> Vec<Figure> {
             metric: "service_health_seconds",
             help: "How long the health answer took.",
             subject: name.clone(),
-            value: s.health.seen().map(|_| s.health.elapsed_ms / 1000.0),
+            value: s.health.seen().map(|_| seconds(s.health.elapsed_ms)),
             unit: "s",
             critical: None,
             max: None,
         });
     }
     out
+}
+
+/// To the microsecond: what stands behind is noise of the division.
+fn seconds(ms: f64) -> f64 {
+    (ms * 1000.0).round() / 1e6
 }

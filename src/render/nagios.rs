@@ -33,15 +33,25 @@ pub fn line(d: &Diagnosis, now: &Snapshot) -> String {
         State::Unknown => "UNKNOWN",
     };
     let data: Vec<String> = figures(d, now).iter().map(perfdata).collect();
-    // A bar begins the figures: none may stand in the text.
-    let about = text::line(&about(d)).replace('|', "/");
-    format!("MCP-IR {word}: {about} | {}\n", data.join(" "))
+    format!("MCP-IR {word}: {} | {}\n", words(&about(d)), data.join(" "))
 }
 
 /// Where the program can't do its work.
 pub fn error(e: &crate::error::Error) -> String {
     let hint = e.hints.first().map(|h| format!(" ({h})")).unwrap_or_default();
-    format!("MCP-IR UNKNOWN: {}\n", text::line(&format!("{}{hint}", e.message)).replace('|', "/"))
+    format!("MCP-IR UNKNOWN: {}\n", words(&format!("{}{hint}", e.message)))
+}
+
+/// How long the text may be: classic NRPE cuts the whole line at 1,024 bytes, and so the figures.
+const WORDS: usize = 400;
+
+/// A bar begins the figures: none may stand in the text.
+fn words(about: &str) -> String {
+    let line = text::line(about).replace('|', "/");
+    if line.chars().count() <= WORDS {
+        return line;
+    }
+    line.chars().take(WORDS - 1).chain(['…']).collect()
 }
 
 fn about(d: &Diagnosis) -> String {
@@ -68,9 +78,10 @@ fn about(d: &Diagnosis) -> String {
     }
 }
 
-/// `'label'=value[UOM];[warn];[crit];[min];[max]`; a quote in a label is doubled, `=` not allowed.
+/// `'label'=value[UOM];[warn];[crit];[min];[max]`; a quote in a label is doubled, `=` not allowed, and
+/// a bar would begin more figures.
 fn perfdata(f: &Figure) -> String {
-    let label = text::line(&f.label).replace('\'', "''").replace('=', "-");
+    let label = text::line(&f.label).replace('\'', "''").replace('=', "-").replace('|', "/");
     let value = f.value.map_or_else(|| "U".to_owned(), |v| format!("{v}{}", f.unit));
     let bound = |b: Option<f64>| b.map(|b| b.to_string()).unwrap_or_default();
     format!("'{label}'={value};;{};0;{}", bound(f.critical), bound(f.max))
