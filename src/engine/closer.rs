@@ -13,6 +13,7 @@ use super::look::Depth;
 use crate::config::Config;
 use crate::probe::{blocking, host, systemd, timed};
 use crate::snapshot::service::PoolMax;
+use crate::snapshot::units::KernelAct;
 use crate::snapshot::{FailKind, Failure, Look, Reading, Snapshot};
 
 pub async fn ask(
@@ -34,6 +35,7 @@ pub async fn ask(
     tracing::debug!(?units, ?postgres, ?pools, "closer look");
     let _guard = awaited.begin("a closer look at what is wrong");
     let bus = bus.as_ref();
+    let units_asked = !units.is_empty();
     let units = join_all(units.into_iter().map(|unit| one_unit(unit, bus, &config, deadline)));
     let hosts = join_all(postgres.into_iter().map(|name| {
         let folder = config.postgres(&name).and_then(|p| p.data_directory.clone());
@@ -47,7 +49,9 @@ pub async fn ask(
     let targets = join_all(
         doubtful.into_iter().map(|(service, unit)| target::of_service(service, unit, bus, &config, deadline)),
     );
-    let (units, hosts, pools, targets) = tokio::join!(units, hosts, pools, targets);
+    let kernel = kernel(units_asked, &config, deadline);
+    let (units, hosts, pools, targets, kernel) = tokio::join!(units, hosts, pools, targets, kernel);
+    snapshot.units.kernel = kernel;
     for (unit, looks) in units {
         snapshot.units.details.insert(unit.clone(), looks.detail);
         snapshot.units.journal.insert(unit.clone(), looks.journal);
@@ -136,6 +140,13 @@ fn unclear_pools(now: &Snapshot, config: &Config, everything: bool) -> Vec<(Stri
         .filter(|s| unclear(s))
         .filter_map(|s| Some((s.name.clone(), s.unit.clone()?, s.pool.as_ref()?.max_env.clone()?)))
         .collect()
+}
+
+async fn kernel(asked: bool, config: &Config, deadline: Instant) -> Look<Vec<KernelAct>> {
+    if !asked {
+        return Look::not_asked("no unit looked wrong");
+    }
+    timed(systemd::kernel(config.systemd.journal.as_deref(), deadline)).await
 }
 
 struct UnitLooks {

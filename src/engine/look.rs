@@ -57,12 +57,7 @@ fn blank(loaded: &Loaded, taken_at: Timestamp) -> Snapshot {
         postgres: std::collections::BTreeMap::new(),
         poolers: std::collections::BTreeMap::new(),
         services: std::collections::BTreeMap::new(),
-        units: crate::snapshot::units::Units {
-            listed: crate::snapshot::Look::not_asked("no unit is configured"),
-            details: std::collections::BTreeMap::new(),
-            journal: std::collections::BTreeMap::new(),
-            process: std::collections::BTreeMap::new(),
-        },
+        units: crate::snapshot::units::Units::unasked(),
         network: crate::snapshot::network::Network::default(),
     }
 }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::facts;
 use crate::snapshot::Snapshot;
-use crate::snapshot::units::{Event, Journal, UnitEvent};
+use crate::snapshot::units::{Event, Journal, KernelAct, UnitEvent};
 
 /// A main process that ended badly, by itself.
 #[derive(Debug, Clone)]
@@ -15,6 +15,19 @@ pub struct Death {
     pub how: String,
     /// Its exit status, where it exited.
     pub status: Option<i32>,
+    /// By SIGKILL: a person's, or the kernel's.
+    pub sigkill: bool,
+    /// systemd itself says that it was killed for memory.
+    pub oom: bool,
+    /// When that run of it began, where the journal reaches back so far.
+    pub began: Option<Timestamp>,
+}
+
+impl Death {
+    /// Seconds from its start to its end.
+    pub fn ran_s(&self) -> Option<f64> {
+        self.began.map(|b| self.at.duration_since(b).as_secs_f64())
+    }
 }
 
 /// A run as long as this was a good one, in seconds: what came before it is another story.
@@ -36,7 +49,7 @@ pub fn deaths(journal: &Journal) -> Vec<Death> {
                 started = Some(e.at);
             }
             Event::ProcessExited { .. } | Event::OomKilled if !told_to_stop => {
-                let Some(death) = death(e) else { continue };
+                let Some(death) = death(e, started) else { continue };
                 if started.is_some_and(|s| e.at.duration_since(s).as_secs_f64() > GOOD_RUN_S) {
                     all.clear();
                     started = None;
@@ -53,16 +66,40 @@ pub fn deaths(journal: &Journal) -> Vec<Death> {
     all
 }
 
-fn death(e: &UnitEvent) -> Option<Death> {
+fn death(e: &UnitEvent, began: Option<Timestamp>) -> Option<Death> {
+    let by_itself = |how: String| Death { at: e.at, how, status: None, sigkill: false, oom: false, began };
     match &e.what {
         Event::ProcessExited { code, status } if code != "exited" || status != "0" => Some(Death {
-            at: e.at,
-            how: format!("main process {code}, status {status}"),
             status: if code == "exited" { status.parse().ok() } else { None },
+            sigkill: code == "killed" && status == "9",
+            ..by_itself(format!("main process {code}, status {status}"))
         }),
-        Event::OomKilled => Some(Death { at: e.at, how: "killed for memory".into(), status: None }),
+        Event::OomKilled => Some(Death { oom: true, ..by_itself("killed for memory".into()) }),
         _ => None,
     }
+}
+
+/// How often `Restart=` brought it back within the window, and since the last job to stop.
+pub fn restarts(journal: &Journal, now: &Snapshot) -> usize {
+    let window = now.config.thresholds.recent_failure.as_secs_f64();
+    let since_stop = journal.events.iter().rev().take_while(|e| e.what != Event::Stopping);
+    let young = since_stop.filter(|e| now.taken_at.duration_since(e.at).as_secs_f64() <= window);
+    young.filter(|e| matches!(e.what, Event::RestartScheduled { .. })).count()
+}
+
+/// What the kernel did to a unit's control group, within two seconds of that time.
+pub fn kernel_act<'a>(now: &'a Snapshot, unit: &str, at: Timestamp) -> Option<&'a KernelAct> {
+    let near = |act: &&KernelAct| act.at.duration_since(at).as_secs_f64().abs() <= KERNEL_S;
+    let of_unit = |act: &&KernelAct| act.control_group.split('/').any(|group| group == unit);
+    now.units.kernel.seen()?.iter().rev().filter(near).find(of_unit)
+}
+
+/// The kernel's line and systemd's belong together within so many seconds (causes, edges).
+const KERNEL_S: f64 = 2.0;
+
+/// The deaths of a unit whose journal was read.
+pub fn of(now: &Snapshot, unit: &str) -> Vec<Death> {
+    facts::journal(now, unit).map(deaths).unwrap_or_default()
 }
 
 /// Those that are young enough to explain what is seen now.

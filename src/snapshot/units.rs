@@ -18,6 +18,27 @@ pub struct Units {
     pub journal: BTreeMap<String, Look<Journal>>,
     #[serde(default)]
     pub process: BTreeMap<String, Look<Process>>,
+    /// What the kernel did to control groups; asked only where a unit looked wrong.
+    #[serde(default = "no_kernel")]
+    pub kernel: Look<Vec<KernelAct>>,
+}
+
+/// Of a snapshot that was taken before the kernel was asked.
+fn no_kernel() -> Look<Vec<KernelAct>> {
+    Look::not_asked("no unit looked wrong")
+}
+
+impl Units {
+    /// Nothing was asked yet.
+    pub fn unasked() -> Self {
+        Self {
+            listed: Look::not_asked("no unit is configured"),
+            details: BTreeMap::new(),
+            journal: BTreeMap::new(),
+            process: BTreeMap::new(),
+            kernel: no_kernel(),
+        }
+    }
 }
 
 /// A row of `ListUnitsByNames`.
@@ -53,6 +74,14 @@ pub struct UnitDetail {
     /// When its main process ended last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exited_at: Option<Timestamp>,
+    /// Bytes; `None` is no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_max: Option<u64>,
+    /// Processes and threads of its control group, while it lives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tasks: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tasks_max: Option<u64>,
 }
 
 /// The last entries of one unit, oldest first.
@@ -115,4 +144,24 @@ pub struct Process {
     pub pid: u32,
     /// The kernel's state letter: `R S D T Z …`.
     pub state: String,
+}
+
+/// A line of the kernel's log that names a control group.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KernelAct {
+    pub at: Timestamp,
+    /// As the kernel counts from its own root: a unit's group may have more before it.
+    pub control_group: String,
+    pub what: Kernel,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kernel {
+    /// A process was killed, since the group had reached its limit of memory.
+    OomLimit,
+    /// A process was killed, since the machine had no memory left.
+    OomHost,
+    /// A process or thread was not made, since the group had reached its limit of these.
+    ForkRefused,
 }

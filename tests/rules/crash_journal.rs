@@ -110,7 +110,7 @@ fn inactive_after_reset_failed_is_a_failure_by_the_journal() {
 
 #[test]
 fn brought_back_in_vain_is_failed_though_the_bus_says_success() {
-    for (end, words) in [(exited("1"), "status 1"), (killed("9"), "status 9"), (Event::OomKilled, "memory")] {
+    for (end, words) in [(exited("1"), "status 1"), (killed("9"), "status 9")] {
         let s = up(
             10.0,
             &[
@@ -245,15 +245,4 @@ fn the_last_words_are_the_worst_that_were_said_last() {
         .line(A_UNIT, 3.0, 3, "cannot open the index")
         .line(A_UNIT, 2.0, 6, "bye");
     s.told().expect_root(FAILED, Certainty::Proven).evidence(FAILED, "cannot open the index");
-}
-
-#[test]
-fn killed_for_memory_and_the_end_of_its_process_are_one_death() {
-    let s = up(
-        2.0,
-        &[(600.0, Event::Started), (12.0, Event::OomKilled), (12.0, killed("9")), (2.0, Event::Started)],
-    );
-    let told = s.told();
-    let said = &told.find(FAILED).summary;
-    assert!(said.contains("memory") && !said.contains("times"), "{said}");
 }

@@ -110,12 +110,16 @@ fn whatever_a_service_shows_of_a_dead_database_is_explained() {
 #[test]
 fn however_a_service_died_its_dead_database_comes_first() {
     // Also killed for memory: what waits for a database piles up.
-    for (result, code, status) in
-        [("exit-code", 1, 1), ("core-dump", 3, 6), ("signal", 2, 9), ("oom-kill", 2, 9)]
-    {
+    const OOM_A: &str = "server-crash/oom-killed@codebase-mcp";
+    for (result, code, status, id) in [
+        ("exit-code", 1, 1, FAILED_A),
+        ("core-dump", 3, 6, FAILED_A),
+        ("signal", 2, 9, FAILED_A),
+        ("oom-kill", 2, 9, OOM_A),
+    ] {
         let s = Stack::outage().no_answer(A, refused()).unit(A_UNIT, "failed", "failed");
         let told = s.detail(A_UNIT, result, code, status, 5.0).told().case(result);
-        told.expect_root(STOPPED, Certainty::Proven).explained(FAILED_A, &[STOPPED]);
+        told.expect_root(STOPPED, Certainty::Proven).explained(id, &[STOPPED]);
     }
 }
 

@@ -9,6 +9,7 @@ mod auth;
 mod chains;
 mod crash;
 mod crash_journal;
+mod crash_reason;
 mod db_down;
 mod db_inside;
 mod db_refused;

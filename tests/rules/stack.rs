@@ -9,7 +9,9 @@ use mcp_ir::engine::{Filter, diagnose};
 use mcp_ir::snapshot::network::Network;
 use mcp_ir::snapshot::postgres::{Login, PostgresLook, Postmaster, Server, Session};
 use mcp_ir::snapshot::service::{Health, PoolMax, ServiceLook};
-use mcp_ir::snapshot::units::{Event, Journal, LogLine, Process, Unit, UnitDetail, UnitEvent, Units};
+use mcp_ir::snapshot::units::{
+    Event, Journal, Kernel, KernelAct, LogLine, Process, Unit, UnitDetail, UnitEvent, Units,
+};
 use mcp_ir::snapshot::{
     FailKind, Failure, Look, Looks, PgRefusal, Reading, SCHEMA, Snapshot, Stage, Vantage,
 };
@@ -98,12 +100,7 @@ impl Stack {
                  "long_query": "5m", "terminate_after": "10m", "slow_query": "100ms", "recent_failure": "10m"}
         }))
         .unwrap();
-        let units = Units {
-            listed: seen(BTreeMap::new()),
-            details: BTreeMap::new(),
-            journal: BTreeMap::new(),
-            process: BTreeMap::new(),
-        };
+        let units = Units { listed: seen(BTreeMap::new()), ..Units::unasked() };
         let now = Snapshot {
             schema: SCHEMA.into(),
             taken_at: now(),
@@ -284,6 +281,17 @@ impl Stack {
     /// A line of the unit's own: seconds ago, priority, text.
     pub fn line(mut self, unit: &str, seconds: f64, priority: u8, text: &str) -> Self {
         self.journal(unit).lines.push(LogLine { at: ago(seconds), priority, text: text.into() });
+        self
+    }
+
+    /// The kernel's log: seconds ago, the control group, and what was done to it.
+    pub fn kernel(mut self, all: &[(f64, &str, Kernel)]) -> Self {
+        let act = |(s, group, what): &(f64, &str, Kernel)| KernelAct {
+            at: ago(*s),
+            control_group: (*group).into(),
+            what: *what,
+        };
+        self.now.units.kernel = seen(all.iter().map(act).collect());
         self
     }
 

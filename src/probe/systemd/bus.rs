@@ -82,6 +82,9 @@ impl Bus {
             control_group: text(&service, "ControlGroup"),
             state_since: time(&unit, "StateChangeTimestamp"),
             exited_at: time(&service, "ExecMainExitTimestamp"),
+            memory_max: limit(&service, "MemoryMax"),
+            tasks: limit(&service, "TasksCurrent"),
+            tasks_max: limit(&service, "TasksMax"),
         })
     }
 
@@ -207,6 +210,11 @@ fn number<T: Default + TryFrom<i64>>(all: &HashMap<String, OwnedVariant>, key: &
         .and_then(|v| i32::try_from(v).ok().map(i64::from))
         .or_else(|| value.and_then(|v| u32::try_from(v).ok().map(i64::from)));
     n.and_then(|n| T::try_from(n).ok()).unwrap_or_default()
+}
+
+/// A count or a limit; the largest number is systemd's word for "none".
+fn limit(all: &HashMap<String, OwnedVariant>, key: &str) -> Option<u64> {
+    all.get(key).and_then(|v| u64::try_from(v).ok()).filter(|n| *n != u64::MAX)
 }
 
 /// Microseconds of the wall clock; 0 is "never".

@@ -37,7 +37,11 @@ pub async fn read(unit: &str, folder: Option<&str>, deadline: Instant) -> Result
     Ok(journal)
 }
 
-async fn entries(matches: &[&str], folder: Option<&str>, deadline: Instant) -> Result<String, Failure> {
+pub(super) async fn entries(
+    matches: &[&str],
+    folder: Option<&str>,
+    deadline: Instant,
+) -> Result<String, Failure> {
     let program = PROGRAMS
         .iter()
         .find(|p| std::path::Path::new(p).exists())
@@ -136,7 +140,7 @@ pub fn parse(text: &str) -> Journal {
     journal
 }
 
-fn time(entry: &Map<String, Value>) -> Option<Timestamp> {
+pub(super) fn time(entry: &Map<String, Value>) -> Option<Timestamp> {
     let micros = field(entry, "__REALTIME_TIMESTAMP")?.parse().ok()?;
     Timestamp::from_microsecond(micros).ok()
 }
@@ -166,7 +170,7 @@ fn event(entry: &Map<String, Value>) -> Option<Event> {
 
 /// A field as text. journald gives bytes that are no UTF-8 as an array of numbers, and a field that
 /// stands there several times as an array of these: then the first counts.
-fn field(entry: &Map<String, Value>, key: &str) -> Option<String> {
+pub(super) fn field(entry: &Map<String, Value>, key: &str) -> Option<String> {
     text(entry.get(key)?)
 }
 

@@ -3,6 +3,8 @@
 
 mod bus;
 mod journal;
+mod kernel;
 
 pub use bus::Bus;
 pub use journal::read as journal;
+pub use kernel::read as kernel;

@@ -14,6 +14,7 @@ use crate::snapshot::postgres::{Archiver, ChecksumFailure, PostgresLook, Replica
 const NO_WRITES: &[(&str, Relation)] = &[
     ("server-crash/unhealthy", NeededBy),
     ("server-crash/failed", NeededBy),
+    ("server-crash/crash-loop", NeededBy),
     ("server-crash/not-listening", NeededBy),
     ("server-crash/malformed-health", NeededBy),
 ];

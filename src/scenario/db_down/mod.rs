@@ -21,6 +21,8 @@ const DIES_OF_IT: &[(&str, crate::diagnosis::Relation)] = &[
     ("server-crash/unhealthy", NeededBy),
     ("server-crash/hung", NeededBy),
     ("server-crash/failed", NeededBy),
+    ("server-crash/crash-loop", NeededBy),
+    ("server-crash/oom-killed", NeededBy),
     ("server-crash/not-listening", NeededBy),
     ("server-crash/malformed-health", NeededBy),
     ("pool-exhausted/client-pool-saturated", NeededBy),

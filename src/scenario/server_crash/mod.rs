@@ -2,8 +2,10 @@
 //! The health answer is the symptom; the unit only where the service has no URL.
 
 mod answer;
+mod died;
 mod unit;
 mod why_not;
+mod words;
 
 use super::facts::{self, state};
 use super::registry::Scenario;
@@ -25,8 +27,11 @@ pub static SCENARIO: Scenario = Scenario {
     causes: &[
         &unit::STOPPED,
         &unit::STOPPED_ON_PURPOSE,
-        &unit::FAILED,
-        &unit::EXEC_FAILED,
+        &died::FAILED,
+        &died::OOM_KILLED,
+        &died::CRASH_LOOP,
+        &died::EXEC_FAILED,
+        &died::BAD_CONFIGURATION,
         &unit::NOT_LISTENING,
         &answer::HUNG,
         &answer::UNHEALTHY,

@@ -1,9 +1,9 @@
 //! How a service's unit stands, and how it ended: by systemd's list and the journal.
 
-use super::{cause, last_words, with_refusal};
+use super::{cause, died, last_words, with_refusal};
 use crate::config::Service;
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity, shell_word};
-use crate::scenario::ends::{self, Death};
+use crate::scenario::ends;
 use crate::scenario::facts::{self, state};
 use crate::snapshot::units::Unit;
 use crate::snapshot::{FailKind, Failure, Snapshot};
@@ -12,9 +12,6 @@ pub static STOPPED: Cause =
     cause("server-crash/stopped", Severity::P1, "the service ended without a failure");
 pub static STOPPED_ON_PURPOSE: Cause =
     cause("server-crash/stopped-on-purpose", Severity::P1, "somebody stopped the service");
-pub static FAILED: Cause = cause("server-crash/failed", Severity::P1, "the service died");
-pub static EXEC_FAILED: Cause =
-    cause("server-crash/exec-failed", Severity::P1, "the service can't be executed");
 pub static NOT_LISTENING: Cause =
     cause("server-crash/not-listening", Severity::P1, "the process runs, its port is closed");
 pub static UNIT_MISSING: Cause = cause("server-crash/unit-missing", Severity::P1, "there is no such unit");
@@ -49,14 +46,16 @@ pub fn detect(s: &Service, refused: Option<&Failure>, now: &Snapshot) -> Option<
     match u.active.as_str() {
         // A service that ends badly when it is told to stop is `failed` too: the stop job came first.
         "failed" | "inactive" if ends::stop_job(now, name).is_some() => Some(ended(s, name, u, refused, now)),
-        "failed" => Some(died(s, name, u, refused, now)),
-        "activating" if u.sub.starts_with("auto-restart") => Some(died(s, name, u, refused, now)),
-        "inactive" if failed_once(now, name) => Some(died(s, name, u, refused, now)),
+        "failed" => Some(died::detect(s, name, u, refused, now)),
+        "activating" if u.sub.starts_with("auto-restart") => Some(died::detect(s, name, u, refused, now)),
+        // Dead and started again, over and over: whichever of the two it is at this moment.
+        "activating" if died::loops(name, now) => Some(died::detect(s, name, u, refused, now)),
+        "inactive" if failed_once(now, name) => Some(died::detect(s, name, u, refused, now)),
         "inactive" => Some(ended(s, name, u, refused, now)),
         "active" | "reloading" => {
             let failure = refused?;
-            if !ends::recent(&deaths(now, name), now).is_empty() {
-                return Some(died(s, name, u, refused, now));
+            if !ends::recent(&ends::of(now, name), now).is_empty() {
+                return Some(died::detect(s, name, u, refused, now));
             }
             let up = facts::detail(now, name).and_then(|d| d.state_since);
             let age = up.map(|t| now.taken_at.duration_since(t).as_secs_f64());
@@ -84,63 +83,6 @@ pub fn detect(s: &Service, refused: Option<&Failure>, now: &Snapshot) -> Option<
 fn failed_once(now: &Snapshot, name: &str) -> bool {
     facts::detail(now, name).is_some_and(|d| d.result != "success")
         || facts::journal(now, name).is_some_and(ends::badly)
-}
-
-fn deaths(now: &Snapshot, name: &str) -> Vec<Death> {
-    facts::journal(now, name).map(ends::deaths).unwrap_or_default()
-}
-
-/// Died by exit code or signal; also where `Restart=` has already hidden it from D-Bus (errata 67).
-fn died(s: &Service, name: &str, u: &Unit, refused: Option<&Failure>, now: &Snapshot) -> Finding {
-    let d = facts::detail(now, name);
-    let bus = d.filter(|d| d.result != "success");
-    let by_bus = bus.map(|d| match d.exit_code {
-        1 => format!("exit status {}", d.exit_status),
-        2 | 3 => format!("signal {}", d.exit_status),
-        _ => format!("result {}", d.result),
-    });
-    let all = deaths(now, name);
-    let recent = ends::recent(&all, now);
-    // A unit that stays down was ended by its last death, however long ago.
-    let stays = u.active == "failed" || u.active == "inactive";
-    let last = if stays { all.last() } else { recent.last() };
-    let how = by_bus.clone().or_else(|| last.map(|l| l.how.clone()));
-    let status = match bus {
-        Some(d) => (d.exit_code == 1).then_some(d.exit_status),
-        None => last.and_then(|l| l.status),
-    };
-    let exec = status.is_some_and(|c| (200..=243).contains(&c));
-    let window = facts::age(now.config.thresholds.recent_failure.as_secs_f64());
-    let again = match recent.len() {
-        0 | 1 => String::new(),
-        n => format!(", {n} times within {window}"),
-    };
-    let summary = match &how {
-        Some(how) => format!("{} died: {how}{again}", s.name),
-        None => format!("{} is in state failed", s.name),
-    };
-    let first = if stays { all.first() } else { recent.first() };
-    let since = match (u.active.as_str(), d) {
-        ("failed", Some(d)) => d.state_since,
-        _ => first.map(|f| f.at).or_else(|| d.and_then(|d| d.exited_at)),
-    };
-    let certainty = if how.is_some() { Certainty::Proven } else { Certainty::Likely };
-    let f = with_refusal(
-        Finding::new(if exec { &EXEC_FAILED } else { &FAILED }, &s.name, certainty, summary),
-        refused,
-    )
-    .since(since)
-    .saw("systemd", name, state(u))
-    .saw_if("systemd", "result", by_bus.zip(d).map(|(how, d)| format!("{}, {how}", d.result)))
-    .saw_if("journal", "main process", last.map(|l| l.how.clone()))
-    .saw_if("journal", "last words", last_words(now, name));
-    if exec {
-        let words = "See the program, user and folders it is started with";
-        f.remedy(format!("systemctl cat {}", shell_word(name)), words, Risk::Safe)
-    } else {
-        let words = "Read its last words first, then restart that one service";
-        f.remedy(format!("systemctl restart {}", shell_word(name)), words, Risk::Disruptive)
-    }
 }
 
 /// Inactive without a failure: somebody's stop job, or it ended by itself, or it never ran.

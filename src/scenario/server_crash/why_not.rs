@@ -2,15 +2,24 @@
 
 use super::super::against::{Against, Against::Service, OfService, ruled_out, unseen, why};
 use super::super::facts::{self, state};
-use super::{answer, unit};
+use super::{answer, died, unit};
 use crate::diagnosis::{Cause, Fact, Stand};
 use crate::snapshot::{FailKind, Reading};
 
 pub static WHY_NOT: &[(&Cause, Against)] = &[
     (&unit::STOPPED, Service(|c, s| told(c, s, "a unit that ended without a failure"))),
     (&unit::STOPPED_ON_PURPOSE, Service(|c, s| told(c, s, "a unit that a stop job ended"))),
-    (&unit::FAILED, Service(|c, s| told(c, s, "a unit that died"))),
-    (&unit::EXEC_FAILED, Service(|c, s| told(c, s, "a unit that ended with 200 to 243"))),
+    (&died::FAILED, Service(|c, s| told(c, s, "a unit that died"))),
+    (
+        &died::OOM_KILLED,
+        Service(|c, s| told(c, s, "a word of systemd's or the kernel's that it was killed for memory")),
+    ),
+    (&died::CRASH_LOOP, Service(|c, s| told(c, s, "three restarts of late, or the start limit"))),
+    (
+        &died::BAD_CONFIGURATION,
+        Service(|c, s| told(c, s, "a death at its start, and last words that name a setting")),
+    ),
+    (&died::EXEC_FAILED, Service(|c, s| told(c, s, "a unit that ended with 200 to 243"))),
     (&unit::NOT_LISTENING, Service(|c, s| told(c, s, "a unit that runs since long, its port refused"))),
     (&unit::UNIT_MISSING, Service(|c, s| told(c, s, "a unit that is not there, or masked"))),
     (&answer::HUNG, Service(|c, s| told(c, s, "a connection that is made, and no answer in time"))),

@@ -75,7 +75,7 @@ fn unhealthy(stack: &Stack, name: &str) -> Result<()> {
     until("it says unhealthy", Duration::from_secs(5), || service.says("unhealthy"))
 }
 
-fn reaches(stack: &Stack, name: &str, state: &str) -> Result<()> {
+pub(super) fn reaches(stack: &Stack, name: &str, state: &str) -> Result<()> {
     let booted = stack.systemd()?;
     let unit = stack.service(name)?.unit();
     until(&format!("{unit} is {state}"), Duration::from_secs(10), || {

@@ -6,7 +6,9 @@ use anyhow::{Context, Result, ensure};
 use crate::settings::Settings;
 use crate::stack::Stack;
 
-use super::{access, control, crash, damage, database, disk, holders, network, pool, pooler, start, vantage};
+use super::{
+    access, control, crash, damage, database, died, disk, holders, network, pool, pooler, start, vantage,
+};
 
 /// One way to break the stack, or a noise that must not be taken for a fault.
 #[derive(Clone)]
@@ -162,6 +164,7 @@ pub fn all() -> Vec<Fault> {
         holders::FAULTS,
         pooler::FAULTS,
         crash::FAULTS,
+        died::FAULTS,
         control::CONTROLS,
         vantage::CONTROLS,
     ]

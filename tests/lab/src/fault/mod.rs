@@ -6,6 +6,7 @@ mod control;
 mod crash;
 mod damage;
 mod database;
+mod died;
 mod disk;
 mod entry;
 mod holders;

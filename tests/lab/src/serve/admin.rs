@@ -8,7 +8,7 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use deadpool_postgres::Object;
 use serde::Deserialize;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_postgres::NoTls;
 
 use super::run::Server;
@@ -30,17 +30,32 @@ pub struct Admin {
     answer: Mutex<Answer>,
     /// Bumped to make every holder let go.
     release: watch::Sender<u64>,
+    /// Told once: no connection is accepted any more.
+    pub deaf: Notify,
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { answer: Mutex::default(), release: watch::channel(0).0 }
+        Self { answer: Mutex::default(), release: watch::channel(0).0, deaf: Notify::new() }
     }
 }
 
 impl Admin {
     pub fn answer(&self) -> Answer {
         self.answer.lock().map(|a| *a).unwrap_or_default()
+    }
+
+    /// Takes what every answer needs, and never gives it back: as a worker that loops in a lock.
+    pub fn spin(&self) {
+        let _held = self.answer.lock();
+        loop {
+            std::hint::spin_loop();
+        }
+    }
+
+    /// It says so from now on, until it is reset.
+    pub fn break_down(&self) {
+        self.set_answer(Answer::Unhealthy);
     }
 
     fn set_answer(&self, answer: Answer) {

@@ -4,7 +4,7 @@
 use std::env;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use deadpool_postgres::{
     Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Status, Timeouts,
 };
@@ -14,6 +14,17 @@ use super::tls;
 
 /// How long a health check waits for a connection: the real server's figure.
 pub const ACQUIRE: Duration = Duration::from_secs(1);
+
+/// The real server's limit of its pool.
+const LARGEST: usize = 100;
+
+/// In the words of the library that the real server reads its settings with.
+fn too_large(name: &str, value: usize) -> String {
+    format!(
+        "1 validation error for Settings\n{name}\n  Input should be less than or equal to {LARGEST} \
+         [type=less_than_equal, input_value='{value}', input_type=str]"
+    )
+}
 
 pub struct Database {
     pub name: String,
@@ -33,6 +44,7 @@ impl Database {
             url.parse().context("DATABASE_URL is not a URL of PostgreSQL")?;
         config.application_name(name);
         let (min, max) = (size("POOL_MIN_SIZE", 2)?, size("POOL_MAX_SIZE", 10)?);
+        ensure!(max <= LARGEST, "{}", too_large("POOL_MAX_SIZE", max));
         let fast = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = match tls {
             Some(tls) => Manager::from_config(config, tls, fast),

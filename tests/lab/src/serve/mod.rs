@@ -7,6 +7,7 @@ mod health;
 mod metrics;
 mod run;
 mod tls;
+mod trouble;
 mod work;
 
 pub use run::{ServeArgs, serve};

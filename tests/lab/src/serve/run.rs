@@ -13,7 +13,7 @@ use clap::{Args, ValueEnum};
 use super::admin::{self, Admin};
 use super::database::Database;
 use super::metrics::Metrics;
-use super::{health, work};
+use super::{health, trouble, work};
 
 /// Which of the published health payloads the server speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -47,6 +47,7 @@ pub struct Server {
 /// Runs the server until it is told to end.
 pub async fn serve(args: ServeArgs) -> Result<()> {
     rehearsed_start(&args.name).await?;
+    trouble::load_cache(&args.name)?;
     let database = Database::from_env(&args.name)?;
     let server = Arc::new(Server {
         shape: args.shape,
@@ -66,14 +67,27 @@ pub async fn serve(args: ServeArgs) -> Result<()> {
         .route("/lab/answer", post(admin::answer))
         .route("/lab/exit", post(admin::exit))
         .route("/lab/reset", post(admin::reset))
-        .with_state(server);
+        .route("/lab/allocate", post(trouble::allocate))
+        .route("/lab/spin", post(trouble::spin))
+        .route("/lab/threads", post(trouble::threads))
+        .route("/lab/deaf", post(trouble::deaf))
+        .with_state(Arc::clone(&server));
     let listener = tokio::net::TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("cannot listen on {}", args.listen))?;
     println!("{} listens on {}", args.name, args.listen);
     tokio::select! {
-        done = axum::serve(listener, router) => done.context("the listener failed"),
+        done = until_deaf(&server, axum::serve(listener, router)) => done,
         () = told_to_end() => { println!("{}: SIGTERM, leaving", args.name); Ok(()) }
+    }
+}
+
+/// Serves until it is told to accept no more. The listener stays: what knocks waits in its queue.
+async fn until_deaf(server: &Server, serving: impl IntoFuture<Output = std::io::Result<()>>) -> Result<()> {
+    let mut serving = std::pin::pin!(serving.into_future());
+    tokio::select! {
+        done = &mut serving => done.context("the listener failed"),
+        () = server.admin.deaf.notified() => std::future::pending().await,
     }
 }
 
