@@ -9,11 +9,12 @@ use tokio::sync::mpsc;
 
 use super::awaited::Awaited;
 use crate::config::Loaded;
-use crate::probe::{health, postgres, systemd, timed};
+use crate::probe::{blocking, health, host, log, postgres, systemd, timed};
+use crate::snapshot::host::{Log, Place};
 use crate::snapshot::pooler::{PoolerLook, Pools};
 use crate::snapshot::postgres::PostgresLook;
 use crate::snapshot::service::{Health, ServiceLook};
-use crate::snapshot::units::Unit;
+use crate::snapshot::units::{Journal, Unit};
 use crate::snapshot::{FailKind, Failure, Look, Reading, Snapshot, Stage};
 
 /// What one task brings home.
@@ -21,6 +22,8 @@ enum Seen {
     Postgres(String, Box<PostgresLook>),
     Pooler(String, Look<Pools>),
     Health(String, Look<Health>),
+    Host(String, Vec<Place>, Reading<Log>),
+    Journal(String, Look<Journal>),
     Units(Look<BTreeMap<String, Unit>>, Option<systemd::Bus>),
 }
 
@@ -31,6 +34,7 @@ impl Seen {
             Seen::Postgres(name, p) => (name.as_str(), p.login.reading.word(), p.login.elapsed_ms),
             Seen::Pooler(name, p) => (name.as_str(), p.reading.word(), p.elapsed_ms),
             Seen::Health(name, h) => (name.as_str(), h.reading.word(), h.elapsed_ms),
+            Seen::Host(name, ..) | Seen::Journal(name, _) => (name.as_str(), "host", 0.0),
             Seen::Units(l, _) => ("systemd", l.reading.word(), l.elapsed_ms),
         };
         tracing::debug!(what, outcome, ms, "first look");
@@ -59,6 +63,21 @@ pub async fn ask(
     // Until they are heard of, all are late: so a lost task can't leave a hole.
     for p in config.postgres.clone() {
         snapshot.postgres.insert(p.name.clone(), late_postgres(&p, deadline));
+        if p.data_directory.is_some() || p.unit.is_some() || p.log.is_some() {
+            let (p, proc) = (p.clone(), config.host.proc.clone());
+            spawn(format!("the host of {}", p.name), Box::pin(around(p, proc, glance(deadline))));
+        }
+        if let Some(unit) = p.unit.clone() {
+            let folder = config.systemd.journal.clone();
+            let by = glance(deadline);
+            spawn(
+                format!("the journal of {}", p.name),
+                Box::pin(async move {
+                    let look = timed(systemd::journal(&unit, folder.as_deref(), by)).await;
+                    Seen::Journal(unit, look)
+                }),
+            );
+        }
         let password = loaded.secrets.postgres(&p.name).cloned();
         let name = p.name.clone();
         spawn(
@@ -124,13 +143,40 @@ pub async fn ask(
                     s.health = look;
                 }
             }
+            Seen::Host(name, places, log) => {
+                snapshot.host.places.extend(places);
+                snapshot.host.logs.insert(name, log);
+            }
+            Seen::Journal(unit, look) => {
+                snapshot.units.journal.insert(unit, look);
+            }
             Seen::Units(listed, connected) => {
                 snapshot.units.listed = listed;
                 bus = connected;
             }
         }
     }
+    // In the same order every time, whoever came first.
+    snapshot.host.places.sort_by(|a, b| a.subject.cmp(&b.subject));
     (snapshot, bus)
+}
+
+/// Beside a healthy login the log is worth a short wait and no more: what is wrong is asked again.
+fn glance(deadline: Instant) -> Instant {
+    deadline.min(Instant::now() + Duration::from_millis(300))
+}
+
+/// What this host has of a server, whether or not it runs: its file systems and its log.
+async fn around(p: crate::config::Postgres, proc: String, deadline: Instant) -> Seen {
+    let name = p.name.clone();
+    let both = blocking(deadline, "this host", move || {
+        let places = p.data_directory.as_deref().map(|data| host::disk::of_server(&proc, &p.name, data));
+        Ok((places.unwrap_or_default(), log::read(&proc, &p)))
+    });
+    match both.await {
+        Ok((places, log)) => Seen::Host(name, places, log.into()),
+        Err(f) => Seen::Host(name, Vec::new(), Reading::Failed(f)),
+    }
 }
 
 async fn list(

@@ -59,6 +59,7 @@ fn blank(loaded: &Loaded, taken_at: Timestamp) -> Snapshot {
         services: std::collections::BTreeMap::new(),
         units: crate::snapshot::units::Units::unasked(),
         network: crate::snapshot::network::Network::default(),
+        host: crate::snapshot::host::Host::default(),
     }
 }
 

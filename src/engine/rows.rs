@@ -1,7 +1,7 @@
 //! The readings of a snapshot as rows: what was asked, how it came out, how long it took.
 
 use crate::diagnosis::ReadingRow;
-use crate::snapshot::{Look, Reading, Snapshot};
+use crate::snapshot::{FailKind, Look, Reading, Snapshot};
 
 pub fn all(now: &Snapshot) -> Vec<ReadingRow> {
     let mut rows = Vec::new();
@@ -45,6 +45,17 @@ pub fn all(now: &Snapshot) -> Vec<ReadingRow> {
             let there = l.values().filter(|u| u.load != "not-found").count();
             format!("{there} of {} units are there", l.len())
         }));
+    }
+    for d in &now.host.places {
+        rows.extend(reading("file system", &d.subject, &d.file_system, |f| {
+            format!("{} at {}: {:.1} % of {} left", d.what, f.mounted_at, f.share() * 100.0, f.kind)
+        }));
+    }
+    for (name, log) in &now.host.logs {
+        // Where it is not known, its unit's journal is read.
+        if log.failure().is_none_or(|f| f.kind != FailKind::Missing) {
+            rows.extend(reading("log", name, log, |l| format!("{} lines of {}", l.lines.len(), l.path)));
+        }
     }
     for (unit, d) in &now.units.details {
         rows.push(row("systemd", unit, d, |d| format!("result {}", d.result)));

@@ -1,6 +1,8 @@
 //! The host's own word, from `/proc` (its root is a parameter): states, postmasters, one variable.
 //! In an order that can't block on a stuck process: `stat` first, `cmdline` and `environ` last.
 
+pub mod disk;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,6 +11,16 @@ use crate::probe::io_failure;
 use crate::snapshot::postgres::{PidFile, Postmaster};
 use crate::snapshot::units::Process;
 use crate::snapshot::{FailKind, Failure};
+
+/// Where a path of the machine that `[host] proc` is of is found from here.
+pub fn rooted(proc: &str, path: &str) -> PathBuf {
+    let root = if is_own(proc) { PathBuf::from("/") } else { Path::new(proc).join("1/root") };
+    root.join(path.trim_start_matches('/'))
+}
+
+fn is_own(proc: &str) -> bool {
+    proc.trim_end_matches('/') == "/proc"
+}
 
 /// What `/proc/PID/stat` says, as far as it is used.
 struct Stat {

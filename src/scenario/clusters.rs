@@ -15,6 +15,14 @@ pub fn named_unit(p: &Postgres) -> Option<&str> {
     p.unit.as_deref().filter(|n| *n != UMBRELLA)
 }
 
+/// The unit that is this server's and no other's: the configured one, or the only one there is.
+pub fn own_unit<'a>(p: &'a Postgres, now: &'a Snapshot) -> Option<&'a str> {
+    match units(p, now).as_slice() {
+        [(name, _)] => Some(name),
+        _ => named_unit(p),
+    }
+}
+
 /// The configured unit, else the clusters that systemd lists. The umbrella unit says nothing and is
 /// left out, unless something really runs in it.
 pub fn units<'a>(p: &'a Postgres, now: &'a Snapshot) -> Vec<(&'a str, &'a Unit)> {

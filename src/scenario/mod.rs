@@ -1,11 +1,12 @@
 //! Each scenario is one pipeline and pure: no async, no clock, no client.
-//! `registry` lists them; `against` says what speaks against a cause; `facts`, `login`, `clusters`, `targets`, `witness` and `ends` hold what they derive from readings.
+//! `registry` lists them; `against` says what speaks against a cause; `facts`, `login`, `clusters`, `targets`, `witness`, `log` and `ends` hold what they derive from readings.
 
 mod against;
 mod clusters;
 mod db_down;
 mod ends;
 mod facts;
+mod log;
 mod login;
 mod pool_exhausted;
 mod registry;

@@ -98,6 +98,20 @@ pub fn corrupt(text: &str) -> bool {
     has(text, "XX001") || text.contains("invalid page in block") || text.contains("DataCorrupted")
 }
 
+/// XX002, or the words of an index that can't be read.
+pub fn index(text: &str) -> bool {
+    const WORDS: [&str; 7] = [
+        "contains unexpected zero page",
+        "contains corrupted page",
+        "is not a btree",
+        "does not match left-link",
+        "left-link doesn't match",
+        "left link changed unexpectedly",
+        "failed to re-find parent key",
+    ];
+    has(text, "XX002") || (text.contains("index \"") && WORDS.iter().any(|w| text.contains(w)))
+}
+
 /// The server's TLS is not accepted, in the words of drivers.
 pub fn tls_refused(text: &str) -> bool {
     const WORDS: [&str; 5] = [

@@ -1,6 +1,7 @@
 //! Readings and the looks, as data. Pure: no clock, no client, no file.
 //! Every type here is part of the saved snapshot, versioned by `whole::SCHEMA`.
 
+pub mod host;
 pub mod network;
 pub mod pooler;
 pub mod postgres;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::host::Host;
 use super::network::Network;
 use super::pooler::PoolerLook;
 use super::postgres::PostgresLook;
@@ -31,6 +32,8 @@ pub struct Snapshot {
     pub units: Units,
     #[serde(default)]
     pub network: Network,
+    #[serde(default)]
+    pub host: Host,
 }
 
 /// The host and the user that looked.

@@ -78,7 +78,7 @@ fn meanings() -> Vec<(&'static str, Failure, Want)> {
             says("XX001", "invalid page in block 0"),
             proven("db-down/data-corruption@postgres"),
         ),
-        ("a damaged index", says("XX002", "index is corrupt"), None),
+        ("a damaged index", says("XX002", "index is corrupt"), proven("db-down/index-corrupt@postgres")),
         ("password", wrong_password(), None),
         ("pg_hba", says("28000", "no pg_hba.conf entry for host \"10.0.0.9\""), None),
         ("not permitted", says("42501", "permission denied for database \"codebase_mcp\""), None),

@@ -230,7 +230,7 @@ fn xx001_by_our_own_login_is_corruption() {
     told.expect_root(CORRUPT, Certainty::Proven);
     told.explained(UNHEALTHY_A, &[CORRUPT]).explained(UNHEALTHY_C, &[CORRUPT]);
     // An index is not the data.
-    Stack::healthy().login(says("XX002", "index is corrupt")).told().never("db-down");
+    Stack::healthy().login(says("XX002", "index is corrupt")).told().never("db-down/data-corruption");
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn xx001_in_a_services_words_is_corruption() {
         "XX0011",
         "I/O error",
     ] {
-        Stack::healthy().health(A, payload::a_down(text)).told().case(text).never("db-down");
+        Stack::healthy().health(A, payload::a_down(text)).told().case(text).never("db-down/data-corruption");
     }
 }
 

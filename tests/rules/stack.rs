@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use mcp_ir::config::{Config, Postgres, Service};
 use mcp_ir::engine::{Filter, diagnose};
+use mcp_ir::snapshot::host::Host;
 use mcp_ir::snapshot::network::Network;
 use mcp_ir::snapshot::postgres::{Login, PostgresLook, Postmaster, Server, Session};
 use mcp_ir::snapshot::service::{Health, PoolMax, ServiceLook};
@@ -112,6 +113,7 @@ impl Stack {
             services: BTreeMap::new(),
             units,
             network: Network::default(),
+            host: Host::default(),
         };
         Self { now }
             .health(A, payload::a_healthy(2, 2, 10))
@@ -119,6 +121,8 @@ impl Stack {
             .unit(A_UNIT, "active", "running")
             .unit(C_UNIT, "active", "running")
             .unit(PG_UNIT, "active", "running")
+            .disk("data", 100_000, 50_000, |_| {})
+            .events(PG_UNIT, &[])
     }
 
     /// PostgreSQL's unit is stopped, and both services have noticed.

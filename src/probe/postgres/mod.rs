@@ -25,6 +25,16 @@ pub use door::{door, host};
 pub use pooler::{console, pools};
 pub use who::who;
 
+/// A line of the server's log, or of its journal, without what people stored: the statement in it
+/// loses its literals.
+pub fn statement(line: &str) -> String {
+    const BEFORE: [&str; 2] = ["Failed process was running: ", "STATEMENT:  "];
+    match BEFORE.iter().find_map(|w| Some(line.split_at(line.find(w)? + w.len()))) {
+        Some((said, sql)) => format!("{said}{}", literals::mask(sql, 200)),
+        None => line.to_owned(),
+    }
+}
+
 /// Logs in and looks around. Always ends by the deadline.
 pub async fn look(p: &Postgres, password: Option<&Secret>, deadline: Instant) -> PostgresLook {
     let start = Instant::now();

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
+use crate::probe::postgres::statement;
 use crate::probe::{by, io_failure, said};
 use crate::snapshot::units::{Event, Journal, LogLine, UnitEvent};
 use crate::snapshot::{FailKind, Failure, Stage};
@@ -129,7 +130,7 @@ pub fn parse(text: &str) -> Journal {
                     journal.lines.push(LogLine {
                         at,
                         priority: priority.unwrap_or(6),
-                        text: said(&text, LINE_CHARS),
+                        text: said(&statement(&text), LINE_CHARS),
                     });
                 }
             }

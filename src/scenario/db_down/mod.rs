@@ -1,11 +1,13 @@
 //! The database takes no work: told by a real login, and by what its host says of it.
 //! Our own refused login is "alive, cannot look inside", never a cause.
 
+mod disk;
 mod inside;
 mod reach;
 mod service;
 mod target;
 mod why_not;
+mod words;
 
 use super::facts;
 use super::login::{Meaning, meaning};
@@ -44,6 +46,11 @@ pub static SCENARIO: Scenario = Scenario {
         &reach::POSTGRES_STOPPED,
         &reach::STARTING_UP,
         &reach::SHUTTING_DOWN,
+        &words::START_FAILED,
+        &words::BACKEND_CRASH,
+        &disk::DISK_FULL,
+        &disk::DISK_LOW,
+        &disk::READ_ONLY_FILESYSTEM,
         &reach::HUNG,
         &reach::UNREACHABLE,
         &reach::REFUSED_REMOTE,
@@ -57,6 +64,7 @@ pub static SCENARIO: Scenario = Scenario {
         &inside::WRAPAROUND,
         &inside::WAL_RETAINED,
         &inside::DATA_CORRUPTION,
+        &words::INDEX_CORRUPT,
     ],
     detect,
     symptoms,
@@ -73,6 +81,9 @@ fn detect(looks: &Looks, config: &Config) -> Vec<Finding> {
                 .into_iter()
                 .chain(service::detect(p, look, &looks.now, config))
                 .chain(inside::detect(p, look, &looks.now, config))
+                .chain(disk::detect(p, look, &looks.now, config))
+                .chain(words::crashes(p, look, &looks.now))
+                .chain(words::index(p, look, &looks.now, config))
         })
         .chain(config.service.iter().filter_map(|s| target::detect(s, &looks.now, config)))
         .collect()

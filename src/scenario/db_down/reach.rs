@@ -3,12 +3,12 @@
 use super::super::clusters;
 use super::super::facts::{self, state};
 use super::super::login::{Meaning, meaning};
-use super::cause;
+use super::{cause, words};
 use crate::config::{Config, Postgres};
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, shell_word};
 use crate::snapshot::postgres::PostgresLook;
 use crate::snapshot::units::Unit;
-use crate::snapshot::{FailKind, Snapshot};
+use crate::snapshot::{FailKind, Snapshot, Stage};
 
 pub static POSTGRES_STOPPED: Cause = cause("db-down/postgres-stopped", "PostgreSQL does not run");
 pub static STARTING_UP: Cause = cause("db-down/starting-up", "PostgreSQL is starting: wait");
@@ -31,6 +31,10 @@ fn by_login(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Finding
             &failure.detail,
         )
     };
+    // Whoever accepts there is not the server, which did not start: its port is taken.
+    if let Some(start) = words::failed(p, now).filter(|s| is_another(p, look, now, s.unit)) {
+        return Some(start.finding(p, look));
+    }
     Some(match meaning(failure) {
         Meaning::Refused => return refused(p, look, now),
         Meaning::StartingUp => {
@@ -80,6 +84,23 @@ fn by_login(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Finding
         | Meaning::Tls
         | Meaning::Other => return None,
     })
+}
+
+/// Whether what answers no login on this host is not the server: its unit has ended, and no postmaster
+/// of it runs.
+fn is_another(p: &Postgres, look: &PostgresLook, now: &Snapshot, unit: &str) -> bool {
+    let ended = now.unit(unit).is_some_and(|u| u.active == "failed" || u.active == "inactive");
+    let (ours, unclear) = clusters::postmasters(p, look);
+    let silent = look
+        .login
+        .failure()
+        .is_some_and(|f| f.postgres.is_none() && matches!(f.stage, Some(Stage::Answer | Stage::Tls)));
+    silent
+        && ended
+        && look.here == Some(true)
+        && look.postmasters.seen().is_some()
+        && ours.is_empty()
+        && !unclear
 }
 
 /// What we see from here proves nothing where a service says at the same time that it is connected:
@@ -179,6 +200,9 @@ fn refused(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Finding>
             )
         });
     };
+    if let Some(start) = words::failed(p, now).filter(|s| s.unit == *name) {
+        return Some(start.finding(p, look));
+    }
     // A unit found by pattern is this server's for sure only where there is no other cluster.
     let alone = ended.len() == 1 && running.is_empty() && look.postmasters.seen().is_some_and(Vec::is_empty);
     let sure = !open && (clusters::named_unit(p).is_some() || alone);

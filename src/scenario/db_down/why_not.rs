@@ -6,7 +6,7 @@ use super::super::facts;
 use super::super::login::{Meaning, meaning};
 use super::super::targets;
 use super::super::witness;
-use super::{inside, reach, service, target};
+use super::{disk, inside, reach, service, target, words};
 use crate::config::Expect;
 use crate::diagnosis::{Cause, Fact, Stand};
 use crate::snapshot::Reading;
@@ -15,6 +15,14 @@ pub static WHY_NOT: &[(&Cause, Against)] = &[
     (&reach::POSTGRES_STOPPED, Server(|c, s| reached(c, s, "refused here, and no cluster of it runs"))),
     (&reach::STARTING_UP, Server(|c, s| reached(c, s, "57P03 starting up, or a start under way"))),
     (&reach::SHUTTING_DOWN, Server(|c, s| reached(c, s, "57P03 shutting down, or a stop under way"))),
+    (&words::START_FAILED, Server(|c, s| reached(c, s, "a start that failed, by its unit and its log"))),
+    (
+        &words::BACKEND_CRASH,
+        Server(|_, s| by_log(s, words::crashes(s.p, s.look, s.now).is_some(), "two crashes in its log")),
+    ),
+    (&disk::DISK_FULL, Server(|c, s| by_disk(c, s, "under 1 % and 256 MiB, or no inode"))),
+    (&disk::DISK_LOW, Server(|c, s| by_disk(c, s, "under 10 % and 10 GiB, and not full"))),
+    (&disk::READ_ONLY_FILESYSTEM, Server(|c, s| by_disk(c, s, "ro, or emergency_ro"))),
     (&reach::HUNG, Server(|c, s| reached(c, s, "a connection that is made, and no answer in time"))),
     (&reach::UNREACHABLE, Server(|c, s| reached(c, s, "no connection in time, or no route"))),
     (&reach::REFUSED_REMOTE, Server(|c, s| reached(c, s, "refused, and it may run elsewhere"))),
@@ -106,6 +114,13 @@ pub static WHY_NOT: &[(&Cause, Against)] = &[
         }),
     ),
     (
+        &words::INDEX_CORRUPT,
+        Server(|_, s| {
+            let found = words::index(s.p, s.look, s.now, s.config).is_some();
+            by_log(s, found, "the words of a damaged index")
+        }),
+    ),
+    (
         &inside::DATA_CORRUPTION,
         Server(|_, s| {
             let fresh = s.inside(|x| {
@@ -125,6 +140,38 @@ pub static WHY_NOT: &[(&Cause, Against)] = &[
         }),
     ),
 ];
+
+/// The file systems that it lives on, as its rule reads them.
+fn by_disk(cause: &Cause, s: &OfServer, needs: &str) -> Stand {
+    if disk::detect(s.p, s.look, s.now, s.config).iter().any(|f| f.cause == cause.name) {
+        return Stand::Holds;
+    }
+    let places = s.now.host.places.iter().filter(|d| d.subject == s.p.name);
+    let seen: Vec<Fact> = places
+        .filter_map(|d| Some((d, d.file_system.seen()?)))
+        .map(|(d, f)| {
+            let left = format!("{:.1} % left, {}", f.share() * 100.0, f.options);
+            Fact::new("file system", &format!("{} at {}", d.what, f.mounted_at), left, needs)
+        })
+        .collect();
+    match s.look.here {
+        Some(true) if !seen.is_empty() => Stand::RuledOut(seen),
+        _ => unseen("file system", &s.p.name, "none of its folders was seen", needs),
+    }
+}
+
+/// What its own log says: its file, or its unit's journal.
+fn by_log(s: &OfServer, found: bool, needs: &str) -> Stand {
+    if found {
+        return Stand::Holds;
+    }
+    let file = s.now.host.logs.get(&s.p.name).and_then(|l| l.seen()).map(|l| l.path.clone());
+    let unit = clusters::own_unit(s.p, s.now).filter(|u| facts::journal(s.now, u).is_some());
+    match (s.look.here, file.or(unit.map(ToOwned::to_owned))) {
+        (Some(true), Some(log)) => ruled_out("log", &log, "no such line of now", needs),
+        _ => unseen("log", &s.p.name, "its log was not seen", needs),
+    }
+}
 
 /// What our own login and its host told apart: one cause at most, so the evidence of the one that it
 /// is rules out all others.

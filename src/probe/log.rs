@@ -1,0 +1,129 @@
+//! The end of PostgreSQL's own log file: so many bytes, and of them what tells a cause.
+//! A journal is read by `systemd`; here stands what both make of a line.
+
+use std::fs::{self, OpenOptions};
+use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::{Offset, TimeZone};
+
+use super::host::rooted;
+use super::postgres::statement;
+use super::{io_failure, said};
+use crate::config::Postgres;
+use crate::snapshot::host::Log;
+use crate::snapshot::units::LogLine;
+use crate::snapshot::{FailKind, Failure};
+
+const BYTES: u64 = 64 << 10;
+/// How many lines a snapshot keeps, and how long each may be.
+const LINES: usize = 60;
+const LINE_CHARS: usize = 300;
+/// What is kept of a log: errors that end something, and the lines that belong to a cause.
+const TELLING: [&str; 12] = [
+    "PANIC:  ",
+    "FATAL:  ",
+    "terminated by signal",
+    "Failed process was running",
+    "reinitializing",
+    "ready to accept",
+    "shutdown request",
+    "No space left on device",
+    "Read-only file system",
+    "index \"",
+    "parameter \"",
+    "could not bind",
+];
+
+/// The log of a server: where it is configured, where Debian puts it, or where it collects it itself.
+pub fn read(proc: &str, p: &Postgres) -> Result<Log, Failure> {
+    let nowhere = || Failure::new(FailKind::Missing, "no log file is known: set `log`");
+    let mut places = p.log.iter().cloned().chain(debian(p)).collect::<Vec<_>>();
+    places.extend(p.data_directory.as_deref().and_then(|data| collected(proc, data)));
+    let mut last = nowhere();
+    for path in places {
+        match tail(&rooted(proc, &path)) {
+            Ok(lines) => return Ok(Log { path, lines }),
+            Err(f) => last = f,
+        }
+    }
+    Err(last)
+}
+
+/// `postgresql@15-main.service`, or `/var/lib/postgresql/15/main`: `pg_ctlcluster`'s own place.
+fn debian(p: &Postgres) -> Option<String> {
+    let by_unit = p.unit.as_deref().and_then(|u| u.strip_prefix("postgresql@")?.strip_suffix(".service"));
+    let by_folder = || {
+        let rest = p.data_directory.as_deref()?.strip_prefix("/var/lib/postgresql/")?.trim_end_matches('/');
+        Some(rest.replacen('/', "-", 1))
+    };
+    let cluster = by_unit.map(ToOwned::to_owned).or_else(by_folder)?;
+    (!cluster.contains('/')).then(|| format!("/var/log/postgresql/postgresql-{cluster}.log"))
+}
+
+/// `logging_collector` writes down where it writes: `stderr log/postgresql-Tue.log`.
+fn collected(proc: &str, data: &str) -> Option<String> {
+    let text = fs::read_to_string(rooted(proc, &format!("{data}/current_logfiles"))).ok()?;
+    let file = text.lines().find_map(|l| l.strip_prefix("stderr "))?;
+    Some(if file.starts_with('/') { file.to_owned() } else { format!("{data}/{file}") })
+}
+
+fn tail(path: &Path) -> Result<Vec<LogLine>, Failure> {
+    let named = path.display().to_string();
+    let failed = |e: std::io::Error| io_failure(&e, &named);
+    // A pipe in its place would wait for a writer.
+    let no_wait = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let mut file = OpenOptions::new().read(true).custom_flags(no_wait).open(path).map_err(failed)?;
+    let meta = file.metadata().map_err(failed)?;
+    if !meta.is_file() {
+        return Err(Failure::new(FailKind::Unsupported, format!("{named}: not a file")));
+    }
+    let from = meta.len().saturating_sub(BYTES);
+    file.seek(SeekFrom::Start(from)).map_err(failed)?;
+    let mut bytes = Vec::new();
+    file.take(BYTES).read_to_end(&mut bytes).map_err(failed)?;
+    let text = String::from_utf8_lossy(&bytes);
+    // The first line was cut.
+    Ok(parse(if from == 0 { &text } else { text.split_once('\n').map_or("", |(_, rest)| rest) }))
+}
+
+/// The telling lines that say when they were written.
+fn parse(text: &str) -> Vec<LogLine> {
+    let mut lines: Vec<LogLine> = Vec::new();
+    // A detail, and a hint, belong to the line before.
+    let mut kept = false;
+    for line in text.lines() {
+        let follows = line.contains("DETAIL:  ") || line.contains("HINT:  ");
+        kept = TELLING.iter().any(|w| line.contains(w)) || (kept && follows);
+        let Some(at) = time(line).filter(|_| kept) else { continue };
+        let bad = line.contains("FATAL:  ") || line.contains("PANIC:  ") || line.contains("ERROR:  ");
+        let priority = if bad { 3 } else { 6 };
+        lines.push(LogLine { at, priority, text: said(&statement(line), LINE_CHARS) });
+    }
+    let surplus = lines.len().saturating_sub(LINES);
+    lines.drain(..surplus);
+    lines
+}
+
+/// `2026-11-24 18:19:49.368 UTC`, near the begin of a line. An abbreviation that is not UTC's is taken
+/// for this machine's own zone, as `initdb` takes it for the log's.
+fn time(line: &str) -> Option<Timestamp> {
+    let head: Vec<&str> = line.split([' ', '[', ']', '(']).filter(|w| !w.is_empty()).take(6).collect();
+    head.windows(2).enumerate().find_map(|(i, two)| {
+        let at: DateTime = format!("{}T{}", two[0], two[1].trim_end_matches(':')).parse().ok()?;
+        let zone = match head.get(i + 2).map_or("", |z| z.trim_end_matches(':')) {
+            "UTC" | "GMT" => TimeZone::UTC,
+            z => match z.parse::<i8>() {
+                Ok(hours) if z.starts_with(['+', '-']) => TimeZone::fixed(Offset::from_hours(hours).ok()?),
+                _ => TimeZone::system(),
+            },
+        };
+        zone.to_timestamp(at).ok()
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,200 @@
+//! What the server's log says of its own end: a start that failed, processes that crash again and again,
+//! an index that is damaged.
+
+use jiff::Timestamp;
+
+use super::super::log::{self, Said};
+use super::super::{clusters, facts, witness};
+use super::{DIES_OF_IT, cause};
+use crate::config::{Config, PgUrl, Postgres};
+use crate::diagnosis::Relation::{self, NeededBy, Same};
+use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity, shell_word};
+use crate::snapshot::units::Event;
+use crate::snapshot::{Snapshot, postgres::PostgresLook};
+
+pub static START_FAILED: Cause = cause("db-down/start-failed", "PostgreSQL does not start, and says why");
+
+pub static BACKEND_CRASH: Cause = Cause {
+    name: "db-down/backend-crash",
+    severity: Severity::P2,
+    title: "its processes crash again and again",
+    explains: CRASHES,
+};
+
+const CRASHES: &[(&str, Relation)] = &[
+    ("db-down/starting-up", Same),
+    ("server-crash/unhealthy", NeededBy),
+    ("server-crash/failed", NeededBy),
+    ("server-crash/not-listening", NeededBy),
+    ("server-crash/malformed-health", NeededBy),
+];
+
+pub static INDEX_CORRUPT: Cause = Cause {
+    name: "db-down/index-corrupt",
+    severity: Severity::P2,
+    title: "an index is damaged: its table is not",
+    explains: DIES_OF_IT,
+};
+
+/// A start that failed, by this server's own unit.
+pub struct FailedStart<'a> {
+    pub unit: &'a str,
+    since: Timestamp,
+    why: Vec<Said<'a>>,
+}
+
+/// The unit's last start never became ready: systemd says so, or the log since then has a FATAL of the
+/// server's own and never a "ready". A cluster that ran and died is another matter, and so is a start
+/// that somebody stopped.
+pub fn failed<'a>(p: &'a Postgres, now: &'a Snapshot) -> Option<FailedStart<'a>> {
+    let unit = clusters::own_unit(p, now)?;
+    let events = facts::journal(now, unit).map_or(&[][..], |j| &j.events);
+    let began = events.iter().rposition(|e| e.what == Event::Starting)?;
+    let after = &events[began..];
+    let failed = after.iter().any(|e| matches!(e.what, Event::StartFailed { .. }));
+    if after.iter().any(|e| e.what == Event::Stopping) {
+        return None;
+    }
+    let since = events[began].at;
+    let lines: Vec<Said> = log::lines(p, now).into_iter().filter(|l| l.at >= since).collect();
+    if lines.iter().any(|l| l.has("ready to accept")) {
+        return None;
+    }
+    let why = reason(&lines);
+    (failed || !why.is_empty()).then_some(FailedStart { unit, since, why })
+}
+
+/// The last FATAL of the server's own, with what belongs to it: the complaint before, the detail after.
+fn reason<'a>(lines: &[Said<'a>]) -> Vec<Said<'a>> {
+    // What a client is told is none: they are all turned away while it starts.
+    let own = |l: &Said| l.is(&["FATAL", "PANIC"]) && !l.has("the database system is");
+    let Some(at) = lines.iter().rposition(own) else { return Vec::new() };
+    let before = |l: &&Said| {
+        l.is(&["LOG"])
+            && (l.has("parameter \"")
+                || l.has("could not bind")
+                || l.has("invalid value")
+                || l.has("syntax error"))
+    };
+    let after = lines[at + 1..].iter().take_while(|l| l.is(&["DETAIL", "HINT"]));
+    let mut out: Vec<Said> = lines[..at].iter().rev().find(before).copied().into_iter().collect();
+    out.push(lines[at]);
+    out.extend(after.take(2).copied());
+    out
+}
+
+impl FailedStart<'_> {
+    /// The evidence, and the look that shows whether the reason is gone.
+    pub fn finding(&self, p: &Postgres, look: &PostgresLook) -> Finding {
+        let fatal = self.why.iter().find(|l| l.is(&["FATAL", "PANIC"]));
+        let (certainty, summary) = match (self.why.first(), fatal) {
+            (Some(l), Some(_)) => (
+                Certainty::Proven,
+                format!("{} failed to start: {}", self.unit, l.parts().map_or("", |(_, text)| text)),
+            ),
+            _ => (Certainty::Likely, format!("{} failed to start; its log does not say why", self.unit)),
+        };
+        let said = look.login.failure().map(|f| f.detail.clone()).unwrap_or_default();
+        let mut f = Finding::new(&START_FAILED, &p.name, certainty, summary)
+            .since(Some(self.since))
+            .saw("postgres login", &look.endpoint, said)
+            .saw("systemd", self.unit, "its last start failed");
+        for l in &self.why {
+            f = f.saw(l.probe, "PostgreSQL says", l.words());
+        }
+        let unit = shell_word(self.unit);
+        let folder = p.data_directory.as_deref().map_or_else(|| "/var/lib/postgresql".into(), shell_word);
+        let says = |word: &str| self.why.iter().any(|l| l.has(word));
+        let (command, what) = if says("Address already in use") {
+            (format!("ss -ltnp 'sport = :{}'", p.url.port), "See who holds its port")
+        } else if says("permissions") || says("wrong ownership") {
+            (format!("ls -ld {folder}"), "Give the folder back its owner and its mode 0700")
+        } else if says("shared memory") {
+            (
+                "grep -i huge /proc/meminfo".to_owned(),
+                "See what memory it may have: huge pages, shared_buffers",
+            )
+        } else if says("configuration file") {
+            (format!("systemctl status {unit}"), "Correct the line that it names, in that file")
+        } else if says("lock file") {
+            (format!("head -n 1 {folder}/postmaster.pid"), "See whether that process is a postmaster")
+        } else {
+            (format!("systemctl status {unit}"), "Mend what its log names")
+        };
+        let then = format!("{what}; then `systemctl reset-failed {unit}` and start it once");
+        f.remedy(command, then, Risk::Safe)
+    }
+}
+
+/// Crash recovery over and over: twice within the window, by the server's own words. One is none.
+pub fn crashes(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Finding> {
+    if look.here != Some(true) {
+        return None;
+    }
+    let lines = log::recent(p, now);
+    // The log of one that runs now: a start is another story.
+    let crash = |l: &Said| l.is(&["LOG"]) && l.has("process (PID ") && l.has("was terminated by signal");
+    let all: Vec<usize> = (0..lines.len()).filter(|i| crash(&lines[*i])).collect();
+    let (first, last) = (lines[*all.first()?], lines[*all.last()?]);
+    if all.len() < 2 {
+        return None;
+    }
+    let signal = last.words().split_once("terminated by ").map_or("a signal", |(_, s)| s);
+    let summary = format!("its processes crashed {} times: the last by {signal}", all.len());
+    let mut f = Finding::new(&BACKEND_CRASH, &p.name, Certainty::Proven, summary).since(Some(first.at));
+    f = f.saw(last.probe, "PostgreSQL says", last.words());
+    let query = lines[*all.last()?..].iter().find(|l| l.has("Failed process was running: "));
+    f = f.saw_if(
+        last.probe,
+        "it was running",
+        query.and_then(|l| l.words().split_once("was running: ")).map(|(_, sql)| sql),
+    );
+    Some(f.remedy(
+        format!("mcp-ir runbook {}", BACKEND_CRASH.name.replace('/', "#")),
+        "See what sends that query, or who sends that signal; the server recovers by itself",
+        Risk::Safe,
+    ))
+}
+
+/// The server's own words on an index, or those of a service, or of our login (XX002). Corrupt data has
+/// other words, and another cause.
+pub fn index(p: &Postgres, look: &PostgresLook, now: &Snapshot, config: &Config) -> Option<Finding> {
+    let refused = look.login.failure().filter(|f| witness::index(&f.detail));
+    let lines = if look.here == Some(true) { log::recent(p, now) } else { Vec::new() };
+    let line = lines.iter().rev().find(|l| l.is(&["ERROR", "FATAL", "PANIC"]) && witness::index(l.words()));
+    let heard = witness::of(&p.name, now, config, witness::index);
+    let text =
+        refused.map(|f| f.detail.as_str()).or(line.map(Said::words)).or(heard.first().map(|w| w.text))?;
+    let sure = refused.is_some() || line.is_some() || heard.iter().any(|w| w.sure);
+    let name = text.split_once("index \"").and_then(|(_, rest)| Some(rest.split_once('"')?.0));
+    let certainty = if sure { Certainty::Proven } else { Certainty::Likely };
+    let summary = format!("an index is damaged: {}", text.split_once(":  ").map_or(text, |(_, t)| t));
+    let mut f = Finding::new(&INDEX_CORRUPT, &p.name, certainty, summary).saw_if(
+        "postgres login",
+        &look.endpoint,
+        refused.map(|f| f.detail.clone()),
+    );
+    if let Some(l) = line {
+        f = f.saw(l.probe, "PostgreSQL says", l.words()).since(Some(l.at));
+    }
+    // Who does not speak of it does not use that index, and works on.
+    for (cause, _) in DIES_OF_IT {
+        f = f.spares_if(cause, refused.is_none() && heard.is_empty());
+    }
+    let command = match name {
+        Some(name) => {
+            let sql = format!("REINDEX INDEX CONCURRENTLY \"{name}\"");
+            format!(
+                "psql {} -c {}",
+                shell_word(&PgUrl { password: None, ..p.url.clone() }.to_string()),
+                shell_word(&sql)
+            )
+        }
+        None => format!("mcp-ir runbook {}", INDEX_CORRUPT.name.replace('/', "#")),
+    };
+    Some(witness::heard(f, &heard).remedy(
+        command,
+        "Build it anew beside the damaged one, as its owner; then see why it broke: disk, memory, locale",
+        Risk::Disruptive,
+    ))
+}

@@ -1,0 +1,60 @@
+//! What a host says of the file systems that hold what is under care. Sizes are bytes.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::reading::Reading;
+use super::units::LogLine;
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Host {
+    /// One for each path; several may stand on one file system.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub places: Vec<Place>,
+    /// The end of each server's own log file, by the server's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub logs: BTreeMap<String, Reading<Log>>,
+}
+
+/// What of a log tells a cause, oldest first; masked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Log {
+    pub path: String,
+    pub lines: Vec<LogLine>,
+}
+
+/// A path, and whose it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Place {
+    /// The configured name of the server or service.
+    pub subject: String,
+    /// `data`, `WAL`, `tablespace`, …
+    pub what: String,
+    pub path: String,
+    pub file_system: Reading<FileSystem>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FileSystem {
+    /// As it was mounted: `/dev/sda1`, `tmpfs`.
+    pub device: String,
+    pub mounted_at: String,
+    pub kind: String,
+    /// Of the mount and of the file system itself: `rw,relatime,rw,emergency_ro`.
+    pub options: String,
+    pub read_only: bool,
+    pub total: u64,
+    /// What plain users may still have: root's reserve is none of it.
+    pub available: u64,
+    /// 0: it has no fixed number of them.
+    pub inodes: u64,
+    pub inodes_available: u64,
+}
+
+impl FileSystem {
+    /// What is left, of 1.
+    pub fn share(&self) -> f64 {
+        if self.total == 0 { 1.0 } else { self.available as f64 / self.total as f64 }
+    }
+}

@@ -1,0 +1,44 @@
+//! The file systems of a stack: one line bends one.
+
+use mcp_ir::snapshot::Reading;
+use mcp_ir::snapshot::host::{FileSystem, Place};
+
+use crate::stack::Stack;
+
+impl Stack {
+    /// Nothing is known of its file systems.
+    pub fn no_disks(mut self) -> Self {
+        self.now.host.places.clear();
+        self
+    }
+
+    /// A file system of PostgreSQL's: what it holds, and its MiB.
+    pub fn disk(
+        mut self,
+        what: &str,
+        total: u64,
+        available: u64,
+        bend: impl FnOnce(&mut FileSystem),
+    ) -> Self {
+        let mut f = FileSystem {
+            device: "/dev/sdb1".into(),
+            mounted_at: format!("/srv/{what}"),
+            kind: "ext4".into(),
+            options: "rw,relatime,rw".into(),
+            read_only: false,
+            total: total << 20,
+            available: available << 20,
+            inodes: 100_000,
+            inodes_available: 50_000,
+        };
+        bend(&mut f);
+        self.now.host.places.retain(|d| d.what != what);
+        self.now.host.places.push(Place {
+            subject: "postgres".into(),
+            what: what.into(),
+            path: f.mounted_at.clone(),
+            file_system: Reading::Seen { value: f },
+        });
+        self
+    }
+}
