@@ -67,6 +67,14 @@ pub struct Service {
     pub ca_file: Option<String>,
 }
 
+impl Service {
+    /// Host and port of its URL.
+    pub fn address(&self) -> Option<(&str, u16)> {
+        let url = super::url::split(self.url.as_deref()?).ok()?;
+        Some((url.host, url.port.unwrap_or(if url.scheme == "https" { 443 } else { 80 })))
+    }
+}
+
 /// Where the health answer stands: a path, or a path with JSON pointers into any other server's answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]

@@ -11,6 +11,7 @@ pub struct Url<'a> {
     pub scheme: &'a str,
     pub userinfo: Option<&'a str>,
     pub host: &'a str,
+    pub port: Option<u16>,
     /// From its `/`; may be empty.
     pub path: &'a str,
     pub query: Option<&'a str>,
@@ -48,7 +49,8 @@ pub fn split(text: &str) -> Result<Url<'_>, String> {
     if port.is_some_and(|p| !p.is_empty() && !p.parse::<u16>().is_ok_and(|p| p > 0)) {
         return Err("has a port that is not a number from 1 to 65535".into());
     }
-    Ok(Url { scheme, userinfo, host, path, query })
+    let port = port.and_then(|p| p.parse().ok());
+    Ok(Url { scheme, userinfo, host, port, path, query })
 }
 
 /// A URL for HTTP: its host, no login in it, no other scheme.

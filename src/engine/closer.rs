@@ -11,10 +11,11 @@ use futures_util::future::join_all;
 use super::awaited::Awaited;
 use super::look::Depth;
 use crate::config::Config;
-use crate::probe::{blocking, host, systemd, timed};
+use crate::probe::{blocking, host, listeners, systemd, timed};
+use crate::snapshot::process::Listener;
 use crate::snapshot::service::PoolMax;
 use crate::snapshot::units::KernelAct;
-use crate::snapshot::{FailKind, Failure, Look, Reading, Snapshot};
+use crate::snapshot::{FailKind, Failure, Look, Reading, Snapshot, no_listeners};
 
 pub async fn ask(
     snapshot: &mut Snapshot,
@@ -36,6 +37,7 @@ pub async fn ask(
     let _guard = awaited.begin("a closer look at what is wrong");
     let bus = bus.as_ref();
     let units_asked = !units.is_empty();
+    let listened = ports_of(&units, &config);
     let units = join_all(units.into_iter().map(|unit| one_unit(unit, bus, &config, deadline)));
     let hosts = join_all(postgres.into_iter().map(|name| {
         let folder = config.postgres(&name).and_then(|p| p.data_directory.clone());
@@ -50,8 +52,11 @@ pub async fn ask(
         doubtful.into_iter().map(|(service, unit)| target::of_service(service, unit, bus, &config, deadline)),
     );
     let kernel = kernel(units_asked, &config, deadline);
-    let (units, hosts, pools, targets, kernel) = tokio::join!(units, hosts, pools, targets, kernel);
+    let listeners = listeners(listened, &config, deadline);
+    let (units, hosts, pools, targets, kernel, listeners) =
+        tokio::join!(units, hosts, pools, targets, kernel, listeners);
     snapshot.units.kernel = kernel;
+    snapshot.listeners = listeners;
     for (unit, looks) in units {
         snapshot.units.details.insert(unit.clone(), looks.detail);
         snapshot.units.journal.insert(unit.clone(), looks.journal);
@@ -140,6 +145,20 @@ fn unclear_pools(now: &Snapshot, config: &Config, everything: bool) -> Vec<(Stri
         .filter(|s| unclear(s))
         .filter_map(|s| Some((s.name.clone(), s.unit.clone()?, s.pool.as_ref()?.max_env.clone()?)))
         .collect()
+}
+
+/// The ports of services whose units are looked at: one pass finds the listeners of all.
+fn ports_of(units: &BTreeSet<String>, config: &Config) -> BTreeSet<u16> {
+    let wrong = config.service.iter().filter(|s| s.unit.as_ref().is_some_and(|u| units.contains(u)));
+    wrong.filter_map(|s| s.address()).map(|(_, port)| port).collect()
+}
+
+async fn listeners(ports: BTreeSet<u16>, config: &Config, deadline: Instant) -> Look<Vec<Listener>> {
+    if ports.is_empty() {
+        return no_listeners();
+    }
+    let proc = config.host.proc.clone();
+    timed(blocking(deadline, "sockets", move || listeners::at(&proc, &ports, None))).await
 }
 
 async fn kernel(asked: bool, config: &Config, deadline: Instant) -> Look<Vec<KernelAct>> {

@@ -60,6 +60,7 @@ fn blank(loaded: &Loaded, taken_at: Timestamp) -> Snapshot {
         units: crate::snapshot::units::Units::unasked(),
         network: crate::snapshot::network::Network::default(),
         host: crate::snapshot::host::Host::default(),
+        listeners: crate::snapshot::no_listeners(),
     }
 }
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::probe::io_failure;
 use crate::snapshot::postgres::{PidFile, Postmaster};
+use crate::snapshot::process::Holder;
 use crate::snapshot::units::Process;
 use crate::snapshot::{FailKind, Failure};
 
@@ -119,12 +120,29 @@ pub fn variables(
     Ok(found)
 }
 
+/// With `hidepid` a plain user sees only what is its own.
+pub fn sees_others(root: &Path) -> bool {
+    stat(root, 1).is_ok()
+}
+
+/// A process that holds a socket.
+pub fn holder(root: &Path, pid: u32) -> Option<Holder> {
+    let s = stat(root, pid).ok()?;
+    let groups = fs::read_to_string(root.join(pid.to_string()).join("cgroup")).ok();
+    // systemd's own hierarchy on cgroup v1, the only one on v2.
+    let of = |groups: &str, mark: &str| {
+        groups.lines().find_map(|l| l.split_once(mark).map(|(_, path)| path.to_owned()))
+    };
+    let control_group = groups.and_then(|g| of(&g, ":name=systemd:").or_else(|| of(&g, "0::")));
+    Some(Holder { pid, name: s.name, state: s.state, control_group })
+}
+
 /// Every postmaster: a process named `postgres` whose parent is not one.
 pub fn postmasters(proc: &str) -> Result<Vec<Postmaster>, Failure> {
     let root = Path::new(proc);
     let pids = fs::read_dir(root).map_err(|e| io_failure(&e, proc))?;
     // With `hidepid` other users' processes are not shown: then "none" would be a lie.
-    if stat(root, 1).is_err() {
+    if !sees_others(root) {
         return Err(Failure::new(FailKind::Denied, "other users' processes are not shown"));
     }
     let named: Vec<(u32, Stat)> = pids

@@ -4,6 +4,7 @@
 pub mod health;
 pub mod host;
 pub mod http;
+pub mod listeners;
 pub mod log;
 pub mod postgres;
 pub mod systemd;

@@ -5,6 +5,7 @@ pub mod host;
 pub mod network;
 pub mod pooler;
 pub mod postgres;
+pub mod process;
 pub mod reading;
 pub mod service;
 pub mod units;
@@ -12,4 +13,4 @@ pub mod who;
 mod whole;
 
 pub use reading::{FailKind, Failure, Look, PgRefusal, Reading, Stage};
-pub use whole::{Looks, SCHEMA, Snapshot, Vantage};
+pub use whole::{Looks, SCHEMA, Snapshot, Vantage, no_listeners};

@@ -10,6 +10,8 @@ use super::host::Host;
 use super::network::Network;
 use super::pooler::PoolerLook;
 use super::postgres::PostgresLook;
+use super::process::Listener;
+use super::reading::Look;
 use super::service::ServiceLook;
 use super::units::{Unit, Units};
 use crate::config::Config;
@@ -34,6 +36,13 @@ pub struct Snapshot {
     pub network: Network,
     #[serde(default)]
     pub host: Host,
+    /// At the ports of services that are wrong.
+    #[serde(default = "no_listeners")]
+    pub listeners: Look<Vec<Listener>>,
+}
+
+pub fn no_listeners() -> Look<Vec<Listener>> {
+    Look::not_asked("no service looked wrong")
 }
 
 /// The host and the user that looked.

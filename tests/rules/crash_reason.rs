@@ -264,3 +264,55 @@ fn a_refused_setting_comes_before_the_loop_that_it_makes() {
         .never("server-crash/failed")
         .expect_root(SETTING, Certainty::Proven);
 }
+
+const CONFLICT: &str = "server-crash/port-conflict@codebase-mcp";
+const OTHER: Option<&str> = Some("/system.slice/other.service");
+
+/// It could not take its port.
+fn port_taken() -> Stack {
+    dies_saying(0.1, &["Error: cannot listen on 127.0.0.1:8000: Address already in use"])
+}
+
+#[test]
+fn a_port_that_another_unit_holds_is_a_conflict_whatever_it_answers() {
+    for address in ["127.0.0.1:8000", "0.0.0.0:8000", "[::]:8000"] {
+        let s = port_taken().listener(address, &[(77, "nginx", OTHER)]);
+        s.told().case(address).expect_root(CONFLICT, Certainty::Proven).evidence(CONFLICT, "other.service");
+    }
+    let html = crate::payload::answer(200, "text/html", "<h1>Welcome to nginx!</h1>");
+    for look in [html, crate::payload::a_own()] {
+        let s = port_taken().health(A, look).listener("127.0.0.1:8000", &[(77, "nginx", OTHER)]);
+        s.told().expect_root(CONFLICT, Certainty::Proven);
+    }
+    // Of no unit at all: somebody's shell.
+    let s = port_taken().listener("127.0.0.1:8000", &[(77, "python3", Some("/user.slice/session-3.scope"))]);
+    s.told().expect_root(CONFLICT, Certainty::Proven);
+}
+
+#[test]
+fn its_own_child_a_socket_unit_and_a_proxy_are_no_conflict() {
+    for (case, address, holders) in [
+        (
+            "its child",
+            "127.0.0.1:8000",
+            &[(77, "worker", Some("/lab/system.slice/codebase-mcp.service"))][..],
+        ),
+        ("systemd's socket", "127.0.0.1:8000", &[(1, "systemd", Some("/init.scope"))]),
+        ("docker-proxy", "0.0.0.0:8000", &[(77, "docker-proxy", Some("/system.slice/docker.service"))]),
+        ("unknown whose", "127.0.0.1:8000", &[(77, "nginx", None)]),
+        ("nobody seen", "127.0.0.1:8000", &[]),
+        ("another address", "10.0.0.7:8000", &[(77, "nginx", OTHER)]),
+        ("another port", "127.0.0.1:8005", &[(77, "nginx", OTHER)]),
+    ] {
+        let s = port_taken().listener(address, holders);
+        s.told().case(case).never("server-crash/port-conflict").expect_root(FAILED, Certainty::Proven);
+    }
+}
+
+#[test]
+fn a_unit_that_runs_or_an_answer_that_is_well_is_no_conflict() {
+    let held = |s: Stack| s.listener("127.0.0.1:8000", &[(77, "nginx", OTHER)]);
+    held(Stack::healthy().unit(A_UNIT, "failed", "failed")).told().healthy();
+    held(down("active", "running", &[])).told().never("server-crash/port-conflict");
+    held(down("deactivating", "stop-sigterm", &[])).told().never("server-crash/port-conflict");
+}

@@ -9,12 +9,13 @@ use mcp_ir::engine::{Filter, diagnose};
 use mcp_ir::snapshot::host::Host;
 use mcp_ir::snapshot::network::Network;
 use mcp_ir::snapshot::postgres::{Login, PostgresLook, Postmaster, Server, Session};
+use mcp_ir::snapshot::process::{Holder, Listener};
 use mcp_ir::snapshot::service::{Health, PoolMax, ServiceLook};
 use mcp_ir::snapshot::units::{
     Event, Journal, Kernel, KernelAct, LogLine, Process, Unit, UnitDetail, UnitEvent, Units,
 };
 use mcp_ir::snapshot::{
-    FailKind, Failure, Look, Looks, PgRefusal, Reading, SCHEMA, Snapshot, Stage, Vantage,
+    FailKind, Failure, Look, Looks, PgRefusal, Reading, SCHEMA, Snapshot, Stage, Vantage, no_listeners,
 };
 
 use crate::payload;
@@ -114,6 +115,7 @@ impl Stack {
             units,
             network: Network::default(),
             host: Host::default(),
+            listeners: no_listeners(),
         };
         Self { now }
             .health(A, payload::a_healthy(2, 2, 10))
@@ -296,6 +298,28 @@ impl Stack {
             what: *what,
         };
         self.now.units.kernel = seen(all.iter().map(act).collect());
+        self
+    }
+
+    /// Who listens where: an address, and processes as pid, name, control group.
+    pub fn listener(mut self, address: &str, holders: &[(u32, &str, Option<&str>)]) -> Self {
+        let port = address.rsplit(':').next().unwrap().parse().unwrap();
+        let holder = |(pid, name, group): &(u32, &str, Option<&str>)| Holder {
+            pid: *pid,
+            name: (*name).into(),
+            state: "S".into(),
+            control_group: group.map(Into::into),
+        };
+        let holders = holders.iter().map(holder).collect();
+        let l = Listener {
+            port,
+            address: address.into(),
+            queued: 0,
+            still_queued: None,
+            holders,
+            sees_all: true,
+        };
+        self.now.listeners = seen(vec![l]);
         self
     }
 

@@ -3,6 +3,7 @@
 
 mod answer;
 mod died;
+mod port;
 mod unit;
 mod why_not;
 mod words;
@@ -32,6 +33,7 @@ pub static SCENARIO: Scenario = Scenario {
         &died::CRASH_LOOP,
         &died::EXEC_FAILED,
         &died::BAD_CONFIGURATION,
+        &port::PORT_CONFLICT,
         &unit::NOT_LISTENING,
         &answer::HUNG,
         &answer::UNHEALTHY,
@@ -48,8 +50,9 @@ fn detect(s: &Service, now: &Snapshot) -> Option<Finding> {
         return unit::detect(s, None, now);
     }
     match &now.services.get(&s.name)?.health.reading {
-        Reading::Seen { .. } => answer::unhealthy(s, now),
-        Reading::Failed(f) => answer::none(s, f, now),
+        Reading::Seen { value } if !value.is_bad() => None,
+        Reading::Seen { .. } => port::conflict(s, now).or_else(|| answer::unhealthy(s, now)),
+        Reading::Failed(f) => port::conflict(s, now).or_else(|| answer::none(s, f, now)),
         Reading::NotAsked { .. } => None,
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::against::{Against, Against::Service, OfService, ruled_out, unseen, why};
 use super::super::facts::{self, state};
-use super::{answer, died, unit};
+use super::{answer, died, port, unit};
 use crate::diagnosis::{Cause, Fact, Stand};
 use crate::snapshot::{FailKind, Reading};
 
@@ -20,6 +20,10 @@ pub static WHY_NOT: &[(&Cause, Against)] = &[
         Service(|c, s| told(c, s, "a death at its start, and last words that name a setting")),
     ),
     (&died::EXEC_FAILED, Service(|c, s| told(c, s, "a unit that ended with 200 to 243"))),
+    (
+        &port::PORT_CONFLICT,
+        Service(|c, s| told(c, s, "a unit that is down, and its port held by a process of another")),
+    ),
     (&unit::NOT_LISTENING, Service(|c, s| told(c, s, "a unit that runs since long, its port refused"))),
     (&unit::UNIT_MISSING, Service(|c, s| told(c, s, "a unit that is not there, or masked"))),
     (&answer::HUNG, Service(|c, s| told(c, s, "a connection that is made, and no answer in time"))),

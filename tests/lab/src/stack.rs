@@ -200,6 +200,11 @@ impl Stack {
         &self.services
     }
 
+    /// The program that the services are.
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
     pub fn names(&self) -> Vec<&'static str> {
         self.services.iter().map(|s| s.name).collect()
     }

@@ -1,6 +1,7 @@
 //! Faults that end a service for a reason: memory, a setting, a restart that helps nothing.
 //! The reason is real: the kernel kills, the program itself refuses.
 
+use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -115,7 +116,32 @@ pub const FAULTS: &[Fault] = &[
         },
     )
     .under_systemd(),
+    Fault::new(
+        "port-conflict/another-program",
+        "server-crash/port-conflict",
+        A,
+        "another program took its port while it was stopped; its start fails",
+        port_taken,
+    )
+    .healed_by(|stack| stack.systemd()?.systemctl(&["stop", "intruder.service"]).map(drop))
+    .under_systemd(),
 ];
+
+/// A server of another unit, with a database of its own that is not there, listens first.
+fn port_taken(stack: &mut Stack) -> Result<()> {
+    let port = stack.service(A)?.port;
+    let booted = stack.systemd()?;
+    booted.systemctl(&["stop", UNIT])?;
+    let listen = format!("127.0.0.1:{port}");
+    let program = stack.binary().display().to_string();
+    let mut other = vec!["systemd-run", "--unit=intruder", "--collect", "-q"];
+    other.extend(["--setenv=DATABASE_URL=postgresql://nobody@127.0.0.1:1/none", &program]);
+    other.extend(["serve", "--name", "intruder", "--listen", &listen, "--shape", "c"]);
+    booted.exec(&other)?;
+    until("the other program listens", Duration::from_secs(5), || TcpStream::connect(&listen).is_ok())?;
+    booted.systemctl(&["start", UNIT]).ok();
+    reaches(stack, A, "failed")
+}
 
 /// A drop-in for the service, in force.
 pub(super) fn limited(stack: &Stack, lines: &str) -> Result<()> {

@@ -1,0 +1,63 @@
+//! Its port is held by a process that is not of its unit: so it can't start. Told by the kernel's
+//! table of sockets, and by who holds the listener.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::cause;
+use crate::config::Service;
+use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity};
+use crate::scenario::facts::{self, state};
+use crate::snapshot::Snapshot;
+use crate::snapshot::process::{Holder, Listener};
+
+pub static PORT_CONFLICT: Cause =
+    cause("server-crash/port-conflict", Severity::P1, "another process holds the service's port");
+
+/// Its unit is down, and somebody else listens where it should, whatever that one answers.
+pub fn conflict(s: &Service, now: &Snapshot) -> Option<Finding> {
+    let unit = s.unit.as_deref()?;
+    let u = now.units.listed.seen()?.get(unit)?;
+    let down = matches!(u.active.as_str(), "failed" | "inactive") || u.sub.starts_with("auto-restart");
+    if !down || u.load != "loaded" {
+        return None;
+    }
+    let (l, h) = foreign(s, unit, now)?;
+    let of = h.control_group.as_deref().unwrap_or_default();
+    let summary =
+        format!("{} is down, and its port {} is held by process {} ({})", s.name, l.port, h.pid, h.name);
+    let f = Finding::new(&PORT_CONFLICT, &s.name, Certainty::Proven, summary)
+        // What answers there is not this service: no database is the reason.
+        .own(true)
+        .saw("sockets", &l.address, format!("held by process {} ({}) of {of}", h.pid, h.name))
+        .saw("systemd", unit, state(u))
+        .saw_if("journal", "last words", facts::journal(now, unit).and_then(facts::last_words));
+    let words = "See what it is, and whose; end it only if nobody needs it, then start the service";
+    Some(f.remedy(format!("ps -o pid,user,lstart,args -p {}", h.pid), words, Risk::Safe))
+}
+
+/// The process that holds the service's port, where it is none of its unit's, nor one that passes
+/// connections on to it: systemd for a socket unit, docker-proxy.
+fn foreign<'a>(s: &Service, unit: &str, now: &'a Snapshot) -> Option<(&'a Listener, &'a Holder)> {
+    let (host, port) = s.address()?;
+    let at_port = now.listeners.seen()?.iter().filter(|l| l.port == port && meets(&l.address, host));
+    let held: Vec<(&Listener, &Holder)> =
+        at_port.flat_map(|l| l.holders.iter().map(move |h| (l, h))).collect();
+    let of_unit = |group: &str| group.split('/').any(|g| g == unit);
+    // Whose it is must be known: else it may be the unit's own child.
+    let elsewhere = |h: &Holder| {
+        h.pid != 1 && h.name != "docker-proxy" && h.control_group.as_deref().is_some_and(|g| !of_unit(g))
+    };
+    if held.iter().any(|(_, h)| !elsewhere(h)) {
+        return None;
+    }
+    held.first().copied()
+}
+
+/// Whether who asks `host` meets what listens at this address.
+fn meets(address: &str, host: &str) -> bool {
+    let Ok(bound) = address.parse::<SocketAddr>().map(|a| a.ip()) else { return false };
+    match host.parse::<IpAddr>() {
+        Ok(asked) => bound == asked || bound.is_unspecified(),
+        Err(_) => host == "localhost" && (bound.is_loopback() || bound.is_unspecified()),
+    }
+}
