@@ -1,6 +1,7 @@
 //! The second questions: only about what looked wrong, and only what a rule needs to tell causes
 //! apart. A healthy stack is asked nothing here.
 
+mod network;
 mod target;
 
 use std::collections::BTreeSet;
@@ -30,7 +31,8 @@ pub async fn ask(
     let postgres = wrong_postgres(snapshot);
     let pools = unclear_pools(snapshot, &config, everything);
     let doubtful = target::doubtful(snapshot, &config, everything);
-    if units.is_empty() && postgres.is_empty() && pools.is_empty() && doubtful.is_empty() {
+    let shut = network::shut(snapshot);
+    if units.is_empty() && postgres.is_empty() && pools.is_empty() && doubtful.is_empty() && shut.is_empty() {
         return;
     }
     tracing::debug!(?units, ?postgres, ?pools, "closer look");
@@ -79,6 +81,9 @@ pub async fn ask(
         }
     }
     target::look_there(snapshot, deadline).await;
+    if !shut.is_empty() {
+        network::look(shut, snapshot, deadline).await;
+    }
 }
 
 /// Every configured unit that systemd knows.

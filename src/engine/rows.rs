@@ -57,6 +57,9 @@ pub fn all(now: &Snapshot) -> Vec<ReadingRow> {
             rows.extend(reading("log", name, log, |l| format!("{} lines of {}", l.lines.len(), l.path)));
         }
     }
+    rows.extend(reading("nft", "packet filter", &now.network.rules, |all| {
+        format!("{} rules that drop or reject", all.len())
+    }));
     for (unit, d) in &now.units.details {
         rows.push(row("systemd", unit, d, |d| format!("result {}", d.result)));
     }

@@ -6,6 +6,7 @@ mod clusters;
 mod db_down;
 mod ends;
 mod facts;
+mod firewall;
 mod log;
 mod login;
 mod pool_exhausted;

@@ -16,6 +16,9 @@ pub struct Network {
     /// By `127.0.0.1:6432` or the socket's path.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub doors: BTreeMap<String, Reading<Door>>,
+    /// The rules of this host's packet filter that drop or reject; asked for where a way is shut.
+    #[serde(default)]
+    pub rules: Reading<Vec<FilterRule>>,
 }
 
 /// What a name means to this machine's resolver.
@@ -70,5 +73,70 @@ impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", self.endpoint())?;
         self.database.iter().try_for_each(|d| write!(f, ", database {d}"))
+    }
+}
+
+/// A rule of this host's packet filter that drops or rejects, with all that leads to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilterRule {
+    pub family: String,
+    pub table: String,
+    pub chain: String,
+    pub handle: u64,
+    pub hook: Hook,
+    pub verdict: Verdict,
+    pub matches: Vec<Match>,
+    /// Its counter, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packets: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Hook {
+    Input,
+    Output,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    Drop,
+    Reject,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Match {
+    ToPort(Vec<(u16, u16)>),
+    FromPort(Vec<(u16, u16)>),
+    ToAddress(Vec<Net>),
+    FromAddress(Vec<Net>),
+    /// By the interface `lo`, or by another.
+    Loopback(bool),
+    Tcp,
+    /// Of no TCP connection.
+    Never,
+    /// Not read: may hold, or not.
+    Unknown(String),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Net {
+    pub address: IpAddr,
+    pub bits: u8,
+}
+
+impl Net {
+    pub fn contains(&self, other: IpAddr) -> bool {
+        let high = |a: u128, b: u128, width: u32| {
+            let low = width.saturating_sub(self.bits.into());
+            low >= width || a >> low == b >> low
+        };
+        match (self.address, other) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => high(u32::from(a).into(), u32::from(b).into(), 32),
+            (IpAddr::V6(a), IpAddr::V6(b)) => high(a.into(), b.into(), 128),
+            _ => false,
+        }
     }
 }

@@ -27,6 +27,7 @@ if [ "${1:-}" != --plain ]; then                       # without root no systemd
   need systemd /lib/systemd/systemd /usr/lib/systemd/systemd
   need dbus dbus-daemon
   need nftables nft
+  need iptables iptables
   need e2fsprogs mkfs.ext4
   need faketime '/usr/lib/*/faketime/libfaketime.so.1'
   need pgbouncer pgbouncer

@@ -18,6 +18,7 @@ mod db_service;
 mod db_words;
 mod disks;
 mod filters;
+mod firewall;
 mod graph;
 mod idle;
 mod leak;

@@ -1,18 +1,16 @@
 //! The last entries of a unit's journal, by `journalctl -o json`: there is no other reader of the
 //! format. Absolute path, no shell, a deadline, a size limit; where it is absent, a failed reading.
 
-use std::process::Stdio;
 use std::time::Instant;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
-use tokio::io::AsyncReadExt;
-use tokio::process::Command;
 
 use crate::probe::postgres::statement;
-use crate::probe::{by, io_failure, said};
+use crate::probe::program::run;
+use crate::probe::said;
 use crate::snapshot::units::{Event, Journal, LogLine, UnitEvent};
-use crate::snapshot::{FailKind, Failure, Stage};
+use crate::snapshot::{FailKind, Failure};
 
 const PROGRAMS: [&str; 2] = ["/usr/bin/journalctl", "/bin/journalctl"];
 /// The newest entries that are read of one unit, and how many bytes of them. journalctl itself
@@ -43,45 +41,28 @@ pub(super) async fn entries(
     folder: Option<&str>,
     deadline: Instant,
 ) -> Result<String, Failure> {
-    let program = PROGRAMS
-        .iter()
-        .find(|p| std::path::Path::new(p).exists())
-        .ok_or_else(|| Failure::new(FailKind::Missing, "journalctl is not installed"))?;
-    let mut command = Command::new(program);
-    command.args(["-o", "json", "--no-pager", "-q", "-n", ENTRIES, "--output-fields", FIELDS]);
-    match folder {
-        Some(folder) => command.args(["-D", folder]),
-        None => command.arg("-b"),
+    let place = match folder {
+        Some(folder) => vec!["-D", folder],
+        None => vec!["-b"],
     };
-    command.args(matches);
-    command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    let run = async {
-        let mut child = command.spawn().map_err(|e| io_failure(&e, program))?;
-        let (mut out, mut err) = (Vec::new(), Vec::new());
-        if let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) {
-            let (mut stdout, mut stderr) = (stdout.take(MAX_BYTES), stderr.take(4096));
-            let read = async { tokio::try_join!(stdout.read_to_end(&mut out), stderr.read_to_end(&mut err)) };
-            read.await.map_err(|e| io_failure(&e, program))?;
-        }
-        let status = child.wait().await.map_err(|e| io_failure(&e, program))?;
-        let err = String::from_utf8_lossy(&err);
-        let why = err.lines().next().unwrap_or_default();
-        if !status.success() {
-            let kind = match () {
-                () if why.contains("ermission") => FailKind::Denied,
-                () if why.contains("No such file") => FailKind::Missing,
-                () => FailKind::Unsupported,
-            };
-            let why = if why.is_empty() { "it failed" } else { why };
-            return Err(Failure::new(kind, format!("journalctl: {}", said(why, 200))));
-        }
-        // It passes over a file that it can't read, with a word on it: that is no silence.
-        if out.is_empty() && !why.is_empty() {
-            return Err(Failure::new(FailKind::Malformed, format!("journalctl: {}", said(why, 200))));
-        }
-        Ok(String::from_utf8_lossy(&out).into_owned())
-    };
-    by(deadline, Stage::Answer, "no answer from journalctl", run).await?
+    let arguments = ["-o", "json", "--no-pager", "-q", "-n", ENTRIES, "--output-fields", FIELDS];
+    let arguments: Vec<&str> = arguments.into_iter().chain(place).chain(matches.iter().copied()).collect();
+    let done = run(&PROGRAMS, &arguments, MAX_BYTES, deadline).await?;
+    let why = done.why;
+    if !done.ok {
+        let kind = match () {
+            () if why.contains("ermission") => FailKind::Denied,
+            () if why.contains("No such file") => FailKind::Missing,
+            () => FailKind::Unsupported,
+        };
+        let why = if why.is_empty() { "it failed" } else { &why };
+        return Err(Failure::new(kind, format!("journalctl: {}", said(why, 200))));
+    }
+    // It passes over a file that it can't read, with a word on it: that is no silence.
+    if done.out.is_empty() && !why.is_empty() {
+        return Err(Failure::new(FailKind::Malformed, format!("journalctl: {}", said(&why, 200))));
+    }
+    Ok(String::from_utf8_lossy(&done.out).into_owned())
 }
 
 /// Whether there is a journal, and this user can open its files.

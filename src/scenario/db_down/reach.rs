@@ -2,10 +2,12 @@
 
 use super::super::clusters;
 use super::super::facts::{self, state};
+use super::super::firewall;
 use super::super::login::{Meaning, meaning};
 use super::{cause, words};
 use crate::config::{Config, Postgres};
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, shell_word};
+use crate::snapshot::network::{FilterRule, Verdict};
 use crate::snapshot::postgres::PostgresLook;
 use crate::snapshot::units::Unit;
 use crate::snapshot::{FailKind, Snapshot, Stage};
@@ -56,12 +58,18 @@ fn by_login(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Finding
         Meaning::Silent => hung(p, look, now),
         // A stopped process does not empty its queue either: then connections are no longer made.
         Meaning::Unreachable if clusters::stuck(p, look, now).is_some() => hung(p, look, now),
-        Meaning::Unreachable => found(
-            &UNREACHABLE,
-            Certainty::Proven,
-            format!("no connection to {}: {}", look.endpoint, failure.detail),
-        )
-        .remedy(way(host(look)), "See the way to the address, then its firewall", Risk::Safe),
+        Meaning::Unreachable => {
+            let f = found(
+                &UNREACHABLE,
+                Certainty::Proven,
+                format!("no connection to {}: {}", look.endpoint, failure.detail),
+            )
+            .remedy(way(host(look)), "See the way to the address, then its firewall", Risk::Safe);
+            match rule(p, look, now, Verdict::Drop) {
+                Some(r) => firewall::saw(f, r),
+                None => f,
+            }
+        }
         Meaning::Unresolved => {
             let (certainty, how) = match failure.kind {
                 FailKind::TimedOut => (Certainty::Likely, "does not resolve in time"),
@@ -126,7 +134,13 @@ fn refused(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Finding>
         let said = look.login.failure().map(|f| f.detail.clone()).unwrap_or_default();
         Finding::new(cause, &p.name, certainty, why).saw("postgres login", &look.endpoint, said)
     };
+    // A local rule that rejects says the same as a closed port.
+    let rejects = rule(p, look, now, Verdict::Reject);
     let elsewhere = |certainty, why: String| {
+        if let Some(r) = rejects {
+            let why = format!("a rule of this host rejects what goes to {}", look.endpoint);
+            return firewall::saw(found(&REFUSED_REMOTE, Certainty::Likely, why), r);
+        }
         found(&REFUSED_REMOTE, certainty, why).remedy(
             format!("ss -ltn 'sport = :{}'", p.url.port),
             "See where the server listens: listen_addresses, port, unix sockets",
@@ -265,4 +279,14 @@ fn way(host: &str) -> String {
 
 fn host(look: &PostgresLook) -> &str {
     look.endpoint.rsplit_once(':').map_or(look.endpoint.as_str(), |(h, _)| h)
+}
+
+/// The rule of this host's own that may be what stops us.
+fn rule<'a>(
+    p: &Postgres,
+    look: &PostgresLook,
+    now: &'a Snapshot,
+    verdict: Verdict,
+) -> Option<&'a FilterRule> {
+    firewall::rule(now, &p.url.host.text(), p.url.port, look.here == Some(true), verdict)
 }

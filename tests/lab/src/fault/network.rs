@@ -36,6 +36,21 @@ pub const FAULTS: &[Fault] = &[
     .explains(BOTH)
     .under_systemd(),
     Fault::new(
+        "unreachable/iptables",
+        "db-down/unreachable",
+        "postgres",
+        "a rule of iptables drops what comes in for PostgreSQL's port",
+        |stack| {
+            is_apart()?;
+            iptables(&["-A", "INPUT", "-p", "tcp", "--dport", &stack.cluster().port.to_string(), "-j", "DROP"])?;
+            stack.restart_services()?;
+            all_unhealthy(stack)
+        },
+    )
+    .healed_by(|_| iptables(&["-F", "INPUT"]))
+    .explains(BOTH)
+    .under_systemd(),
+    Fault::new(
         "unreachable/dropped-there",
         "db-down/unreachable",
         "postgres",
@@ -181,6 +196,11 @@ fn firewall(rule: &str) -> Result<()> {
         run(Command::new("nft").arg(line))?;
     }
     run(Command::new("nft").arg(format!("add rule ip lab out {rule}"))).map(drop)
+}
+
+fn iptables(arguments: &[&str]) -> Result<()> {
+    is_apart()?;
+    run(Command::new("iptables").args(arguments)).map(drop)
 }
 
 fn no_firewall() -> Result<()> {
