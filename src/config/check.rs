@@ -122,6 +122,7 @@ pub fn config(config: &Config, origins: &Origins, env: &Env) -> Result<()> {
         let at = |key: &str| format!("redis[{i}].{key}");
         check.place(&redis.unit, &redis.container, &format!("redis[{i}]"))?;
         check.absolute(redis.password_file.as_deref(), &at("password_file"))?;
+        check.variable_name(redis.password_env.as_deref(), &at("password_env"))?;
         url::redis(&redis.url)
             .map_err(|why| check.fail(&at("url"), &why).hint("it reads redis://127.0.0.1:6379/0"))?;
     }

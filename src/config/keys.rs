@@ -126,6 +126,8 @@ pub const KEYS: &[Key] = &[
     key("redis.name", Shape::Text),
     var("redis.url", Shape::Url),
     var("redis.password_file", Shape::Text),
+    key("redis.password_env", Shape::Text),
+    key("redis.expect", Shape::Word(&["primary", "standby"])),
     key("redis.unit", Shape::Text),
     key("redis.container", Shape::Text),
     key("redis.optional", Shape::Flag),

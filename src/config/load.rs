@@ -210,7 +210,8 @@ fn variables(layer: &mut Layer, env: &Env, warnings: &mut Vec<String>) -> Result
 
 /// Variables that a `password_env` names are known, whatever they are called.
 fn passwords_by_variable(layer: &Layer) -> Vec<String> {
-    let kinds = ["postgres", "pooler"].into_iter().filter_map(|kind| layer.values.get(kind)?.as_array());
+    let kinds =
+        ["postgres", "pooler", "redis"].into_iter().filter_map(|kind| layer.values.get(kind)?.as_array());
     kinds.flatten().filter_map(|e| Some(e.get("password_env")?.as_str()?.to_owned())).collect()
 }
 

@@ -31,3 +31,4 @@ pub use pg_url::{PgDefaults, PgHost, PgUrl, RootCert, SOCKET_FOLDER, SslMode};
 pub use secret::{MASK, Secret};
 pub use secrets::{Header, Password, PasswordSource, Secrets};
 pub use span::Span;
+pub use url::RedisPlace;

@@ -233,6 +233,10 @@ pub struct Redis {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_file: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_env: Option<String>,
+    #[serde(default)]
+    pub expect: Expect,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
@@ -335,5 +339,13 @@ impl Config {
     pub fn needs(&self, name: &str) -> &[String] {
         let service = self.service(name).map(|s| s.needs.as_slice());
         service.or_else(|| self.pooler(name).map(|p| p.needs.as_slice())).unwrap_or_default()
+    }
+
+    pub fn redis(&self, name: &str) -> Option<&Redis> {
+        self.redis.iter().find(|r| r.name == name)
+    }
+
+    pub fn ollama(&self, name: &str) -> Option<&Ollama> {
+        self.ollama.iter().find(|o| o.name == name)
     }
 }

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 
 use super::env::Env;
 use super::files::{self, Failed, SECRET_LIMIT, quoted};
-use super::model::Config;
+use super::model::{Config, Redis};
 use super::origins::Origins;
 use super::pg_url::PgUrl;
 use super::pgpass;
@@ -115,15 +115,7 @@ pub fn gather(
         }
     }
     for (i, redis) in config.redis.iter_mut().enumerate() {
-        let path = format!("redis[{i}]");
-        let (masked, secret) = url::without_password(&redis.url);
-        redis.url = masked;
-        let password = match (secret, &redis.password_file) {
-            (Some(s), _) => Some(gather.by_url(s, &path)?),
-            (None, Some(file)) => gather.by_file(Path::new(file), &path)?,
-            (None, None) => None,
-        };
-        if let Some(password) = password {
+        if let Some(password) = gather.redis(redis, &format!("redis[{i}]"))? {
             secrets.passwords.insert(redis.name.clone(), password);
         }
     }
@@ -160,25 +152,50 @@ impl Gather<'_> {
         if let Some(secret) = &login.url.password {
             return Ok(Some(self.by_url(secret.clone(), path)?));
         }
-        if let Some(file) = login.file
-            && let Some(found) = self.by_file(Path::new(file), path)?
-        {
+        let (file, variable) = (login.file.as_deref(), login.variable.as_deref());
+        if let Some(found) = self.by_keys(file, variable, path, login.name)? {
             return Ok(Some(found));
-        }
-        if let Some(name) = login.variable {
-            if let Some(found) = self.by_variable(name, PasswordSource::Variable(name.clone()))? {
-                return Ok(Some(found));
-            }
-            let place = self.origins.of(&format!("{path}.password_env")).place();
-            self.warnings.push(format!(
-                "${name} is not set: password_env of {} {place} gives no password",
-                login.name
-            ));
         }
         if let Some(found) = self.by_variable("PGPASSWORD", PasswordSource::PgPassword)? {
             return Ok(Some(found));
         }
         Ok(self.by_passfile(login.url))
+    }
+
+    /// In the order: url, `password_file`, `password_env`.
+    fn redis(&mut self, redis: &mut Redis, path: &str) -> Result<Option<Password>> {
+        let (masked, secret) = url::without_password(&redis.url);
+        redis.url = masked;
+        match secret {
+            Some(secret) => self.by_url(secret, path).map(Some),
+            None => {
+                let (file, variable) = (redis.password_file.as_deref(), redis.password_env.as_deref());
+                self.by_keys(file, variable, path, &redis.name)
+            }
+        }
+    }
+
+    /// `password_file`, then `password_env`.
+    fn by_keys(
+        &mut self,
+        file: Option<&str>,
+        variable: Option<&str>,
+        path: &str,
+        name: &str,
+    ) -> Result<Option<Password>> {
+        if let Some(file) = file
+            && let Some(found) = self.by_file(Path::new(file), path)?
+        {
+            return Ok(Some(found));
+        }
+        let Some(variable) = variable else { return Ok(None) };
+        let found = self.by_variable(variable, PasswordSource::Variable(variable.to_owned()))?;
+        if found.is_none() {
+            let place = self.origins.of(&format!("{path}.password_env")).place();
+            let text = format!("${variable} is not set: password_env of {name} {place} gives no password");
+            self.warnings.push(text);
+        }
+        Ok(found)
     }
 
     fn by_url(&self, secret: Secret, path: &str) -> Result<Password> {

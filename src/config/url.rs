@@ -3,6 +3,7 @@
 
 use percent_encoding::percent_decode_str;
 
+use super::model::Redis;
 use super::secret::{MASK, Secret};
 
 /// The parts of `scheme://user:password@host:port/path`.
@@ -92,6 +93,34 @@ pub fn redis(text: &str) -> Result<Url<'_>, String> {
     Ok(url)
 }
 
+/// Where a Redis is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RedisPlace {
+    Tcp { host: String, port: u16, tls: bool },
+    Unix(String),
+}
+
+impl Redis {
+    /// From its URL; `None` for one that was not found good.
+    pub fn place(&self) -> Option<RedisPlace> {
+        let url = split(&self.url).ok()?;
+        match url.scheme {
+            "unix" | "redis+unix" => Some(RedisPlace::Unix(url.path.to_owned())),
+            scheme => {
+                let port = url.port.unwrap_or(6379);
+                Some(RedisPlace::Tcp { host: url.host.to_owned(), port, tls: scheme == "rediss" })
+            }
+        }
+    }
+
+    /// The user to log in as; without one Redis takes its default user.
+    pub fn user(&self) -> Option<String> {
+        let userinfo = split(&self.url).ok()?.userinfo?;
+        let user = userinfo.split(':').next().filter(|u| !u.is_empty())?;
+        Some(percent_decode_str(user).decode_utf8_lossy().into_owned())
+    }
+}
+
 /// Takes the password out of a URL that was found good: the URL with a mask, and the password.
 pub fn without_password(text: &str) -> (String, Option<Secret>) {
     let Ok(url) = split(text) else { return (super::mask::text(text), None) };
@@ -157,6 +186,23 @@ mod tests {
         ] {
             let e = redis(url).unwrap_err();
             assert!(e.contains(why), "{url}: {e}");
+        }
+    }
+
+    #[test]
+    fn a_redis_url_says_where_and_as_whom() {
+        let redis =
+            |url: &str| -> Redis { serde_json::from_value(serde_json::json!({ "url": url })).unwrap() };
+        let tcp = |host: &str, port, tls| Some(RedisPlace::Tcp { host: host.into(), port, tls });
+        for (url, place, user) in [
+            ("redis://h", tcp("h", 6379, false), None),
+            ("rediss://ann%40x:****@[::1]:7000/2", tcp("::1", 7000, true), Some("ann@x")),
+            ("redis://:****@h:1", tcp("h", 1, false), None),
+            ("redis://ann@h", tcp("h", 6379, false), Some("ann")),
+            ("redis+unix:///run/r.sock", Some(RedisPlace::Unix("/run/r.sock".into())), None),
+            ("unix:///run/r.sock?db=1", Some(RedisPlace::Unix("/run/r.sock".into())), None),
+        ] {
+            assert_eq!((redis(url).place(), redis(url).user().as_deref()), (place, user), "{url}");
         }
     }
 

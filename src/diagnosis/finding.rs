@@ -22,10 +22,12 @@ pub struct Finding {
     /// Ids of the findings that explain this one; empty for a root.
     pub explained_by: Vec<String>,
     pub remedy: Remedy,
-    /// Its evidence contradicts that what it needs is the reason: the service itself says that
-    /// its database is connected.
+    /// Its evidence contradicts that what it needs is the reason.
     #[serde(skip)]
     pub own: bool,
+    /// The same of its databases alone: the service itself says that it is connected.
+    #[serde(skip)]
+    pub connected: bool,
     /// Causes that this finding declares to explain, but does not explain here.
     #[serde(skip)]
     pub spares: Vec<&'static str>,
@@ -99,6 +101,7 @@ impl Finding {
                 runbook: cause.name.replace('/', "#"),
             },
             own: false,
+            connected: false,
             spares: Vec::new(),
         }
     }
@@ -141,6 +144,12 @@ impl Finding {
     #[must_use]
     pub fn own(mut self, own: bool) -> Self {
         self.own = own;
+        self
+    }
+
+    #[must_use]
+    pub fn connected(mut self, connected: bool) -> Self {
+        self.connected = connected;
         self
     }
 

@@ -33,12 +33,17 @@ fn explainers(f: &Finding, all: &[Finding], causes: &[&'static Cause], config: &
         .filter(|by| {
             causes.iter().filter(|c| c.name == by.cause).flat_map(|c| c.explains).any(|(cause, relation)| {
                 *cause == f.cause
-                    && !(f.own && *relation == Relation::NeededBy)
+                    && !(*relation == Relation::NeededBy && contradicted(f, by, config))
                     && related(&by.subject, &f.subject, *relation, config)
             })
         })
         .map(|by| by.id.clone())
         .collect()
+}
+
+/// Its own evidence speaks against it: that nothing it needs is the reason, or no database.
+fn contradicted(f: &Finding, by: &Finding, config: &Config) -> bool {
+    f.own || (f.connected && config.postgres(&by.subject).is_some())
 }
 
 /// A consequence does not come before its cause. Both times are from one machine's systemd; five

@@ -61,6 +61,24 @@ pub fn permissions(now: &Snapshot) -> Vec<Permission> {
         let says = |_: &crate::snapshot::pooler::Pools| format!("as {}", p.url.user);
         out.push(by_look("ask its console", &p.name, &look.pools, says, grant));
     }
+    for r in &now.config.redis {
+        let Some(look) = now.redis.get(&r.name) else { continue };
+        let grant = format!("password_file of `{}`, and the user in its url", r.name);
+        out.push(by_look("ask Redis", &r.name, &look.ping, |()| "PONG".into(), grant));
+        if let Reading::Failed(f) = &look.settings
+            && look.ping.seen().is_some()
+        {
+            let user = r.user().unwrap_or_else(|| "default".into());
+            let denied = f.kind == FailKind::Denied;
+            out.push(Permission {
+                what: "read its settings".into(),
+                subject: r.name.clone(),
+                state: if denied { Permit::Missing } else { Permit::Untried },
+                says: f.detail.clone(),
+                grant: denied.then(|| format!("ACL SETUSER {} +config|get", shell_word(&user))),
+            });
+        }
+    }
     for s in &now.config.service {
         let Some(look) = now.services.get(&s.name).filter(|_| s.url.is_some()) else { continue };
         let grant = format!("headers_file of `{}` in the configuration", s.name);

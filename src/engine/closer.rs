@@ -14,6 +14,7 @@ use super::look::Depth;
 use crate::config::Config;
 use crate::probe::{blocking, host, listeners, systemd, timed};
 use crate::snapshot::process::Listener;
+use crate::snapshot::redis::RedisLook;
 use crate::snapshot::service::PoolMax;
 use crate::snapshot::units::KernelAct;
 use crate::snapshot::{FailKind, Failure, Look, Reading, Snapshot, no_listeners};
@@ -91,6 +92,8 @@ fn all_units(now: &Snapshot, config: &Config) -> BTreeSet<String> {
     let configured = config.service.iter().filter_map(|s| s.unit.clone());
     configured
         .chain(config.postgres.iter().filter_map(|p| p.unit.clone()))
+        .chain(config.redis.iter().filter_map(|r| r.unit.clone()))
+        .chain(config.ollama.iter().filter_map(|o| o.unit.clone()))
         .filter(|u| now.unit(u).is_some())
         .collect()
 }
@@ -121,6 +124,8 @@ fn wrong_units(now: &Snapshot, config: &Config) -> BTreeSet<String> {
             ),
         }
     }
+    let silent = config.redis.iter().filter(|r| now.redis.get(&r.name).is_some_and(RedisLook::is_silent));
+    out.extend(silent.filter_map(|r| r.unit.clone()));
     // What systemd does not know has no details.
     out.retain(|u| listed.and_then(|l| l.get(u)).is_some_and(|u| u.load != "not-found"));
     out

@@ -88,9 +88,10 @@ impl Filter {
     /// Whether the symptom of this subject says something about what was asked.
     fn covers(&self, subject: &str, config: &Config) -> bool {
         // A pool can't be judged where the server or the service can't be seen.
-        let scenarios = match config.postgres(subject) {
-            Some(_) => ["db-down", "pool-exhausted"],
-            None => ["server-crash", "pool-exhausted"],
+        let scenarios: &[&str] = match config.service(subject) {
+            Some(_) => &["server-crash", "pool-exhausted"],
+            None if config.postgres(subject).is_some() => &["db-down", "pool-exhausted"],
+            None => &["server-crash"],
         };
         (self.scenarios.is_empty() || self.scenarios.iter().any(|s| scenarios.contains(&s.as_str())))
             && self.names(subject, config)

@@ -9,10 +9,11 @@ use tokio::sync::mpsc;
 
 use super::awaited::Awaited;
 use crate::config::Loaded;
-use crate::probe::{blocking, health, host, log, postgres, systemd, timed};
+use crate::probe::{blocking, health, host, log, postgres, redis, systemd, timed};
 use crate::snapshot::host::{Log, Place};
 use crate::snapshot::pooler::{PoolerLook, Pools};
 use crate::snapshot::postgres::PostgresLook;
+use crate::snapshot::redis::RedisLook;
 use crate::snapshot::service::{Health, ServiceLook};
 use crate::snapshot::units::{Journal, Unit};
 use crate::snapshot::{FailKind, Failure, Look, Reading, Snapshot, Stage};
@@ -21,6 +22,7 @@ use crate::snapshot::{FailKind, Failure, Look, Reading, Snapshot, Stage};
 enum Seen {
     Postgres(String, Box<PostgresLook>),
     Pooler(String, Look<Pools>),
+    Redis(String, Box<RedisLook>),
     Health(String, Look<Health>),
     Host(String, Vec<Place>, Reading<Log>),
     Journal(String, Look<Journal>),
@@ -33,6 +35,7 @@ impl Seen {
         let (what, outcome, ms) = match self {
             Seen::Postgres(name, p) => (name.as_str(), p.login.reading.word(), p.login.elapsed_ms),
             Seen::Pooler(name, p) => (name.as_str(), p.reading.word(), p.elapsed_ms),
+            Seen::Redis(name, r) => (name.as_str(), r.ping.reading.word(), r.ping.elapsed_ms),
             Seen::Health(name, h) => (name.as_str(), h.reading.word(), h.elapsed_ms),
             Seen::Host(name, ..) | Seen::Journal(name, _) => (name.as_str(), "host", 0.0),
             Seen::Units(l, _) => ("systemd", l.reading.word(), l.elapsed_ms),
@@ -118,6 +121,18 @@ pub async fn ask(
             );
         }
     }
+    for r in config.redis.clone() {
+        snapshot.redis.insert(r.name.clone(), late_redis(&r, deadline));
+        let password = loaded.secrets.redis(&r.name).cloned();
+        let name = r.name.clone();
+        spawn(
+            name.clone(),
+            Box::pin(async move {
+                let look = redis::look(&r, password.as_ref(), deadline).await;
+                Seen::Redis(name, Box::new(look))
+            }),
+        );
+    }
     if let Some((names, patterns)) = units(loaded) {
         snapshot.units.listed = late(deadline);
         let address = config.systemd.bus.clone();
@@ -137,6 +152,9 @@ pub async fn ask(
                 if let Some(p) = snapshot.poolers.get_mut(&name) {
                     p.pools = pools;
                 }
+            }
+            Seen::Redis(name, look) => {
+                snapshot.redis.insert(name, *look);
             }
             Seen::Health(name, look) => {
                 if let Some(s) = snapshot.services.get_mut(&name) {
@@ -202,6 +220,8 @@ fn units(loaded: &Loaded) -> Option<(Vec<String>, &'static [&'static str])> {
     let config = &loaded.config;
     let mut names: Vec<String> = config.service.iter().filter_map(|s| s.unit.clone()).collect();
     names.extend(config.postgres.iter().filter_map(|p| p.unit.clone()));
+    names.extend(config.redis.iter().filter_map(|r| r.unit.clone()));
+    names.extend(config.ollama.iter().filter_map(|o| o.unit.clone()));
     names.sort_unstable();
     names.dedup();
     let unnamed = config.postgres.iter().any(|p| p.unit.is_none() && p.container.is_none());
@@ -215,12 +235,26 @@ fn late<T>(deadline: Instant) -> Look<T> {
     Look { elapsed_ms: waited.as_secs_f64() * 1000.0, reading: Reading::Failed(failure) }
 }
 
-fn late_postgres(p: &crate::config::Postgres, deadline: Instant) -> PostgresLook {
-    let mut login = late(deadline);
-    if let Reading::Failed(f) = &mut login.reading {
-        // Where it hung is not known: no rule may take this for a hung server.
+fn late_redis(r: &crate::config::Redis, deadline: Instant) -> RedisLook {
+    RedisLook {
+        endpoint: redis::endpoint(r),
+        here: None,
+        ping: unplaced(late(deadline)),
+        server: Reading::not_asked("no answer to PING"),
+        settings: Reading::not_asked("no answer to PING"),
+    }
+}
+
+/// Where it hung is not known: no rule may take this for a hung server.
+fn unplaced<T>(mut look: Look<T>) -> Look<T> {
+    if let Reading::Failed(f) = &mut look.reading {
         f.stage = Some(Stage::Query);
     }
+    look
+}
+
+fn late_postgres(p: &crate::config::Postgres, deadline: Instant) -> PostgresLook {
+    let login = unplaced(late(deadline));
     PostgresLook {
         endpoint: postgres::endpoint(p),
         here: None,

@@ -61,6 +61,7 @@ fn blank(loaded: &Loaded, taken_at: Timestamp) -> Snapshot {
         network: crate::snapshot::network::Network::default(),
         host: crate::snapshot::host::Host::default(),
         listeners: crate::snapshot::no_listeners(),
+        redis: std::collections::BTreeMap::new(),
     }
 }
 

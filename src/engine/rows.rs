@@ -69,9 +69,19 @@ pub fn all(now: &Snapshot) -> Vec<ReadingRow> {
     for (unit, p) in &now.units.process {
         rows.push(row("/proc", unit, p, |p| format!("process {} in state {}", p.pid, p.state)));
     }
+    for (name, r) in &now.redis {
+        rows.push(row("redis", name, &r.ping, |()| format!("{} answers PING", r.endpoint)));
+        rows.extend(reading("redis info", name, &r.server, |s| {
+            let memory = s.used_memory.map(|used| match s.maxmemory {
+                Some(max) if max > 0 => format!(", {} of {} MiB", used >> 20, max >> 20),
+                _ => format!(", {} MiB", used >> 20),
+            });
+            format!("Redis {}, {}{}", s.version, s.role, memory.unwrap_or_default())
+        }));
+    }
     // Configured, and not looked at by this version: said, so that nobody takes it for healthy.
     for (kind, name) in now.config.names() {
-        if kind == "redis" || kind == "ollama" {
+        if kind == "ollama" || (kind == "redis" && !now.redis.contains_key(name)) {
             rows.push(ReadingRow {
                 probe: kind.into(),
                 subject: name.into(),

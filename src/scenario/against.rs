@@ -30,7 +30,7 @@ pub enum Against {
     Server(fn(&'static Cause, &OfServer) -> Stand),
     Service(fn(&'static Cause, &OfService) -> Stand),
     /// Subjects of several kinds.
-    Named(fn(&Snapshot, &Config) -> Vec<(String, Stand)>),
+    Named(fn(&Looks, &Config) -> Vec<(String, Stand)>),
 }
 
 impl Against {
@@ -49,7 +49,7 @@ impl Against {
                     (p.name.clone(), stand)
                 })
                 .collect(),
-            Against::Named(of) => of(now, config),
+            Against::Named(of) => of(looks, config),
             Against::Service(of) => {
                 let all = config.service.iter();
                 all.map(|s| (s.name.clone(), of(cause, &OfService { s, now, config }))).collect()

@@ -1,4 +1,4 @@
-//! What services say of their own database: the only evidence of what our login does not meet. Pure.
+//! What services say of what they need: the only evidence of what our own login does not meet. Pure.
 //! It must be of now: an old line may be of a trouble long mended.
 
 use super::{facts, targets};
@@ -6,7 +6,7 @@ use crate::config::{Config, Service};
 use crate::diagnosis::Finding;
 use crate::snapshot::Snapshot;
 
-/// A service's word on its database.
+/// A service's word on what it needs.
 pub struct Witness<'a> {
     pub service: &'a str,
     pub probe: &'static str,
@@ -23,15 +23,20 @@ pub fn of<'a>(
     server: &'a str,
     now: &'a Snapshot,
     config: &'a Config,
-    says: fn(&str) -> bool,
+    says: impl Fn(&str) -> bool,
 ) -> Vec<Witness<'a>> {
+    let of_database = config.postgres(server).is_some();
     facts::clients(server, config)
-        // Of another database than this it says nothing of it.
-        .filter(|s| !targets::elsewhere(s, now, config).is_some_and(|e| e.how.sure()))
+        // Who says that its database is connected does not speak of it; nor who uses another.
+        .filter(|s| !of_database || !facts::health(now, &s.name).is_some_and(|h| h.says_connected()))
+        .filter(|s| !of_database || !targets::elsewhere(s, now, config).is_some_and(|e| e.how.sure()))
         .filter_map(|s| {
-            let (probe, text) = words(s, now, says)?;
+            let (probe, text) = words(s, now, &says)?;
             let needs = crate::diagnosis::needs(&s.name, config);
-            let sure = config.postgres.iter().filter(|p| needs.contains(p.name.as_str())).count() == 1;
+            let alike =
+                |kind: &str| config.names().iter().filter(|(k, n)| *k == kind && needs.contains(n)).count();
+            let kind = config.names().iter().find(|(_, n)| *n == server).map_or("", |(k, _)| *k);
+            let sure = alike(kind) == 1;
             Some(Witness { service: &s.name, probe, text, sure })
         })
         .collect()
@@ -46,10 +51,14 @@ pub fn heard(mut f: Finding, witnesses: &[Witness]) -> Finding {
 }
 
 /// What a service that is not well says: in its health answer, else as its last words.
-fn words<'a>(s: &Service, now: &'a Snapshot, says: fn(&str) -> bool) -> Option<(&'static str, &'a str)> {
+fn words<'a>(
+    s: &Service,
+    now: &'a Snapshot,
+    says: &impl Fn(&str) -> bool,
+) -> Option<(&'static str, &'a str)> {
     let health = now.services.get(&s.name)?.health.seen();
     if let Some(h) = health {
-        if !h.is_bad() || h.says_connected() {
+        if !h.is_bad() {
             return None;
         }
         if !h.messages.is_empty() {
@@ -127,6 +136,11 @@ pub fn tls_refused(text: &str) -> bool {
 /// 54000 is many a limit's number: only its words tell that transaction ids are used up.
 pub fn wraparound(text: &str) -> bool {
     text.contains("wraparound data loss")
+}
+
+/// Redis lets them in no more: its own codes, as its clients print them.
+pub fn redis_login_refused(text: &str) -> bool {
+    ["NOAUTH", "WRONGPASS"].iter().any(|code| has(text, code))
 }
 
 /// A SQLSTATE as a word of its own.

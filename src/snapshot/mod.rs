@@ -7,6 +7,7 @@ pub mod pooler;
 pub mod postgres;
 pub mod process;
 pub mod reading;
+pub mod redis;
 pub mod service;
 pub mod units;
 pub mod who;

@@ -27,6 +27,9 @@ pub struct Failure {
     /// How far the look came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<Stage>,
+    /// Redis's own first word, where it was Redis that refused: `NOAUTH`, `LOADING`, …
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
     /// PostgreSQL's own words, where it was PostgreSQL that refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub postgres: Option<Box<PgRefusal>>,
@@ -108,7 +111,7 @@ pub struct PgRefusal {
 
 impl Failure {
     pub fn new(kind: FailKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), stage: None, postgres: None }
+        Self { kind, detail: detail.into(), stage: None, code: None, postgres: None }
     }
 
     #[must_use]

@@ -12,6 +12,7 @@ use super::pooler::PoolerLook;
 use super::postgres::PostgresLook;
 use super::process::Listener;
 use super::reading::Look;
+use super::redis::RedisLook;
 use super::service::ServiceLook;
 use super::units::{Unit, Units};
 use crate::config::Config;
@@ -36,6 +37,8 @@ pub struct Snapshot {
     pub network: Network,
     #[serde(default)]
     pub host: Host,
+    #[serde(default)]
+    pub redis: BTreeMap<String, RedisLook>,
     /// At the ports of services that are wrong.
     #[serde(default = "no_listeners")]
     pub listeners: Look<Vec<Listener>>,

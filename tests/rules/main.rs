@@ -28,6 +28,7 @@ mod payload;
 mod pool;
 mod pooler;
 mod recorded;
+mod redis;
 mod slots;
 mod stack;
 mod target;

@@ -116,6 +116,7 @@ impl Stack {
             network: Network::default(),
             host: Host::default(),
             listeners: no_listeners(),
+            redis: BTreeMap::new(),
         };
         Self { now }
             .health(A, payload::a_healthy(2, 2, 10))

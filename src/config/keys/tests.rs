@@ -63,6 +63,8 @@ fn full() -> Config {
             name: "x".into(),
             url: "redis://x".into(),
             password_file: text(),
+            password_env: text(),
+            expect: Expect::Standby,
             unit: text(),
             container: text(),
             optional: true,

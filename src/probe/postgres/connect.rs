@@ -2,79 +2,21 @@
 //! A connection is one attempt; each stage ends by the deadline, and no answer is without end.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::path::PathBuf;
 use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite, Empty};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 use tokio_postgres::config::{SslMode as PgSslMode, SslNegotiation};
 use tokio_postgres::tls::{NoTls, TlsConnect};
 use tokio_postgres::{CancelToken, Client, Config};
 
 use super::failure::failure;
-use super::stream::Bounded;
 use super::tls::{Encryption, Ready, offers_tls};
 use crate::config::{Postgres, Secret, SslMode};
+use crate::probe::place::{Place, Stream, open};
+use crate::probe::stream::Bounded;
 use crate::probe::{blocking, by};
 use crate::snapshot::{Failure, Stage};
-
-/// Where to connect to.
-#[derive(Debug, Clone)]
-pub enum Place {
-    Tcp(Vec<SocketAddr>),
-    Unix(PathBuf),
-}
-
-impl Place {
-    /// Whether it is this host: loopback, a socket, or an address that a socket can be bound to.
-    pub fn here(&self) -> bool {
-        match self {
-            Place::Unix(_) => true,
-            Place::Tcp(all) => all.iter().any(|a| is_own(a.ip())),
-        }
-    }
-}
-
-/// The way to an own address begins at it. Binding to it would not tell: `ip_nonlocal_bind` lets
-/// any address be bound. Nothing is sent.
-fn is_own(ip: IpAddr) -> bool {
-    let any: IpAddr = if ip.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let way = || {
-        let socket = UdpSocket::bind((any, 0))?;
-        socket.connect((ip, 9))?;
-        socket.local_addr()
-    };
-    ip.is_loopback() || way().is_ok_and(|from| from.ip() == ip)
-}
-
-pub enum Stream {
-    Tcp(Bounded<TcpStream>),
-    Unix(Bounded<UnixStream>),
-}
-
-/// Connects. Of several addresses each gets its share of the time: one that drops what it is sent
-/// does not keep the others from being tried.
-pub async fn open(place: &Place, deadline: Instant) -> io::Result<Stream> {
-    let all = match place {
-        Place::Unix(path) => return Ok(Stream::Unix(Bounded::new(UnixStream::connect(path).await?))),
-        Place::Tcp(all) => all,
-    };
-    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for (i, address) in all.iter().enumerate() {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let share = left / u32::try_from(all.len() - i).unwrap_or(1);
-        match tokio::time::timeout(share, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => {
-                stream.set_nodelay(true)?;
-                return Ok(Stream::Tcp(Bounded::new(stream)));
-            }
-            Ok(Err(e)) => last = e,
-            Err(_) => last = io::ErrorKind::TimedOut.into(),
-        }
-    }
-    Err(last)
-}
 
 /// A logged-in session. Its connection is driven in the background and ends with the client.
 pub struct Session {

@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::connect::{self, Place, Stream};
 use super::failure::early;
 use crate::config::PgHost;
+use crate::probe::place::{self, Place, Stream};
 use crate::probe::{by, io_failure};
 use crate::snapshot::network::{Door, Host};
 use crate::snapshot::{FailKind, Failure, Stage};
@@ -34,7 +34,7 @@ pub async fn door(
 ) -> Result<Door, Failure> {
     let who = (user, database);
     let place = super::place(host, port, deadline).await?;
-    let open = by(deadline, Stage::Connect, "no connection", connect::open(&place, deadline)).await?;
+    let open = by(deadline, Stage::Connect, "no connection", place::open(&place, deadline)).await?;
     let said = match open.map_err(|e| io_failure(&e, "").at(Stage::Connect))? {
         Stream::Tcp(s) => by(deadline, Stage::Answer, "no answer", knock(s, who)).await?,
         Stream::Unix(s) => by(deadline, Stage::Answer, "no answer", knock(s, who)).await?,

@@ -9,18 +9,17 @@ mod literals;
 mod pooler;
 mod server;
 mod session;
-mod stream;
 mod tls;
 mod who;
 
 use std::time::{Duration, Instant};
 
 use crate::config::{MASK, PgHost, Postgres, Secret, SslMode};
-use crate::probe::{blocking, by, io_failure, millis};
+use crate::probe::millis;
+use crate::probe::place::{self, Place};
 use crate::snapshot::postgres::{Login, PostgresLook};
-use crate::snapshot::{FailKind, Failure, Look, Reading, Stage};
+use crate::snapshot::{FailKind, Failure, Look, Reading};
 
-use connect::Place;
 pub use door::{door, host};
 pub use pooler::{console, pools};
 pub use who::who;
@@ -75,28 +74,10 @@ fn socket(dir: &std::path::Path, port: u16) -> String {
     dir.join(format!(".s.PGSQL.{port}")).display().to_string()
 }
 
-/// Resolves the host by the system's resolver, which may block: it is abandoned at the deadline.
 async fn place(host: &PgHost, port: u16, deadline: Instant) -> Result<Place, Failure> {
     match host {
         PgHost::Unix(dir) => Ok(Place::Unix(socket(dir, port).into())),
-        PgHost::Tcp(host) => {
-            if let Ok(ip) = host.parse() {
-                return Ok(Place::Tcp(vec![std::net::SocketAddr::new(ip, port)]));
-            }
-            let target = (host.clone(), port);
-            let nothing =
-                || Failure::new(FailKind::Unresolved, "the name does not resolve").at(Stage::Resolve);
-            let resolve = move || {
-                let found = std::net::ToSocketAddrs::to_socket_addrs(&target).map_err(|_| nothing())?;
-                Ok(found.collect::<Vec<_>>())
-            };
-            let found =
-                blocking(deadline, "the resolver", resolve).await.map_err(|f| f.at(Stage::Resolve))?;
-            if found.is_empty() {
-                return Err(nothing());
-            }
-            Ok(Place::Tcp(found))
-        }
+        PgHost::Tcp(host) => Place::resolve(host, port, deadline).await,
     }
 }
 
@@ -138,12 +119,7 @@ async fn attempt(
     // `connect_timeout` counts where it is the shorter one.
     let limit = p.url.connect_timeout.map(|s| Instant::now() + Duration::from_secs(s.into()));
     let deadline = limit.map_or(deadline, |l| l.min(deadline));
-    let opened = by(deadline, Stage::Connect, "no connection", connect::open(place, deadline)).await?;
-    let stream = opened.map_err(|e| {
-        let f = io_failure(&e, "").at(Stage::Connect);
-        // A socket that is not there: nobody listens.
-        if f.kind == FailKind::Missing { Failure { detail: "no such socket".into(), ..f } } else { f }
-    })?;
+    let stream = place::connect(place, deadline).await?;
     connect::start(&p, password, place, stream, deadline).await.map_err(|f| without(password, f))
 }
 

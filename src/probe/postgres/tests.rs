@@ -7,6 +7,7 @@ use tokio::net::TcpStream;
 
 use super::*;
 use crate::probe::testbed::{closed, full, heard, on_time, says, server, silent, soon};
+use crate::snapshot::Stage;
 
 mod query;
 mod refusals;

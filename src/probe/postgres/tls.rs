@@ -12,8 +12,8 @@ use tokio_postgres::tls::{MakeTlsConnect, TlsConnect, TlsStream};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::failure::{early, failed_io};
-use super::stream::Bounded;
 use crate::config::{PgHost, PgUrl, RootCert, SslMode};
+use crate::probe::stream::Bounded;
 use crate::probe::tls::{self, Check, Roots};
 use crate::snapshot::{FailKind, Failure, Stage};
 

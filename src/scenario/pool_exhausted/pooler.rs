@@ -6,8 +6,8 @@ use super::super::witness::{self, Witness};
 use super::STARVED;
 use crate::config::{Config, Pooler, Postgres};
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity, Stand};
-use crate::snapshot::Snapshot;
 use crate::snapshot::pooler::Pool;
+use crate::snapshot::{Looks, Snapshot};
 
 pub static POOLER_FULL: Cause = Cause {
     name: "pool-exhausted/pooler-full",
@@ -95,7 +95,8 @@ fn remedy(f: Finding) -> Finding {
 }
 
 /// What speaks against it, at each pooler and at each server.
-pub fn why_not(now: &Snapshot, config: &Config) -> Vec<(String, Stand)> {
+pub fn why_not(looks: &Looks, config: &Config) -> Vec<(String, Stand)> {
+    let now = &looks.now;
     let found = detect(now, config);
     let holds = |name: &str| found.iter().any(|f| f.subject == name);
     let poolers = config.pooler.iter().map(|p| {

@@ -28,9 +28,9 @@ pub fn unhealthy(s: &Service, now: &Snapshot) -> Option<Finding> {
         None => format!("answers HTTP {}", health.http_status),
     };
     // With its pool used up "connected" is no contradiction; else the database is not its reason.
-    let own = health.says_connected() && !facts::saturated(now, &s.name, &now.config);
+    let connected = health.says_connected() && !facts::saturated(now, &s.name, &now.config);
     let mut f = Finding::new(&UNHEALTHY, &s.name, Certainty::Proven, format!("{} {says}", s.name))
-        .own(own)
+        .connected(connected)
         .saw("http health", "HTTP status", health.http_status.to_string())
         .saw_if("http health", "database", health.database.clone());
     for m in health.messages.iter().take(3) {

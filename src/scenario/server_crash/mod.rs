@@ -2,8 +2,11 @@
 //! The health answer is the symptom; the unit only where the service has no URL.
 
 mod answer;
+mod dependency;
 mod died;
+mod ollama;
 mod port;
+mod redis;
 mod unit;
 mod why_not;
 mod words;
@@ -39,9 +42,16 @@ pub static SCENARIO: Scenario = Scenario {
         &answer::UNHEALTHY,
         &answer::MALFORMED,
         &unit::UNIT_MISSING,
+        &dependency::DEPENDENCY_DOWN,
     ],
-    detect: |looks, config| config.service.iter().filter_map(|s| detect(s, &looks.now)).collect(),
-    symptoms: |looks, config| config.service.iter().map(|s| symptom(s, looks)).collect(),
+    detect: |looks, config| {
+        let services = config.service.iter().filter_map(|s| detect(s, &looks.now));
+        services.chain(dependency::detect(looks, config)).collect()
+    },
+    symptoms: |looks, config| {
+        let services = config.service.iter().map(|s| symptom(s, looks));
+        services.chain(dependency::symptoms(looks, config)).collect()
+    },
     why_not: why_not::WHY_NOT,
 };
 

@@ -1,8 +1,8 @@
 //! What speaks against each cause of a service that does not do its work. A line a cause.
 
-use super::super::against::{Against, Against::Service, OfService, ruled_out, unseen, why};
+use super::super::against::{Against, Against::Named, Against::Service, OfService, ruled_out, unseen, why};
 use super::super::facts::{self, state};
-use super::{answer, died, port, unit};
+use super::{answer, dependency, died, port, unit};
 use crate::diagnosis::{Cause, Fact, Stand};
 use crate::snapshot::{FailKind, Reading};
 
@@ -29,6 +29,7 @@ pub static WHY_NOT: &[(&Cause, Against)] = &[
     (&answer::HUNG, Service(|c, s| told(c, s, "a connection that is made, and no answer in time"))),
     (&answer::UNHEALTHY, Service(|c, s| told(c, s, "an answer that says unhealthy, or a 5xx"))),
     (&answer::MALFORMED, Service(|c, s| told(c, s, "an answer that can't be read"))),
+    (&dependency::DEPENDENCY_DOWN, Named(dependency::stands)),
 ];
 
 /// A service has one of these causes at most: the evidence of the one that it has rules out all others.

@@ -43,7 +43,7 @@ async fn the_second_address_is_tried_though_the_first_one_drops() {
     let (_listener, _kept, drops) = full().await;
     let good = says(welcome()).await;
     let place = Place::Tcp(vec![drops, good]);
-    assert!(connect::open(&place, soon(600)).await.is_ok());
+    assert!(place::open(&place, soon(600)).await.is_ok());
 }
 
 #[tokio::test]
