@@ -2,6 +2,7 @@
 //! apart. A healthy stack is asked nothing here.
 
 mod network;
+mod server;
 mod target;
 
 use std::collections::BTreeSet;
@@ -11,7 +12,7 @@ use futures_util::future::join_all;
 
 use super::awaited::Awaited;
 use super::look::Depth;
-use crate::config::Config;
+use crate::config::{Config, Service};
 use crate::probe::{blocking, host, listeners, systemd, timed};
 use crate::snapshot::process::Listener;
 use crate::snapshot::redis::RedisLook;
@@ -33,7 +34,8 @@ pub async fn ask(
     let pools = unclear_pools(snapshot, &config, everything);
     let doubtful = target::doubtful(snapshot, &config, everything);
     let shut = network::shut(snapshot);
-    if units.is_empty() && postgres.is_empty() && pools.is_empty() && doubtful.is_empty() && shut.is_empty() {
+    let servers = server::doubtful(snapshot, &config, &units, everything);
+    if units.is_empty() && servers.is_empty() && pools.is_empty() && doubtful.is_empty() && shut.is_empty() {
         return;
     }
     tracing::debug!(?units, ?postgres, ?pools, "closer look");
@@ -54,10 +56,11 @@ pub async fn ask(
     let targets = join_all(
         doubtful.into_iter().map(|(service, unit)| target::of_service(service, unit, bus, &config, deadline)),
     );
+    let words = join_all(servers.into_iter().map(|(p, unit)| server::words(p, unit, &config, deadline)));
     let kernel = kernel(units_asked, &config, deadline);
     let listeners = listeners(listened, &config, deadline);
-    let (units, hosts, pools, targets, kernel, listeners) =
-        tokio::join!(units, hosts, pools, targets, kernel, listeners);
+    let (units, hosts, words, pools, targets, kernel, listeners) =
+        tokio::join!(units, hosts, words, pools, targets, kernel, listeners);
     snapshot.units.kernel = kernel;
     snapshot.listeners = listeners;
     for (unit, looks) in units {
@@ -70,6 +73,10 @@ pub async fn ask(
             p.pid_file = pid_file;
             p.postmasters = postmasters;
         }
+    }
+    for w in words {
+        snapshot.units.journal.extend(w.journal);
+        snapshot.host.seen_again(&w.name, w.places, w.log);
     }
     for (service, reading) in pools {
         if let Some(s) = snapshot.services.get_mut(&service) {
@@ -103,17 +110,7 @@ fn wrong_units(now: &Snapshot, config: &Config) -> BTreeSet<String> {
     let mut out = BTreeSet::new();
     let listed = now.units.listed.seen();
     for s in &config.service {
-        let Some(unit) = &s.unit else { continue };
-        let bad = match now.services.get(&s.name).map(|l| &l.health.reading) {
-            Some(Reading::Seen { value }) => value.is_bad(),
-            Some(Reading::Failed(_)) => true,
-            Some(Reading::NotAsked { .. }) | None => {
-                listed.and_then(|l| l.get(unit)).is_some_and(|u| u.active != "active")
-            }
-        };
-        if bad {
-            out.insert(unit.clone());
-        }
+        out.extend(s.unit.clone().filter(|_| unwell(s, now)));
     }
     for name in wrong_postgres(now) {
         let configured = config.postgres(&name).and_then(|p| p.unit.clone());
@@ -129,6 +126,17 @@ fn wrong_units(now: &Snapshot, config: &Config) -> BTreeSet<String> {
     // What systemd does not know has no details.
     out.retain(|u| listed.and_then(|l| l.get(u)).is_some_and(|u| u.load != "not-found"));
     out
+}
+
+/// By its health answer; where none is asked for, by its unit.
+fn unwell(s: &Service, now: &Snapshot) -> bool {
+    match now.services.get(&s.name).map(|l| &l.health.reading) {
+        Some(Reading::Seen { value }) => value.is_bad(),
+        Some(Reading::Failed(_)) => true,
+        Some(Reading::NotAsked { .. }) | None => {
+            s.unit.as_deref().and_then(|u| now.unit(u)).is_some_and(|u| u.active != "active")
+        }
+    }
 }
 
 /// Servers on this host whose login failed by other than their own word.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::awaited::Awaited;
+use super::silence;
 use crate::config::Loaded;
 use crate::probe::{blocking, health, host, log, postgres, redis, systemd, timed};
 use crate::snapshot::host::{Log, Place};
@@ -15,7 +16,7 @@ use crate::snapshot::pooler::{PoolerLook, Pools};
 use crate::snapshot::postgres::PostgresLook;
 use crate::snapshot::redis::RedisLook;
 use crate::snapshot::service::{Health, ServiceLook};
-use crate::snapshot::units::{Journal, Unit};
+use crate::snapshot::units::Unit;
 use crate::snapshot::{FailKind, Failure, Look, Reading, Snapshot, Stage};
 
 /// What one task brings home.
@@ -25,7 +26,6 @@ enum Seen {
     Redis(String, Box<RedisLook>),
     Health(String, Look<Health>),
     Host(String, Vec<Place>, Reading<Log>),
-    Journal(String, Look<Journal>),
     Units(Look<BTreeMap<String, Unit>>, Option<systemd::Bus>),
 }
 
@@ -37,7 +37,7 @@ impl Seen {
             Seen::Pooler(name, p) => (name.as_str(), p.reading.word(), p.elapsed_ms),
             Seen::Redis(name, r) => (name.as_str(), r.ping.reading.word(), r.ping.elapsed_ms),
             Seen::Health(name, h) => (name.as_str(), h.reading.word(), h.elapsed_ms),
-            Seen::Host(name, ..) | Seen::Journal(name, _) => (name.as_str(), "host", 0.0),
+            Seen::Host(name, ..) => (name.as_str(), "host", 0.0),
             Seen::Units(l, _) => ("systemd", l.reading.word(), l.elapsed_ms),
         };
         tracing::debug!(what, outcome, ms, "first look");
@@ -70,23 +70,13 @@ pub async fn ask(
             let (p, proc) = (p.clone(), config.host.proc.clone());
             spawn(format!("the host of {}", p.name), Box::pin(around(p, proc, glance(deadline))));
         }
-        if let Some(unit) = p.unit.clone() {
-            let folder = config.systemd.journal.clone();
-            let by = glance(deadline);
-            spawn(
-                format!("the journal of {}", p.name),
-                Box::pin(async move {
-                    let look = timed(systemd::journal(&unit, folder.as_deref(), by)).await;
-                    Seen::Journal(unit, look)
-                }),
-            );
-        }
         let password = loaded.secrets.postgres(&p.name).cloned();
-        let name = p.name.clone();
+        let (name, proc) = (p.name.clone(), config.host.proc.clone());
         spawn(
             name.clone(),
             Box::pin(async move {
-                let look = postgres::look(&p, password.as_ref(), deadline).await;
+                let hopeless = silence::hopeless(p.clone(), proc, deadline);
+                let look = postgres::look_unless(hopeless, &p, password.as_ref(), deadline).await;
                 Seen::Postgres(name, Box::new(look))
             }),
         );
@@ -165,9 +155,6 @@ pub async fn ask(
                 snapshot.host.places.extend(places);
                 snapshot.host.logs.insert(name, log);
             }
-            Seen::Journal(unit, look) => {
-                snapshot.units.journal.insert(unit, look);
-            }
             Seen::Units(listed, connected) => {
                 snapshot.units.listed = listed;
                 bus = connected;
@@ -179,7 +166,8 @@ pub async fn ask(
     (snapshot, bus)
 }
 
-/// Beside a healthy login the log is worth a short wait and no more: what is wrong is asked again.
+/// Beside a healthy login a file is worth a short wait and no more: what is wrong is asked again. A
+/// journal, which takes a process to read, is asked only then.
 fn glance(deadline: Instant) -> Instant {
     deadline.min(Instant::now() + Duration::from_millis(300))
 }

@@ -8,6 +8,7 @@ mod first;
 mod look;
 mod rows;
 mod runtime;
+mod silence;
 mod who;
 mod why_not;
 

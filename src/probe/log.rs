@@ -92,20 +92,23 @@ fn tail(path: &Path) -> Result<Vec<LogLine>, Failure> {
 
 /// The telling lines that say when they were written.
 fn parse(text: &str) -> Vec<LogLine> {
-    let mut lines: Vec<LogLine> = Vec::new();
+    let mut lines = Vec::new();
     // A detail, and a hint, belong to the line before.
     let mut kept = false;
     for line in text.lines() {
         let follows = line.contains("DETAIL:  ") || line.contains("HINT:  ");
         kept = TELLING.iter().any(|w| line.contains(w)) || (kept && follows);
         let Some(at) = time(line).filter(|_| kept) else { continue };
-        let bad = line.contains("FATAL:  ") || line.contains("PANIC:  ") || line.contains("ERROR:  ");
-        let priority = if bad { 3 } else { 6 };
-        lines.push(LogLine { at, priority, text: said(&statement(line), LINE_CHARS) });
+        lines.push((at, line));
     }
+    // Masking is the costly part: only what is kept.
     let surplus = lines.len().saturating_sub(LINES);
-    lines.drain(..surplus);
-    lines
+    let kept = lines.into_iter().skip(surplus);
+    kept.map(|(at, line)| {
+        let bad = line.contains("FATAL:  ") || line.contains("PANIC:  ") || line.contains("ERROR:  ");
+        LogLine { at, priority: if bad { 3 } else { 6 }, text: said(&statement(line), LINE_CHARS) }
+    })
+    .collect()
 }
 
 /// `2026-11-24 18:19:49.368 UTC`, near the begin of a line. An abbreviation that is not UTC's is taken

@@ -95,13 +95,19 @@ pub fn stuck(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<(u32, 
         [(name, _)] => facts::stuck_process(now, name),
         _ => None,
     };
-    let by_table = || {
-        let one = match look.postmasters.seen()?.as_slice() {
-            // The only one is the one that does not answer, unless it is known to be another's.
-            [one] if is_ours(p, one) != Some(false) => one,
-            _ => *postmasters(p, look).0.first()?,
-        };
-        Some((one.pid, facts::stuck(&one.state)?))
-    };
+    let by_table = || stuck_of(p, look.postmasters.seen()?);
     by_unit().or_else(by_table)
+}
+
+/// The postmaster of these that is the server's: the only one is, unless it is known to be another's.
+pub fn one<'a>(p: &Postgres, all: &'a [Postmaster]) -> Option<&'a Postmaster> {
+    match all {
+        [one] if is_ours(p, one) != Some(false) => Some(one),
+        _ => all.iter().find(|m| is_ours(p, m) == Some(true)),
+    }
+}
+
+/// That one, where it can't answer.
+pub fn stuck_of(p: &Postgres, all: &[Postmaster]) -> Option<(u32, &'static str)> {
+    one(p, all).and_then(|m| Some((m.pid, facts::stuck(&m.state)?)))
 }

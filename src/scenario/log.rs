@@ -53,6 +53,12 @@ pub fn lines<'a>(p: &'a Postgres, now: &'a Snapshot) -> Vec<Said<'a>> {
     all
 }
 
+/// Whether there is anything that could have said something.
+pub fn is_seen(p: &Postgres, now: &Snapshot) -> bool {
+    let journal = || clusters::own_unit(p, now).and_then(|u| super::facts::journal(now, u)).is_some();
+    now.host.logs.get(&p.name).is_some_and(|l| l.seen().is_some()) || journal()
+}
+
 /// Those within `recent_failure` of the look.
 pub fn recent<'a>(p: &'a Postgres, now: &'a Snapshot) -> Vec<Said<'a>> {
     let window = now.config.thresholds.recent_failure.as_secs_f64();

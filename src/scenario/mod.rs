@@ -2,7 +2,7 @@
 //! `registry` lists them; `against` says what speaks against a cause; `facts`, `login`, `clusters`, `targets`, `witness`, `log` and `ends` hold what they derive from readings.
 
 mod against;
-mod clusters;
+pub mod clusters;
 mod db_down;
 mod ends;
 mod facts;

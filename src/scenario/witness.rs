@@ -90,6 +90,14 @@ pub fn limit_reached(text: &str) -> bool {
     text.contains("too many connections for role") || text.contains("too many connections for database")
 }
 
+/// 57P02, or the words of a session that ended because another process crashed, or of a login while the
+/// server recovers from that.
+pub fn crashed(text: &str) -> bool {
+    const WORDS: [&str; 3] =
+        ["crash of another server process", "the database system is in recovery mode", "CrashShutdown"];
+    has(text, "57P02") || WORDS.iter().any(|w| text.contains(w))
+}
+
 /// 3D000.
 pub fn database_missing(text: &str) -> bool {
     let named = text.split("database \"").skip(1).filter_map(|rest| rest.split_once('"'));

@@ -17,6 +17,20 @@ pub struct Host {
     pub logs: BTreeMap<String, Reading<Log>>,
 }
 
+impl Host {
+    /// What a server's host said when it was asked once more; what came to nothing then leaves what
+    /// was seen before.
+    pub fn seen_again(&mut self, server: &str, places: Vec<Place>, log: Reading<Log>) {
+        if !places.is_empty() {
+            self.places.retain(|d| d.subject != server);
+            self.places.extend(places);
+        }
+        if log.seen().is_some() || !self.logs.contains_key(server) {
+            self.logs.insert(server.into(), log);
+        }
+    }
+}
+
 /// What of a log tells a cause, oldest first; masked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Log {

@@ -62,6 +62,10 @@ pub struct Server {
     pub reserved: u32,
     /// Client sessions without ours. Exact with `pg_monitor`; else the sum of `numbackends`.
     pub used: u32,
+    /// Since its checkpointer began: with the server, and anew after each crash of one of its
+    /// processes. Shown only with `pg_monitor`; absent too in looks of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpointer_s: Option<f64>,
     /// `default_transaction_read_only`, set for the server or the database: for our own role it says
     /// nothing of others.
     #[serde(default)]
@@ -91,11 +95,19 @@ pub struct Server {
 /// How many groups and sessions a snapshot keeps.
 pub const CONSUMERS: usize = 50;
 pub const SESSIONS: usize = 200;
+/// A checkpointer that began so soon after the server began with it.
+const WITH_THE_SERVER_S: f64 = 2.0;
 
 impl Server {
     /// Slots that ordinary roles may use.
     pub fn slots(&self) -> u32 {
         self.max_connections.saturating_sub(self.reserved)
+    }
+
+    /// Since the last crash that it recovered from without a restart of the whole. Before version 15
+    /// a long recovery at its start looks the same: alone it is a sign, and no proof.
+    pub fn crash_restart_s(&self) -> Option<f64> {
+        self.checkpointer_s.filter(|s| self.uptime_s - s > WITH_THE_SERVER_S)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use mcp_ir::config::{Postgres, Secret};
-use mcp_ir::probe::postgres::{door, look};
+use mcp_ir::probe::postgres::{door, look, look_unless};
 use mcp_ir::snapshot::network::Door;
 use mcp_ir::snapshot::postgres::{Login, PostgresLook, Server, Session};
 use mcp_ir::snapshot::{FailKind, Failure, Stage};
@@ -82,6 +82,44 @@ async fn without_pg_monitor_the_count_is_right_and_said_to_be_partial() {
     own.batch_execute("BEGIN").await.unwrap();
     let s = server(&c.target("plain", "")).await;
     assert_eq!((s.used, s.sessions.len()), (3, 1), "its own role's session is seen");
+}
+
+#[tokio::test]
+async fn a_recovery_from_the_crash_of_a_process_is_seen_and_a_start_is_none() {
+    let c = Cluster::start("restart_after_crash = on").await;
+    let p = c.target("watcher", "");
+    let began = server(&p).await;
+    assert!(began.checkpointer_s.is_some(), "{began:?}");
+    assert_eq!(began.crash_restart_s(), None);
+    assert_eq!(server(&c.target("app", "")).await.crash_restart_s(), None, "not shown to everybody");
+    // Later than what counts as its start.
+    tokio::time::sleep(Duration::from_secs_f64((3.0 - began.uptime_s).max(0.0))).await;
+    let victim = c.session("app", "shop", "victim").await;
+    let victim = rustix::process::Pid::from_raw(pid(&victim).await).unwrap();
+    rustix::process::kill_process(victim, rustix::process::Signal::KILL).unwrap();
+    let end = Instant::now() + Duration::from_secs(20);
+    let recovered = loop {
+        let look = seen(&p).await;
+        match look.server.seen().and_then(Server::crash_restart_s) {
+            Some(ago) => break ago,
+            None => assert!(Instant::now() < end, "{look:#?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert!((0.0..10.0).contains(&recovered), "{recovered}");
+}
+
+#[tokio::test]
+async fn what_is_hopeless_is_waited_for_no_longer() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let p = target(&format!("postgresql://ann@{}/shop?sslmode=disable", silent.local_addr().unwrap()));
+    let start = Instant::now();
+    let stopped = async { "process 7 is T".to_owned() };
+    let look = look_unless(stopped, &p, None, start + Duration::from_secs(20)).await;
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    let f = look.login.failure().unwrap();
+    assert_eq!((f.kind, f.stage), (FailKind::TimedOut, Some(Stage::Answer)));
+    assert!(f.detail.contains("no answer to a login") && f.detail.contains("process 7 is T"), "{f:?}");
 }
 
 #[tokio::test]

@@ -150,6 +150,21 @@ fn crashes_again_and_again_are_told_with_signal_and_query() {
 }
 
 #[test]
+fn without_its_log_a_recovery_is_a_cause_only_where_a_service_is_hit_by_it() {
+    let crash = "terminating connection because of crash of another server process (SQLSTATE 57P02)";
+    let recovered = |ago| Stack::healthy().unlogged(PG_UNIT).server(|s| s.checkpointer_s = Some(ago));
+    recovered(30.0).told().healthy();
+    let told = recovered(30.0).health(A, payload::a_down(crash)).told();
+    told.expect_root(CRASH, Certainty::Likely).evidence(CRASH, "30 s ago");
+    // Long ago; never; its log is there, and has one only; said by none that this is of a crash.
+    recovered(3600.0).health(A, payload::a_down(crash)).told().never("db-down/backend-crash");
+    recovered(86_399.0).health(A, payload::a_down(crash)).told().never("db-down/backend-crash");
+    let logged = Stack::healthy().server(|s| s.checkpointer_s = Some(30.0)).line(PG_UNIT, 30.0, 6, KILLED);
+    logged.health(A, payload::a_down(crash)).told().never("db-down/backend-crash");
+    recovered(30.0).health(A, payload::a_down("timeout")).told().never("db-down/backend-crash");
+}
+
+#[test]
 fn one_crash_is_none_and_neither_are_two_an_hour_ago() {
     Stack::healthy().line(PG_UNIT, 50.0, 6, KILLED).told().healthy();
     Stack::healthy().line(PG_UNIT, 3700.0, 6, KILLED).line(PG_UNIT, 3600.0, 6, KILLED).told().healthy();

@@ -6,6 +6,12 @@ use mcp_ir::snapshot::host::{FileSystem, Place};
 use crate::stack::Stack;
 
 impl Stack {
+    /// Nothing was read of that unit's journal.
+    pub fn unlogged(mut self, unit: &str) -> Self {
+        self.now.units.journal.remove(unit);
+        self
+    }
+
     /// Nothing is known of its file systems.
     pub fn no_disks(mut self) -> Self {
         self.now.host.places.clear();

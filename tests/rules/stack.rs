@@ -346,6 +346,7 @@ fn alive() -> PostgresLook {
         version: "15.14 (Debian 15.14-0+deb12u1)".into(),
         in_recovery: false,
         uptime_s: 86_400.0,
+        checkpointer_s: Some(86_399.9),
         max_connections: 40,
         reserved: 3,
         used: 4,

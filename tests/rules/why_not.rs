@@ -126,3 +126,15 @@ fn a_filtered_report_has_the_same_answers() {
     }
     agrees(&looks.now, &diagnose(&looks, &Filter::default()));
 }
+
+#[test]
+fn a_checkpointer_that_began_with_its_server_rules_a_crash_out_where_no_log_is_read() {
+    let stand = |s: Stack| asked(&s.unlogged(crate::stack::PG_UNIT), "db-down/backend-crash", "postgres");
+    let (outcome, facts) = stand(Stack::healthy());
+    assert_eq!(outcome, Outcome::RuledOut, "{facts}");
+    assert!(facts.contains("none since its start"), "{facts}");
+    for unclear in [None, Some(30.0)] {
+        let (outcome, facts) = stand(Stack::healthy().server(|s| s.checkpointer_s = unclear));
+        assert_eq!(outcome, Outcome::Unknown, "{facts}");
+    }
+}

@@ -12,13 +12,14 @@ mod session;
 mod tls;
 mod who;
 
+use std::future::Future;
 use std::time::{Duration, Instant};
 
 use crate::config::{MASK, PgHost, Postgres, Secret, SslMode};
 use crate::probe::millis;
 use crate::probe::place::{self, Place};
 use crate::snapshot::postgres::{Login, PostgresLook};
-use crate::snapshot::{FailKind, Failure, Look, Reading};
+use crate::snapshot::{FailKind, Failure, Look, Reading, Stage};
 
 pub use door::{door, host};
 pub use pooler::{console, pools};
@@ -36,10 +37,29 @@ pub fn statement(line: &str) -> String {
 
 /// Logs in and looks around. Always ends by the deadline.
 pub async fn look(p: &Postgres, password: Option<&Secret>, deadline: Instant) -> PostgresLook {
+    look_unless(std::future::pending(), p, password, deadline).await
+}
+
+/// The same. `hopeless` comes back, with the reason, once this host shows that no server of it can
+/// answer a login: then it is waited for no longer.
+pub async fn look_unless(
+    hopeless: impl Future<Output = String>,
+    p: &Postgres,
+    password: Option<&Secret>,
+    deadline: Instant,
+) -> PostgresLook {
     let start = Instant::now();
     let endpoint = endpoint(p);
     let (here, session) = match place(&p.url.host, p.url.port, deadline).await {
-        Ok(place) => (Some(place.here()), log_in(p, password, &place, deadline).await),
+        Ok(place) => {
+            let (here, tried) = (place.here(), Instant::now());
+            let session = tokio::select! {
+                biased;
+                session = log_in(p, password, &place, deadline) => session,
+                why = hopeless, if here => Err(silent(tried, &why)),
+            };
+            (Some(here), session)
+        }
         Err(f) => (None, Err(f)),
     };
     let elapsed_ms = millis(start);
@@ -59,6 +79,11 @@ pub async fn look(p: &Postgres, password: Option<&Secret>, deadline: Instant) ->
         pid_file: Reading::not_asked("only where a login fails on this host"),
         postmasters: Reading::not_asked("only where a login fails on this host"),
     }
+}
+
+fn silent(since: Instant, why: &str) -> Failure {
+    let text = format!("no answer to a login within {} ms, and {why}", since.elapsed().as_millis());
+    Failure::new(FailKind::TimedOut, text).at(Stage::Answer)
 }
 
 /// The address as people write it.

@@ -23,6 +23,8 @@ SELECT json_build_object(
   'version', current_setting('server_version'),
   'in_recovery', pg_is_in_recovery(),
   'uptime_s', extract(epoch FROM clock_timestamp() - pg_postmaster_start_time()),
+  'checkpointer_s', (SELECT extract(epoch FROM clock_timestamp() - backend_start)
+      FROM pg_stat_activity WHERE backend_type = 'checkpointer'),
   'max_connections', current_setting('max_connections')::int,
   'reserved', current_setting('superuser_reserved_connections')::int
               + coalesce(current_setting('reserved_connections', true)::int, 0),
@@ -74,6 +76,7 @@ pub async fn ask(session: Session, deadline: Instant) -> Result<Server, Failure>
         version: a.version,
         in_recovery: a.in_recovery,
         uptime_s: a.uptime_s,
+        checkpointer_s: a.checkpointer_s,
         max_connections: a.max_connections,
         reserved: a.reserved,
         used: a.used,
@@ -94,6 +97,7 @@ struct Answer {
     version: String,
     in_recovery: bool,
     uptime_s: f64,
+    checkpointer_s: Option<f64>,
     max_connections: u32,
     reserved: u32,
     sees_all: bool,

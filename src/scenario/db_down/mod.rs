@@ -82,7 +82,7 @@ fn detect(looks: &Looks, config: &Config) -> Vec<Finding> {
                 .chain(service::detect(p, look, &looks.now, config))
                 .chain(inside::detect(p, look, &looks.now, config))
                 .chain(disk::detect(p, look, &looks.now, config))
-                .chain(words::crashes(p, look, &looks.now))
+                .chain(words::crashes(p, look, &looks.now, config))
                 .chain(words::index(p, look, &looks.now, config))
         })
         .chain(config.service.iter().filter_map(|s| target::detect(s, &looks.now, config)))

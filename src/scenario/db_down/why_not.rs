@@ -18,7 +18,18 @@ pub static WHY_NOT: &[(&Cause, Against)] = &[
     (&words::START_FAILED, Server(|c, s| reached(c, s, "a start that failed, by its unit and its log"))),
     (
         &words::BACKEND_CRASH,
-        Server(|_, s| by_log(s, words::crashes(s.p, s.look, s.now).is_some(), "two crashes in its log")),
+        Server(|_, s| {
+            let needs = "two crashes in its log";
+            let found = words::crashes(s.p, s.look, s.now, s.config).is_some();
+            match by_log(s, found, needs) {
+                // A healthy server's journal is not read: its own word on its processes rules it out.
+                Stand::Unseen(why) => match words::no_recovery(s.look, s.now) {
+                    Some(value) => ruled_out("postgres sessions", "last recovery", value, needs),
+                    None => Stand::Unseen(why),
+                },
+                stand => stand,
+            }
+        }),
     ),
     (&disk::DISK_FULL, Server(|c, s| by_disk(c, s, "under 1 % and 256 MiB, or no inode"))),
     (&disk::DISK_LOW, Server(|c, s| by_disk(c, s, "under 10 % and 10 GiB, and not full"))),

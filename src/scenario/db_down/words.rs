@@ -126,8 +126,9 @@ impl FailedStart<'_> {
     }
 }
 
-/// Crash recovery over and over: twice within the window, by the server's own words. One is none.
-pub fn crashes(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Finding> {
+/// Crash recovery over and over: twice within the window, by the server's own words. One is none, but
+/// where its log can't be had, and a service is hit by it now, nothing else tells.
+pub fn crashes(p: &Postgres, look: &PostgresLook, now: &Snapshot, config: &Config) -> Option<Finding> {
     if look.here != Some(true) {
         return None;
     }
@@ -135,6 +136,9 @@ pub fn crashes(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Find
     // The log of one that runs now: a start is another story.
     let crash = |l: &Said| l.is(&["LOG"]) && l.has("process (PID ") && l.has("was terminated by signal");
     let all: Vec<usize> = (0..lines.len()).filter(|i| crash(&lines[*i])).collect();
+    if !log::is_seen(p, now) {
+        return unlogged(p, look, now, config);
+    }
     let (first, last) = (lines[*all.first()?], lines[*all.last()?]);
     if all.len() < 2 {
         return None;
@@ -149,11 +153,48 @@ pub fn crashes(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Find
         "it was running",
         query.and_then(|l| l.words().split_once("was running: ")).map(|(_, sql)| sql),
     );
+    f = f.saw_if("postgres sessions", "last recovery", recovered(look, now).map(since));
     Some(f.remedy(
         format!("mcp-ir runbook {}", BACKEND_CRASH.name.replace('/', "#")),
         "See what sends that query, or who sends that signal; the server recovers by itself",
         Risk::Safe,
     ))
+}
+
+/// Seconds since it recovered from a crash of one of its processes, where that was lately.
+fn recovered(look: &PostgresLook, now: &Snapshot) -> Option<f64> {
+    let window = now.config.thresholds.recent_failure.as_secs_f64();
+    look.server.seen()?.crash_restart_s().filter(|s| *s <= window)
+}
+
+fn since(seconds: f64) -> String {
+    format!("{seconds:.0} s ago")
+}
+
+/// SQL says that it recovered from a crash lately, and a service's words of now are of that.
+fn unlogged(p: &Postgres, look: &PostgresLook, now: &Snapshot, config: &Config) -> Option<Finding> {
+    let ago = recovered(look, now)?;
+    let heard = witness::of(&p.name, now, config, witness::crashed);
+    heard.first()?;
+    let summary = format!("one of its processes crashed {}, and ended every session", since(ago));
+    let f = Finding::new(&BACKEND_CRASH, &p.name, Certainty::Likely, summary);
+    let f = f.saw("postgres sessions", "last recovery", since(ago));
+    Some(witness::heard(f, &heard).remedy(
+        format!("mcp-ir runbook {}", BACKEND_CRASH.name.replace('/', "#")),
+        "Read its log: which process, which query, which signal, and how often; or set `log`",
+        Risk::Safe,
+    ))
+}
+
+/// What SQL says against a crash: it began with its server, or recovered too long ago.
+pub fn no_recovery(look: &PostgresLook, now: &Snapshot) -> Option<String> {
+    let server = look.server.seen()?;
+    server.checkpointer_s?;
+    match (recovered(look, now), server.crash_restart_s()) {
+        (Some(_), _) => None,
+        (None, Some(ago)) => Some(since(ago)),
+        (None, None) => Some("none since its start".into()),
+    }
 }
 
 /// The server's own words on an index, or those of a service, or of our login (XX002). Corrupt data has

@@ -54,6 +54,8 @@ pub const FAULTS: &[Fault] = &[
             let file = stack.file_of("code_chunks_pkey")?;
             stack.keep_data()?;
             stack.overwrite(&file, PAGE, &[0; PAGE as usize])?;
+            // All are well, so only a file of its own tells: no journal is read then.
+            stack.cluster().write_auto_conf("logging_collector = on\n")?;
             stack.start_postgres()?;
             let session = stack.session(&SERVICES, "codebase-mcp")?;
             session.run("SET enable_seqscan = off")?;
