@@ -151,6 +151,11 @@ pub fn redis_login_refused(text: &str) -> bool {
     ["NOAUTH", "WRONGPASS"].iter().any(|code| has(text, code))
 }
 
+/// Redis refuses what they write: it is full, can't save, or is a replica.
+pub fn redis_write_refused(text: &str) -> bool {
+    ["OOM command not allowed", "MISCONF Redis", "READONLY You can't write"].iter().any(|w| text.contains(w))
+}
+
 /// A SQLSTATE as a word of its own.
 fn has(text: &str, code: &str) -> bool {
     text.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == code)

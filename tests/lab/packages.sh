@@ -16,6 +16,7 @@ PATH=$PATH:/usr/sbin:/sbin
 need gcc cc                                            # the linker that Rust calls, and ring's assembler
 need libc6-dev '/usr/include/stdio.h'
 need postgresql '/usr/lib/postgresql/*/bin/postgres'
+need redis-server redis-server                         # and redis-cli with it
 need curl curl
 need util-linux unshare
 need procps pkill

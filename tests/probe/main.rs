@@ -7,4 +7,5 @@ mod cluster;
 mod documents;
 mod postgres;
 mod proxy;
+mod redis;
 mod tls;

@@ -205,6 +205,18 @@ fn a_login_that_the_services_are_refused_is_down_though_ours_works() {
 }
 
 #[test]
+fn a_write_that_the_services_are_refused_is_down_though_its_figures_look_well() {
+    for text in [
+        "OOM command not allowed when used memory > 'maxmemory'.",
+        "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.",
+        "READONLY You can't write against a read only replica.",
+    ] {
+        let told = complains(stack(|_| ()), text).told().case(text);
+        told.expect_root(DOWN, Certainty::Proven).explained(A_BAD, &[DOWN]).evidence(DOWN, text);
+    }
+}
+
+#[test]
 fn a_redis_that_is_silent_is_likely_hung_and_a_stopped_one_surely() {
     stack(no_ping(silent())).told().expect_root(DOWN, Certainty::Likely);
     let told = stack(no_ping(silent())).process(UNIT, "T").told();

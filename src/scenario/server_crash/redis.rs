@@ -30,7 +30,9 @@ fn one<'a>(
         optional: r.optional,
         seen_before: before.is_some_and(|b| b.ping.seen().is_some()),
     };
-    let trouble = by_answer(&d, r, look, &looks.now).or_else(|| login(&d, r, look, &looks.now, config));
+    let trouble = by_answer(&d, r, look, &looks.now)
+        .or_else(|| login(&d, r, look, &looks.now, config))
+        .or_else(|| write(&d, r, &looks.now, config));
     (d, trouble)
 }
 
@@ -166,6 +168,21 @@ fn login(d: &Dependency, r: &Redis, look: &RedisLook, now: &Snapshot, config: &C
         Some(f) => trouble.saw("redis", "our own login", f.detail.clone()),
         None => trouble,
     })
+}
+
+/// Near its limit it has room for a small value and none for a large one: the figures then look
+/// well, and only the services know.
+fn write(d: &Dependency, r: &Redis, now: &Snapshot, config: &Config) -> Option<Trouble> {
+    let heard = witness::of(d.name, now, config, witness::redis_write_refused);
+    let first = heard.first()?;
+    let certainty = if first.sure { Certainty::Proven } else { Certainty::Likely };
+    let trouble = Trouble::new(
+        certainty,
+        "refuses what its services write",
+        "See its memory, its last save and its role",
+    )
+    .command(cli(r, "INFO"));
+    Some(trouble.saw(first.probe, first.service, first.text))
 }
 
 /// An engineer's command that only looks.
