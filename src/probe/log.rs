@@ -38,11 +38,12 @@ const TELLING: [&str; 12] = [
     "could not bind",
 ];
 
-/// The log of a server: where it is configured, where Debian puts it, or where it collects it itself.
+/// The log of a server: where it is configured, where it says that it collects it, or where Debian puts
+/// it. The last is a guess: a server that collects its own leaves an old file there.
 pub fn read(proc: &str, p: &Postgres) -> Result<Log, Failure> {
     let nowhere = || Failure::new(FailKind::Missing, "no log file is known: set `log`");
-    let mut places = p.log.iter().cloned().chain(debian(p)).collect::<Vec<_>>();
-    places.extend(p.data_directory.as_deref().and_then(|data| collected(proc, data)));
+    let collected = p.data_directory.as_deref().and_then(|data| collected(proc, data));
+    let places = p.log.iter().cloned().chain(collected).chain(debian(p));
     let mut last = nowhere();
     for path in places {
         match tail(&rooted(proc, &path)) {

@@ -55,7 +55,9 @@ pub const FAULTS: &[Fault] = &[
             stack.keep_data()?;
             stack.overwrite(&file, PAGE, &[0; PAGE as usize])?;
             // All are well, so only a file of its own tells: no journal is read then.
-            stack.cluster().write_auto_conf("logging_collector = on\n")?;
+            stack
+                .cluster()
+                .write_auto_conf("logging_collector = on\nlog_line_prefix = '%m [%p] %q%u@%d '\n")?;
             stack.start_postgres()?;
             let session = stack.session(&SERVICES, "codebase-mcp")?;
             session.run("SET enable_seqscan = off")?;
