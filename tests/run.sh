@@ -46,6 +46,9 @@ else
 fi
 cargo test --workspace --locked --doc --quiet
 
+step "fuzzing, a minute each"
+tests/fuzz/run.sh 60
+
 step "the lab's matrix"
 if [ "$(id -u)" = 0 ]; then
   target/debug/lab matrix --tries 1 --again 2 --healthy 10 --binary target/debug/mcp-ir

@@ -28,6 +28,7 @@ pub use load::{Loaded, load, own_config};
 pub use model::*;
 pub use origins::{Origin, Origins};
 pub use pg_url::{PgDefaults, PgHost, PgUrl, RootCert, SOCKET_FOLDER, SslMode};
+pub use pgpass::find as find_password;
 pub use secret::{MASK, Secret};
 pub use secrets::{Header, Password, PasswordSource, Secrets};
 pub use span::Span;

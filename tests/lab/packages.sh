@@ -14,6 +14,7 @@ need() { # need PACKAGE COMMAND-OR-FILE…: any one of them will do
 }
 PATH=$PATH:/usr/sbin:/sbin
 need gcc cc                                            # the linker that Rust calls, and ring's assembler
+need g++ g++                                          # libFuzzer
 need libc6-dev '/usr/include/stdio.h'
 need postgresql '/usr/lib/postgresql/*/bin/postgres'
 need redis-server redis-server                         # and redis-cli with it
