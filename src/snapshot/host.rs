@@ -66,9 +66,23 @@ pub struct FileSystem {
     pub inodes_available: u64,
 }
 
+pub const MIB: u64 = 1 << 20;
+pub const GIB: u64 = 1 << 30;
+
 impl FileSystem {
     /// What is left, of 1.
     pub fn share(&self) -> f64 {
         if self.total == 0 { 1.0 } else { self.available as f64 / self.total as f64 }
+    }
+
+    /// So little of a small one, and no file more in any, is nothing.
+    pub fn is_full(&self) -> bool {
+        let space = self.total > 0 && self.share() < 0.01 && self.available < 256 * MIB;
+        space || (self.inodes > 0 && self.inodes_available == 0)
+    }
+
+    /// A tenth of a large one is plenty.
+    pub fn is_low(&self) -> bool {
+        self.total > 0 && self.share() < 0.1 && self.available < 10 * GIB
     }
 }

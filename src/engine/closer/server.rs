@@ -12,9 +12,6 @@ use crate::snapshot::postgres::{PostgresLook, Postmaster};
 use crate::snapshot::units::Journal;
 use crate::snapshot::{Look, Reading, Snapshot};
 
-/// Of a file system with less left than this, a server may have said something.
-const NARROW: f64 = 0.1;
-
 pub struct Words {
     pub name: String,
     pub places: Vec<Place>,
@@ -50,9 +47,7 @@ fn crashed(look: &PostgresLook, config: &Config) -> bool {
 /// A file system that it lives on has little left, or none that it may write to.
 fn narrow(p: &Postgres, now: &Snapshot) -> bool {
     let places = now.host.places.iter().filter(|d| d.subject == p.name);
-    places
-        .filter_map(|d| d.file_system.seen())
-        .any(|f| f.read_only || f.share() < NARROW || (f.inodes > 0 && f.inodes_available == 0))
+    places.filter_map(|d| d.file_system.seen()).any(|f| f.read_only || f.is_low() || f.is_full())
 }
 
 /// A service that needs it is not well.

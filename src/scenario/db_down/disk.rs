@@ -6,7 +6,7 @@ use crate::config::{Config, Postgres};
 use crate::diagnosis::Relation::{self, NeededBy, Same};
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity, shell_word};
 use crate::snapshot::Snapshot;
-use crate::snapshot::host::{FileSystem, Place};
+use crate::snapshot::host::{FileSystem, GIB, MIB, Place};
 use crate::snapshot::postgres::PostgresLook;
 
 /// What a server that can't write shows, and who needs it.
@@ -42,9 +42,6 @@ pub static READ_ONLY_FILESYSTEM: Cause = Cause {
     explains: STOPS,
 };
 
-const MIB: u64 = 1 << 20;
-const GIB: u64 = 1 << 30;
-
 pub fn detect(p: &Postgres, look: &PostgresLook, now: &Snapshot, config: &Config) -> Vec<Finding> {
     // The folders are this host's: of a server elsewhere they say nothing.
     if look.here != Some(true) {
@@ -63,14 +60,6 @@ pub fn detect(p: &Postgres, look: &PostgresLook, now: &Snapshot, config: &Config
     [read_only, full, low].into_iter().flatten().collect()
 }
 
-fn is_full(f: &FileSystem) -> bool {
-    (f.total > 0 && f.share() < 0.01 && f.available < 256 * MIB) || (f.inodes > 0 && f.inodes_available == 0)
-}
-
-fn is_low(f: &FileSystem) -> bool {
-    f.total > 0 && f.share() < 0.1 && f.available < 10 * GIB
-}
-
 /// By the file system itself, or by the server's words where no file system says that there is room
 /// again: then they are of before.
 fn full(
@@ -80,8 +69,8 @@ fn full(
     now: &Snapshot,
     config: &Config,
 ) -> Option<Finding> {
-    let full: Vec<_> = places.iter().filter(|(_, f)| is_full(f)).collect();
-    let narrow = places.is_empty() || places.iter().any(|(_, f)| is_low(f));
+    let full: Vec<_> = places.iter().filter(|(_, f)| f.is_full()).collect();
+    let narrow = places.is_empty() || places.iter().any(|(_, f)| f.is_low());
     // Shared memory is of another file system: `/dev/shm`.
     let enospc = |text: &str| text.contains("No space left on device") && !text.contains("shared memory");
     let refused = look.login.failure().filter(|f| f.postgres.is_some() && enospc(&f.detail));
@@ -108,7 +97,7 @@ fn full(
         (None, None) => "PostgreSQL finds no space left".to_owned(),
     };
     let mut f = Finding::new(&DISK_FULL, &p.name, Certainty::Proven, summary);
-    f = shown(f, places, |x| is_full(x) || is_low(x));
+    f = shown(f, places, |x| x.is_full() || x.is_low());
     f = f.saw_if("postgres login", &look.endpoint, refused.map(|r| r.detail.clone()));
     if let Some(l) = line {
         f = f.saw(l.probe, "PostgreSQL says", l.words()).since(Some(l.at));
@@ -126,7 +115,7 @@ fn full(
 }
 
 fn low(p: &Postgres, places: &[(&Place, &FileSystem)]) -> Option<Finding> {
-    let (d, f) = places.iter().find(|(_, f)| is_low(f))?;
+    let (d, f) = places.iter().find(|(_, f)| f.is_low())?;
     let summary = format!(
         "{:.1} % are left for its {}: {} at {}",
         f.share() * 100.0,
@@ -135,7 +124,7 @@ fn low(p: &Postgres, places: &[(&Place, &FileSystem)]) -> Option<Finding> {
         f.mounted_at
     );
     let found = Finding::new(&DISK_LOW, &p.name, Certainty::Proven, summary);
-    Some(shown(found, places, is_low).remedy(
+    Some(shown(found, places, FileSystem::is_low).remedy(
         format!("du -xh --max-depth=2 {} | sort -h | tail", shell_word(&f.mounted_at)),
         "See what grows, and make room before it is full",
         Risk::Safe,
