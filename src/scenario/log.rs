@@ -59,10 +59,13 @@ pub fn is_seen(p: &Postgres, now: &Snapshot) -> bool {
     now.host.logs.get(&p.name).is_some_and(|l| l.seen().is_some()) || journal()
 }
 
+/// A line may be written while the look goes on; one of later than so many seconds is of another clock.
+const AHEAD_S: f64 = 60.0;
+
 /// Those within `recent_failure` of the look.
 pub fn recent<'a>(p: &'a Postgres, now: &'a Snapshot) -> Vec<Said<'a>> {
     let window = now.config.thresholds.recent_failure.as_secs_f64();
     let mut all = lines(p, now);
-    all.retain(|l| now.taken_at.duration_since(l.at).as_secs_f64() <= window);
+    all.retain(|l| (-AHEAD_S..=window).contains(&now.taken_at.duration_since(l.at).as_secs_f64()));
     all
 }

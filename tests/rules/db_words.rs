@@ -207,3 +207,30 @@ fn an_old_word_of_an_index_and_other_errors_of_indexes_are_none() {
         Stack::healthy().line(PG_UNIT, 30.0, 6, text).told().case(text).healthy();
     }
 }
+
+#[test]
+fn what_ran_for_long_did_start_whatever_it_told_its_clients_since() {
+    let died = || {
+        Stack::outage().unit(PG_UNIT, "failed", "failed").events(
+            PG_UNIT,
+            &[
+                (3000.0, Event::Starting),
+                (2990.0, Event::Started),
+                (20.0, Event::Failed { result: "signal".into() }),
+            ],
+        )
+    };
+    // Its "ready" is of long ago, or in another language.
+    for text in [
+        "FATAL:  password authentication failed for user \"bob\"",
+        "FATAL:  das Datenbanksystem startet gerade",
+    ] {
+        let told = died().line(PG_UNIT, 25.0, 6, text).line(PG_UNIT, 2995.0, 6, text).told();
+        told.case(text).expect_root(STOPPED, Certainty::Proven);
+    }
+}
+
+#[test]
+fn a_line_from_the_future_is_of_another_clock_and_counts_for_nothing() {
+    Stack::healthy().line(PG_UNIT, -600.0, 6, ZERO).told().healthy();
+}

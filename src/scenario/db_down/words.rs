@@ -9,7 +9,7 @@ use super::{DIES_OF_IT, cause};
 use crate::config::{Config, PgUrl, Postgres};
 use crate::diagnosis::Relation::{self, NeededBy, Same};
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity, shell_word};
-use crate::snapshot::units::Event;
+use crate::snapshot::units::{Event, UnitEvent};
 use crate::snapshot::{Snapshot, postgres::PostgresLook};
 
 pub static START_FAILED: Cause = cause("db-down/start-failed", "PostgreSQL does not start, and says why");
@@ -36,6 +36,9 @@ pub static INDEX_CORRUPT: Cause = Cause {
     explains: DIES_OF_IT,
 };
 
+/// So soon after its start, in seconds, ends what can't start.
+const AT_ONCE_S: f64 = 10.0;
+
 /// A start that failed, by this server's own unit.
 pub struct FailedStart<'a> {
     pub unit: &'a str,
@@ -55,6 +58,10 @@ pub fn failed<'a>(p: &'a Postgres, now: &'a Snapshot) -> Option<FailedStart<'a>>
     if after.iter().any(|e| e.what == Event::Stopping) {
         return None;
     }
+    let started = after.iter().find(|e| e.what == Event::Started).filter(|_| !failed);
+    if started.is_some_and(|s| !ended_at_once(s.at, after)) {
+        return None;
+    }
     let since = events[began].at;
     let lines: Vec<Said> = log::lines(p, now).into_iter().filter(|l| l.at >= since).collect();
     if lines.iter().any(|l| l.has("ready to accept")) {
@@ -62,6 +69,13 @@ pub fn failed<'a>(p: &'a Postgres, now: &'a Snapshot) -> Option<FailedStart<'a>>
     }
     let why = reason(&lines);
     (failed || !why.is_empty()).then_some(FailedStart { unit, since, why })
+}
+
+/// A unit of `Type=exec` counts as started whatever comes of it. What ran for longer did start, though
+/// its "ready" may be long gone from its log, or stand there in another language.
+fn ended_at_once(started: Timestamp, after: &[UnitEvent]) -> bool {
+    let end = after.iter().find(|e| matches!(e.what, Event::ProcessExited { .. } | Event::Failed { .. }));
+    end.is_some_and(|e| e.at.duration_since(started).as_secs_f64() <= AT_ONCE_S)
 }
 
 /// The last FATAL of the server's own, with what belongs to it: the complaint before, the detail after.
