@@ -112,20 +112,23 @@ fn parse(text: &str) -> Vec<LogLine> {
     .collect()
 }
 
-/// `2026-11-24 18:19:49.368 UTC`, near the begin of a line. An abbreviation that is not UTC's is taken
-/// for this machine's own zone, as `initdb` takes it for the log's.
+/// `2026-11-24 18:19:49.368 UTC`, near the begin of a line. Of the zones that have only an abbreviation,
+/// this machine's own is known, which `initdb` takes for the log's: in another, an hour is not known.
 fn time(line: &str) -> Option<Timestamp> {
     let head: Vec<&str> = line.split([' ', '[', ']', '(']).filter(|w| !w.is_empty()).take(6).collect();
     head.windows(2).enumerate().find_map(|(i, two)| {
         let at: DateTime = format!("{}T{}", two[0], two[1].trim_end_matches(':')).parse().ok()?;
-        let zone = match head.get(i + 2).map_or("", |z| z.trim_end_matches(':')) {
-            "UTC" | "GMT" => TimeZone::UTC,
-            z => match z.parse::<i8>() {
-                Ok(hours) if z.starts_with(['+', '-']) => TimeZone::fixed(Offset::from_hours(hours).ok()?),
-                _ => TimeZone::system(),
-            },
-        };
-        zone.to_timestamp(at).ok()
+        let name = head.get(i + 2).map_or("", |z| z.trim_end_matches(':'));
+        let hours = name.parse::<i8>().ok().filter(|_| name.starts_with(['+', '-']));
+        match (name, hours) {
+            ("UTC" | "GMT", _) => TimeZone::UTC.to_timestamp(at).ok(),
+            (_, Some(hours)) => TimeZone::fixed(Offset::from_hours(hours).ok()?).to_timestamp(at).ok(),
+            _ => {
+                let own = TimeZone::system();
+                let at = own.to_timestamp(at).ok()?;
+                (own.to_offset_info(at).abbreviation() == name).then_some(at)
+            }
+        }
     })
 }
 

@@ -43,6 +43,18 @@ fn a_time_is_read_in_its_own_zone() {
 }
 
 #[test]
+fn a_zone_that_is_not_this_machines_has_no_known_time() {
+    let noon = at("2026-11-24T12:00:00Z");
+    let own = TimeZone::system();
+    let (local, name) = (own.to_datetime(noon), own.to_offset_info(noon).abbreviation().to_owned());
+    let line = format!("{} {} {name} FATAL:  x", local.date(), local.time());
+    assert_eq!(time(&line), Some(noon), "{line}");
+    for zone in ["XYZT", "+0530", "[7]"] {
+        assert_eq!(time(&format!("2026-11-24 12:00:00 {zone} FATAL:  x")), None, "{zone}");
+    }
+}
+
+#[test]
 fn only_the_end_of_a_long_log_is_read_and_its_first_line_is_whole() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
