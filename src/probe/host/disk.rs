@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{StatVfsMountFlags, statvfs};
+use rustix::fs::statvfs;
 
 use super::{is_own, rooted};
 use crate::probe::io_failure;
@@ -22,6 +22,9 @@ struct Mount {
     kind: String,
     device: String,
     options: String,
+    /// The file system itself is. Its place in this process's view may be read-only besides
+    /// (`ProtectSystem=`), and that says nothing of the server's.
+    read_only: bool,
 }
 
 /// How that machine's paths and mounts are seen from here: `[host] proc` may be another's.
@@ -71,13 +74,12 @@ impl View {
             return Err(Failure::new(FailKind::Unsupported, format!("{} is not waited for", mount.kind)));
         }
         let s = statvfs(self.path(path)).map_err(|e| io_failure(&e.into(), path))?;
-        let forced = mount.options.split(',').any(|o| o == "emergency_ro");
         Ok(FileSystem {
             device: mount.device.clone(),
             mounted_at: mount.at.clone(),
             kind: mount.kind.clone(),
             options: mount.options.clone(),
-            read_only: forced || s.f_flag.contains(StatVfsMountFlags::RDONLY),
+            read_only: mount.read_only,
             total: s.f_blocks.saturating_mul(s.f_frsize),
             available: s.f_bavail.saturating_mul(s.f_frsize),
             inodes: s.f_files,
@@ -98,6 +100,7 @@ fn mount(line: &str) -> Option<Mount> {
         kind: kind.into(),
         device: plain(device),
         options: format!("{own},{of_all}"),
+        read_only: of_all.split(',').any(|o| o == "ro" || o == "emergency_ro"),
     })
 }
 

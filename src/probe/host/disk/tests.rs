@@ -34,10 +34,18 @@ fn the_innermost_and_of_these_the_last_mount_holds_a_path() {
 }
 
 #[test]
+fn a_mount_that_is_read_only_for_this_process_alone_is_not_the_servers() {
+    let of = |line: &str| mount(line).unwrap().read_only;
+    // As `ProtectSystem=strict` gives a unit the whole machine.
+    assert!(!of("22 1 8:1 / / ro,relatime - ext4 /dev/sda1 rw,errors=remount-ro"));
+    assert!(of("22 1 8:1 / / rw,relatime - ext4 /dev/sda1 ro,errors=remount-ro"));
+    assert!(of("22 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw,emergency_ro"));
+}
+
+#[test]
 fn a_file_system_of_a_network_is_never_waited_for() {
     for kind in ["nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "9p", "autofs"] {
-        let mounts =
-            vec![Mount { at: "/".into(), kind: kind.into(), device: "x".into(), options: "rw".into() }];
+        let mounts = vec![mount(&format!("22 1 8:1 / / rw - {kind} x rw")).unwrap()];
         let f = View { root: "/nowhere".into(), mounts }.file_system("/srv").unwrap_err();
         assert_eq!(f.kind, FailKind::Unsupported, "{kind}");
     }
