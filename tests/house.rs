@@ -122,7 +122,7 @@ fn rules_are_pure() {
         let text = code(&path);
         for word in [
             "tokio",
-            "reqwest",
+            "hyper",
             "zbus",
             "async fn",
             ".await",

@@ -19,7 +19,7 @@ pub fn run(args: Vec<OsString>, start: Instant) -> u8 {
         Ok(cli) => cli,
         Err(e) => return unparsed(&e, &args).code(),
     };
-    let out = Out::new(cli.global.color, cli.global.quiet);
+    let out = Out { all: cli.global.verbose > 0, ..Out::new(cli.global.color, cli.global.quiet) };
     log(cli.global.verbose);
     let output = cli.global.output;
     match verb(cli, &out, start) {

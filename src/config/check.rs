@@ -1,6 +1,7 @@
 //! What can't work is refused before anything is looked at: names, URLs, paths, limits.
 //! It changes nothing; every error says where the value stands and what to write instead.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use serde_json::Value;
@@ -146,7 +147,7 @@ impl Check<'_> {
 
     /// Names stand in findings (`cause@name`), options and commands: short and plain, each once.
     fn names(&self, config: &Config) -> Result<()> {
-        let mut seen: Vec<(String, &str)> = Vec::new();
+        let mut seen: HashMap<&str, String> = HashMap::new();
         let mut last = ("", 0);
         for (kind, name) in config.names() {
             let i = if last.0 == kind { last.1 + 1 } else { 0 };
@@ -160,20 +161,20 @@ impl Check<'_> {
                 return Err(self.fail(&path, "is no name")
                     .hint("a name has up to 64 letters a-z, digits, `.`, `_`, `-`, and begins with a letter or digit"));
             }
-            if let Some((before, _)) = seen.iter().find(|(_, n)| *n == name) {
+            if let Some(before) = seen.get(name) {
                 let there = self.origins.of(before).place();
                 return Err(self
                     .fail(&path, &format!("is `{name}`, a name that `{before}` {there} has already"))
                     .hint("names are unique across all kinds: add or change a `name`"));
             }
-            seen.push((path, name));
+            seen.insert(name, path);
         }
         Ok(())
     }
 
     fn needs(&self, config: &Config) -> Result<()> {
-        let names: Vec<&str> = config.names().iter().map(|(_, n)| *n).collect();
-        let servers: Vec<&str> = config.postgres.iter().map(|p| p.name.as_str()).collect();
+        let names: BTreeSet<&str> = config.names().iter().map(|(_, n)| *n).collect();
+        let servers: BTreeSet<&str> = config.postgres.iter().map(|p| p.name.as_str()).collect();
         let services =
             config.service.iter().enumerate().map(|(i, s)| ("service", i, &s.name, &s.needs, &names));
         let poolers =
@@ -204,7 +205,10 @@ impl Check<'_> {
                 }
             }
         }
-        for (i, service) in config.service.iter().enumerate() {
+        let doubtful = not_clear(config);
+        for (i, service) in
+            config.service.iter().enumerate().filter(|(_, s)| doubtful.contains(s.name.as_str()))
+        {
             if let Some(chain) = circle(config, &service.name) {
                 return Err(self
                     .fail(&format!("service[{i}].needs"), &format!("goes in a circle: {}", chain.join(" → ")))
@@ -286,6 +290,33 @@ impl Check<'_> {
         self.absolute(service.ca_file.as_deref(), &path("ca_file"))?;
         self.certificate_file(service.ca_file.as_deref().map(Path::new), "ca_file", &path("ca_file"))
     }
+}
+
+/// The services that are in a circle, or need what is: taken away one after another, as soon as all
+/// that they need is gone, the others leave these.
+fn not_clear(config: &Config) -> BTreeSet<&str> {
+    let services = |s: &Service| s.needs.iter().filter(|n| config.service(n).is_some()).count();
+    let mut left: BTreeMap<&str, usize> =
+        config.service.iter().map(|s| (s.name.as_str(), services(s))).collect();
+    let mut needed_by: HashMap<&str, Vec<&str>> = HashMap::new();
+    for s in &config.service {
+        for need in &s.needs {
+            needed_by.entry(need).or_default().push(&s.name);
+        }
+    }
+    let mut clear: Vec<&str> = left.iter().filter(|(_, n)| **n == 0).map(|(name, _)| *name).collect();
+    while let Some(name) = clear.pop() {
+        left.remove(name);
+        for by in needed_by.get(name).into_iter().flatten() {
+            if let Some(n) = left.get_mut(by) {
+                *n = n.saturating_sub(1);
+                if *n == 0 {
+                    clear.push(by);
+                }
+            }
+        }
+    }
+    left.into_keys().collect()
 }
 
 /// The way from a service through its needs back to itself, if there is one.

@@ -21,7 +21,7 @@ pub struct Layer {
 
 /// Reads the text of a file. Without a path it is the built-in one, whose values have the origin *default*.
 pub fn parse(text: &str, path: Option<&Path>) -> Result<Layer> {
-    let lines = Lines { text, path };
+    let lines = Lines::of(text, path);
     // Only the message and the place: the crate's own rendering quotes the line, and that may hold a password.
     let table = DeTable::parse(text).map_err(|e| {
         let at = e.span().map(|s| s.start).unwrap_or_default();
@@ -38,15 +38,19 @@ pub fn parse(text: &str, path: Option<&Path>) -> Result<Layer> {
 }
 
 struct Lines<'a> {
-    text: &'a str,
+    /// Where each line ends.
+    ends: Vec<usize>,
     path: Option<&'a Path>,
 }
 
-impl Lines<'_> {
+impl<'a> Lines<'a> {
+    fn of(text: &str, path: Option<&'a Path>) -> Self {
+        Self { ends: text.match_indices('\n').map(|(at, _)| at).collect(), path }
+    }
+
     fn origin(&self, at: usize) -> Origin {
         let Some(path) = self.path else { return Origin::Default };
-        let before = &self.text.as_bytes()[..at.min(self.text.len())];
-        Origin::File { path: path.to_owned(), line: 1 + before.iter().filter(|b| **b == b'\n').count() }
+        Origin::File { path: path.to_owned(), line: 1 + self.ends.partition_point(|end| *end < at) }
     }
 }
 

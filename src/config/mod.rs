@@ -5,6 +5,7 @@ mod check;
 mod defaults;
 mod env;
 mod files;
+mod index;
 mod keys;
 mod layer;
 mod load;
@@ -23,6 +24,7 @@ mod url;
 
 pub use defaults::{defaults, template};
 pub use env::{Env, Flags};
+pub use index::Index;
 pub use keys::{KEYS, Key, Shape};
 pub use load::{Loaded, load, own_config};
 pub use model::*;

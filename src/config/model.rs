@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::index::Index;
 use super::pg_url::PgUrl;
 use super::span::Span;
 
@@ -26,6 +27,8 @@ pub struct Config {
     pub docker: Docker,
     pub host: Host,
     pub thresholds: Thresholds,
+    #[serde(skip)]
+    pub index: Index,
 }
 
 /// One server under care.
@@ -324,6 +327,17 @@ impl Config {
     }
 
     pub fn service(&self, name: &str) -> Option<&Service> {
+        let found = self.index.find(name, &self.service);
+        // What another list has is no service: names are unique across all kinds.
+        let other = || {
+            self.postgres(name).is_some()
+                || self.pooler(name).is_some()
+                || self.redis.iter().any(|r| r.name == name)
+                || self.ollama.iter().any(|o| o.name == name)
+        };
+        if found.is_some() || other() {
+            return found;
+        }
         self.service.iter().find(|s| s.name == name)
     }
 

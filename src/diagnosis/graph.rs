@@ -1,7 +1,7 @@
 //! Which findings explain which: by the causes' own declarations and the needs of services.
 //! Pure. The graph over causes is acyclic by test, so "explained" never goes in a circle.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use super::cause::{Cause, Relation, Severity};
 use super::finding::Finding;
@@ -9,8 +9,12 @@ use crate::config::Config;
 
 /// Fills `explained_by` and sorts: roots first, the most severe and most certain first.
 pub fn link(findings: &mut [Finding], causes: &[&'static Cause], config: &Config) {
+    let mut by_cause: HashMap<&str, Vec<&Finding>> = HashMap::new();
+    for f in findings.iter() {
+        by_cause.entry(&f.cause).or_default().push(f);
+    }
     let explained: Vec<Vec<String>> =
-        findings.iter().map(|f| explainers(f, findings, causes, config)).collect();
+        findings.iter().map(|f| explainers(f, &by_cause, causes, config)).collect();
     for (f, by) in findings.iter_mut().zip(explained) {
         f.explained_by = by;
     }
@@ -25,20 +29,33 @@ pub fn link(findings: &mut [Finding], causes: &[&'static Cause], config: &Config
     });
 }
 
-fn explainers(f: &Finding, all: &[Finding], causes: &[&'static Cause], config: &Config) -> Vec<String> {
-    all.iter()
+/// Only findings of causes that are declared to explain this one are tried: of a thousand services
+/// with one trouble, none explains another.
+fn explainers(
+    f: &Finding,
+    by_cause: &HashMap<&str, Vec<&Finding>>,
+    causes: &[&'static Cause],
+    config: &Config,
+) -> Vec<String> {
+    let declared =
+        causes.iter().flat_map(|c| c.explains.iter().map(|(of, relation)| (c.name, *of, *relation)));
+    let mut by: Vec<&str> = declared
+        .filter(|(_, of, _)| *of == f.cause)
+        .flat_map(|(cause, _, relation)| {
+            let all = by_cause.get(cause).map(Vec::as_slice).unwrap_or_default();
+            all.iter().copied().filter(move |by| {
+                !(relation == Relation::NeededBy && contradicted(f, by, config))
+                    && related(&by.subject, &f.subject, relation, config)
+            })
+        })
         // A note makes nothing red: what is only noted can't be the reason for an outage.
         .filter(|by| by.id != f.id && (by.severity != Severity::P4 || f.severity == Severity::P4))
         .filter(|by| !began_before(f, by) && !by.spares.contains(&f.cause.as_str()))
-        .filter(|by| {
-            causes.iter().filter(|c| c.name == by.cause).flat_map(|c| c.explains).any(|(cause, relation)| {
-                *cause == f.cause
-                    && !(*relation == Relation::NeededBy && contradicted(f, by, config))
-                    && related(&by.subject, &f.subject, *relation, config)
-            })
-        })
-        .map(|by| by.id.clone())
-        .collect()
+        .map(|by| by.id.as_str())
+        .collect();
+    let mut seen = BTreeSet::new();
+    by.retain(|id| seen.insert(*id));
+    by.into_iter().map(ToOwned::to_owned).collect()
 }
 
 /// Its own evidence speaks against it: that nothing it needs is the reason, or no database.

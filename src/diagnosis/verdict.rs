@@ -1,6 +1,8 @@
 //! The verdict over all findings and symptoms, and the diagnosis as a whole.
 //! *Unknown* where a symptom could not be had, or is bad and no cause stands for it.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -91,10 +93,12 @@ pub fn verdict(findings: &[Finding], unknown: &[Unknown]) -> (Verdict, Option<Se
 
 /// Symptoms that hold the verdict back: not had, or bad without any finding that stands for them.
 pub fn unknowns(symptoms: &[Symptom], findings: &[Finding]) -> Vec<Unknown> {
+    let stands: BTreeSet<&str> =
+        findings.iter().filter(|f| f.severity < Severity::P4).map(|f| f.subject.as_str()).collect();
     symptoms
         .iter()
         .filter_map(|s| {
-            let found = findings.iter().any(|f| f.subject == s.subject && f.severity < Severity::P4);
+            let found = stands.contains(s.subject.as_str());
             match s.state {
                 SymptomState::Good => None,
                 _ if found => None,

@@ -1,6 +1,7 @@
 //! The second questions: only about what looked wrong, and only what a rule needs to tell causes
 //! apart. A healthy stack is asked nothing here.
 
+mod near;
 mod network;
 mod server;
 mod target;
@@ -43,6 +44,11 @@ pub async fn ask(
     let bus = bus.as_ref();
     let units_asked = !units.is_empty();
     let listened = ports_of(&units, &config);
+    let (units, left_out) = match depth {
+        Depth::Wrong => near::first(units, snapshot, &config),
+        Depth::Everything => (units.into_iter().collect(), Vec::new()),
+    };
+    near::not_asked(left_out, snapshot);
     let units = join_all(units.into_iter().map(|unit| one_unit(unit, bus, &config, deadline)));
     let hosts = join_all(postgres.into_iter().map(|name| {
         let folder = config.postgres(&name).and_then(|p| p.data_directory.clone());

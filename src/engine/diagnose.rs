@@ -1,6 +1,8 @@
 //! From looks to a diagnosis: every scenario detects, the graph links, the verdict falls.
 //! The same for a snapshot taken now and for one read from a file: no clock, no client.
 
+use std::collections::{HashMap, HashSet};
+
 use super::rows;
 use crate::config::Config;
 use crate::diagnosis::{Diagnosis, Finding, SCHEMA, Symptom, Unknown, link, unknowns, verdict};
@@ -52,8 +54,10 @@ impl Filter {
         let asked: Vec<Symptom> = symptoms.into_iter().filter(|s| self.covers(&s.subject, config)).collect();
         let (kept, left): (Vec<_>, Vec<_>) = findings.into_iter().partition(|f| kept.contains(&f.id));
         let mut unknown = unknowns(&asked, &kept);
+        // Of several the first is said: the most severe.
+        let first: HashMap<&str, &Finding> = left.iter().rev().map(|f| (f.subject.as_str(), f)).collect();
         for u in &mut unknown {
-            if let Some(f) = left.iter().find(|f| f.subject == u.subject) {
+            if let Some(f) = first.get(u.subject.as_str()) {
                 u.why = match f.explained_by.first() {
                     Some(root) => format!("not asked for: {}, explained by {root}", f.cause),
                     None => format!("not asked for: {}, {}", f.cause, f.summary),
@@ -68,19 +72,18 @@ impl Filter {
         (kept, asked, unknown)
     }
 
-    fn keep(&self, findings: &[Finding], config: &Config) -> Vec<String> {
-        let mut keep: Vec<String> = findings
+    fn keep(&self, findings: &[Finding], config: &Config) -> HashSet<String> {
+        let by_id: HashMap<&str, &Finding> = findings.iter().map(|f| (f.id.as_str(), f)).collect();
+        let mut todo: Vec<&Finding> = findings
             .iter()
             .filter(|f| self.scenarios.is_empty() || self.scenarios.contains(&f.scenario))
             .filter(|f| self.names(&f.subject, config))
-            .map(|f| f.id.clone())
             .collect();
-        let mut at = 0;
-        while let Some(id) = keep.get(at).cloned() {
-            let by = findings.iter().filter(|f| f.id == id).flat_map(|f| &f.explained_by);
-            let new: Vec<String> = by.filter(|id| !keep.contains(id)).cloned().collect();
-            keep.extend(new);
-            at += 1;
+        let mut keep = HashSet::new();
+        while let Some(f) = todo.pop() {
+            if keep.insert(f.id.clone()) {
+                todo.extend(f.explained_by.iter().filter_map(|id| by_id.get(id.as_str())));
+            }
         }
         keep
     }

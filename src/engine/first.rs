@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
+use super::admission::Admission;
 use super::awaited::Awaited;
 use super::silence;
 use crate::config::Loaded;
@@ -64,6 +65,11 @@ pub async fn ask(
         });
     };
     // Until they are heard of, all are late: so a lost task can't leave a hole.
+    if let Some((names, patterns)) = units(loaded) {
+        snapshot.units.listed = late(deadline);
+        let address = config.systemd.bus.clone();
+        spawn("systemd".into(), Box::pin(list(address, names, patterns, deadline)));
+    }
     for p in config.postgres.clone() {
         snapshot.postgres.insert(p.name.clone(), late_postgres(&p, deadline));
         if p.data_directory.is_some() || p.unit.is_some() || p.log.is_some() {
@@ -92,23 +98,26 @@ pub async fn ask(
         };
         spawn(name, Box::pin(ask));
     }
+    let admission = Admission::new(config.service.len(), deadline);
     for s in config.service.clone() {
         let asked = s.url.is_some() && s.health.is_some();
-        let none =
-            if asked { late(deadline) } else { Look::not_asked("no URL, or no health path, is configured") };
+        let none = if asked {
+            unasked(deadline)
+        } else {
+            Look::not_asked("no URL, or no health path, is configured")
+        };
         let pool_max = Reading::not_asked("the payload says it, or names no pool");
         snapshot
             .services
             .insert(s.name.clone(), ServiceLook { health: none, pool_max, targets: Reading::default() });
         if asked {
             let headers = loaded.secrets.headers(&s.name).to_vec();
-            let name = s.name.clone();
-            spawn(
-                name.clone(),
-                Box::pin(
-                    async move { Seen::Health(name, timed(health::look(&s, &headers, deadline)).await) },
-                ),
-            );
+            let (name, admission) = (s.name.clone(), admission.clone());
+            let look = async move {
+                let look = || timed(health::look(&s, &headers, deadline));
+                Seen::Health(s.name.clone(), admission.run(look).await)
+            };
+            spawn(name, Box::pin(look));
         }
     }
     for r in config.redis.clone() {
@@ -122,11 +131,6 @@ pub async fn ask(
                 Seen::Redis(name, Box::new(look))
             }),
         );
-    }
-    if let Some((names, patterns)) = units(loaded) {
-        snapshot.units.listed = late(deadline);
-        let address = config.systemd.bus.clone();
-        spawn("systemd".into(), Box::pin(list(address, names, patterns, deadline)));
     }
     drop(tell);
     // A little later than the looks' own deadline: they say better what they waited for.
@@ -221,6 +225,15 @@ fn late<T>(deadline: Instant) -> Look<T> {
     let waited = deadline.saturating_duration_since(Instant::now());
     let failure = Failure::new(FailKind::TimedOut, "the look itself did not end in time").at(Stage::Answer);
     Look { elapsed_ms: waited.as_secs_f64() * 1000.0, reading: Reading::Failed(failure) }
+}
+
+/// Not even begun, or lost: whose fault that is is not known, and so nothing is known of the service.
+fn unasked<T>(deadline: Instant) -> Look<T> {
+    let mut look = late(deadline);
+    if let Reading::Failed(f) = &mut look.reading {
+        f.kind = FailKind::NotTried;
+    }
+    look
 }
 
 fn late_redis(r: &crate::config::Redis, deadline: Instant) -> RedisLook {

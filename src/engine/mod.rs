@@ -1,6 +1,7 @@
 //! Look → diagnose. Asks everything at once, by one deadline; then asks more of what looked wrong.
 //! Judges nothing itself: the scenarios do.
 
+mod admission;
 mod awaited;
 mod closer;
 mod diagnose;

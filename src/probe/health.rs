@@ -19,7 +19,7 @@ pub async fn look(s: &Service, headers: &[Header], deadline: std::time::Instant)
         return Err(Failure::new(FailKind::Unsupported, "no health path is configured"));
     };
     let (https, ca_file) = (url.starts_with("https:"), s.ca_file.clone());
-    let make = move || http::client(https, ca_file.as_deref(), deadline);
+    let make = move || http::client(https, ca_file.as_deref());
     // Files are read only for https: many, and one may never be given.
     let client = if https {
         blocking(deadline, "the certificates of the authorities", make).await.map_err(|f| f.at(Stage::Tls))?

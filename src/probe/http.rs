@@ -1,24 +1,38 @@
-//! One bounded GET: no proxy, no redirect, a size limit, a deadline.
-//! Transport, HTTP status and body are three separate facts (errata 5).
+//! One bounded GET: no proxy, no redirect, a size limit, a deadline, a connection of its own.
+//! Transport, HTTP status and body are three separate facts (errata 5); each stage is made here, one
+//! after another, so that it is known how far a look came.
 
 use std::error::Error as _;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use futures_util::future::{Either, select};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, LOCATION, USER_AGENT};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use url::{Host, Url};
 
 use crate::config::Header;
 use crate::probe::tls::{self, Check, Roots};
 use crate::probe::{by, io_failure, said, tls_error};
 use crate::snapshot::{FailKind, Failure, Stage};
 
-mod progress;
-
-use progress::Progress;
-
 /// The largest body that is read, in bytes. A health answer has a few hundred.
 pub const MAX_BODY: usize = 1 << 20;
 
+type Request = hyper::Request<Empty<Bytes>>;
+
 /// What a server answered.
+#[derive(Debug)]
 pub struct Answer {
     pub status: u16,
     pub content_type: String,
@@ -26,37 +40,126 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-/// A client for one service, and how far its connection came.
-pub struct Client {
-    inner: reqwest::Client,
-    progress: Progress,
-}
+/// What asking takes: nothing or, for https, whom to believe.
+pub struct Client(Option<TlsConnector>);
 
 /// `https` says whether authorities have to be loaded: that is slow.
-pub fn client(https: bool, ca_file: Option<&str>, deadline: Instant) -> Result<Client, Failure> {
-    let roots = match ca_file {
-        Some(path) => Roots::File(Path::new(path)),
-        None if https => Roots::System,
-        None => Roots::None,
-    };
-    let broken = |e: String| Failure::new(FailKind::Tls, e).at(Stage::Tls);
-    let progress = Progress::default();
-    let mut tls = tls::config(Check::Name, &roots).map_err(broken)?;
-    tls.resumption = rustls::client::Resumption::store(Arc::new(progress.clone()));
-    let left = deadline.saturating_duration_since(Instant::now());
-    let inner = reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
-        .dns_resolver(Arc::new(progress.clone()))
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .user_agent(concat!("mcp-ir/", env!("CARGO_PKG_VERSION")))
-        // Shorter than the deadline by a little: so a connection that is never made is told from
-        // an answer that never comes.
-        .connect_timeout(left.saturating_sub(Duration::from_millis(20)).max(Duration::from_millis(1)))
-        .http1_only()
-        .build()
-        .map_err(|e| broken(innermost(&e)))?;
-    Ok(Client { inner, progress })
+pub fn client(https: bool, ca_file: Option<&str>) -> Result<Client, Failure> {
+    if !https {
+        return Ok(Client(None));
+    }
+    let roots = ca_file.map_or(Roots::System, |path| Roots::File(Path::new(path)));
+    let config =
+        tls::config(Check::Name, &roots).map_err(|e| Failure::new(FailKind::Tls, e).at(Stage::Tls))?;
+    Ok(Client(Some(TlsConnector::from(Arc::new(config)))))
+}
+
+/// Where an answer is expected.
+struct Place {
+    url: Url,
+    /// `host:port`, for messages.
+    name: String,
+}
+
+impl Place {
+    fn of(url: &str) -> Result<Self, Failure> {
+        let bad = |e: String| Failure::new(FailKind::Malformed, format!("the URL can't be read: {e}"));
+        let url = Url::parse(url).map_err(|e| bad(e.to_string()))?;
+        let host = url.host_str().ok_or_else(|| bad("no host".into()))?;
+        let name = format!("{host}:{}", url.port_or_known_default().unwrap_or(80));
+        Ok(Self { url, name })
+    }
+
+    fn failed(&self, kind: FailKind, stage: Stage, words: &str) -> Failure {
+        Failure::new(kind, format!("{}: {words}", self.name)).at(stage)
+    }
+
+    /// By the system's resolver, which may block: it is abandoned at the deadline.
+    async fn addresses(&self, deadline: Instant) -> Result<Vec<SocketAddr>, Failure> {
+        let port = self.url.port_or_known_default().unwrap_or(80);
+        let name = match self.url.host() {
+            Some(Host::Ipv4(ip)) => return Ok(vec![(ip, port).into()]),
+            Some(Host::Ipv6(ip)) => return Ok(vec![(ip, port).into()]),
+            Some(Host::Domain(name)) => name.to_owned(),
+            None => String::new(),
+        };
+        let lookup = move || (name.as_str(), port).to_socket_addrs().map(Iterator::collect::<Vec<_>>);
+        let late = |_| self.failed(FailKind::TimedOut, Stage::Resolve, "the name was not resolved in time");
+        let found = tokio::time::timeout_at(deadline.into(), tokio::task::spawn_blocking(lookup));
+        match found.await.map_err(late)? {
+            Ok(Ok(found)) if !found.is_empty() => Ok(found),
+            _ => Err(self.failed(FailKind::Unresolved, Stage::Resolve, "the name does not resolve")),
+        }
+    }
+
+    /// Of several addresses each gets its share of the time.
+    async fn connect(&self, deadline: Instant) -> Result<TcpStream, Failure> {
+        let all = self.addresses(deadline).await?;
+        let mut last = self.failed(FailKind::TimedOut, Stage::Connect, "no connection in time");
+        for (i, address) in all.iter().enumerate() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let share = left / u32::try_from(all.len() - i).unwrap_or(1);
+            match tokio::time::timeout(share, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(e)) => last = io_failure(&e, &self.name).at(Stage::Connect),
+                Err(_) => {
+                    last = self.failed(FailKind::TimedOut, Stage::Connect, "no connection in time");
+                }
+            }
+        }
+        Err(last)
+    }
+
+    async fn encrypt(
+        &self,
+        tls: &TlsConnector,
+        stream: TcpStream,
+        deadline: Instant,
+    ) -> Result<tokio_rustls::client::TlsStream<TcpStream>, Failure> {
+        let host = self.url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        let name = ServerName::try_from(host)
+            .map_err(|_| self.failed(FailKind::Tls, Stage::Tls, "no name that a certificate can have"))?;
+        let made = tokio::time::timeout_at(deadline.into(), tls.connect(name, stream)).await;
+        let late = |_| self.failed(FailKind::TimedOut, Stage::Tls, "connected, and no TLS in time");
+        made.map_err(late)?.map_err(|e| self.broken(&e, Stage::Tls))
+    }
+
+    fn broken(&self, e: &std::io::Error, stage: Stage) -> Failure {
+        match tls_error(e) {
+            Some(tls) => self.failed(FailKind::Tls, Stage::Tls, &tls.to_string()),
+            None => io_failure(e, &self.name).at(stage),
+        }
+    }
+
+    fn failure(&self, e: &hyper::Error, stage: Stage) -> Failure {
+        let mut source = e.source();
+        while let Some(s) = source {
+            if let Some(io) = s.downcast_ref::<std::io::Error>() {
+                return self.broken(io, stage);
+            }
+            source = s.source();
+        }
+        if e.is_incomplete_message() || e.is_closed() || e.is_canceled() {
+            return self.failed(FailKind::Closed, stage, "connection closed in the middle");
+        }
+        let why = innermost(e);
+        self.failed(FailKind::Malformed, stage, &format!("no HTTP answer: {}", said(&why, 200)))
+    }
+
+    fn request(&self, headers: &[Header]) -> Result<Request, Failure> {
+        let query = self.url.query().map(|q| format!("?{q}")).unwrap_or_default();
+        let host = self.url.host_str().unwrap_or_default();
+        let port = self.url.port().map(|p| format!(":{p}")).unwrap_or_default();
+        let mut request = hyper::Request::get(format!("{}{query}", self.url.path()))
+            .header(HOST, format!("{host}{port}"))
+            .header(USER_AGENT, concat!("mcp-ir/", env!("CARGO_PKG_VERSION")))
+            .header(ACCEPT, "*/*");
+        for h in headers {
+            request = request.header(&h.name, h.value.reveal());
+        }
+        let bad = |_| Failure::new(FailKind::Malformed, "a configured header can't be sent");
+        request.body(Empty::new()).map_err(bad)
+    }
 }
 
 pub async fn get(
@@ -65,78 +168,75 @@ pub async fn get(
     headers: &[Header],
     deadline: Instant,
 ) -> Result<Answer, Failure> {
-    let failed = |e: reqwest::Error| failure(&e, &place(url), client.progress.stage());
-    let mut request = client.inner.get(url);
-    for h in headers {
-        request = request.header(&h.name, h.value.reveal());
-    }
-    let silent = format!("connected to {}, and no answer", place(url));
-    let mut response = by(deadline, Stage::Answer, &silent, request.send()).await?.map_err(failed)?;
-    let header = |name: reqwest::header::HeaderName| {
-        response.headers().get(name).and_then(|v| v.to_str().ok()).map(ToOwned::to_owned)
-    };
-    let mut answer = Answer {
-        status: response.status().as_u16(),
-        content_type: header(reqwest::header::CONTENT_TYPE).unwrap_or_default(),
-        location: header(reqwest::header::LOCATION),
-        body: Vec::new(),
-    };
-    let endless = format!("{} began to answer and did not end", place(url));
-    // The whole body under one deadline, so that what is said was waited is the whole of it.
-    let body = async {
-        loop {
-            match response.chunk().await {
-                Ok(Some(chunk)) if answer.body.len() + chunk.len() <= MAX_BODY => answer.body.extend(&chunk),
-                Ok(Some(_)) => {
-                    let text = format!("an answer of more than {} KiB", MAX_BODY >> 10);
-                    return Err(Failure::new(FailKind::Malformed, text).at(Stage::Body));
-                }
-                Ok(None) => return Ok(()),
-                Err(e) => return Err(failed(e).at(Stage::Body)),
-            }
+    let place = Place::of(url)?;
+    let request = place.request(headers)?;
+    let stream = place.connect(deadline).await?;
+    match &client.0 {
+        None => exchange(&place, stream, request, deadline).await,
+        // On the heap: those who need no TLS, a thousand at once, do not pay for it.
+        Some(tls) => {
+            let stream = place.encrypt(tls, stream, deadline).await?;
+            Box::pin(exchange(&place, stream, request, deadline)).await
         }
-    };
-    by(deadline, Stage::Body, &endless, body).await??;
-    Ok(answer)
+    }
 }
 
-/// `host:port` of a URL, for messages.
-fn place(url: &str) -> String {
-    reqwest::Url::parse(url).map_or_else(
-        |_| "the server".into(),
-        |u| format!("{}:{}", u.host_str().unwrap_or_default(), u.port_or_known_default().unwrap_or(80)),
-    )
-}
-
-fn failure(e: &reqwest::Error, place: &str, reached: Stage) -> Failure {
-    let stage = if e.is_connect() { reached } else { Stage::Answer };
-    let fact = |kind, words: &str| Failure::new(kind, format!("{place}: {words}")).at(stage);
-    if e.is_timeout() {
-        return match stage {
-            Stage::Resolve => fact(FailKind::TimedOut, "the name was not resolved in time"),
-            Stage::Connect => fact(FailKind::TimedOut, "no connection in time"),
-            Stage::Tls => fact(FailKind::TimedOut, "connected, and no TLS in time"),
-            Stage::Answer | Stage::Body | Stage::Query => fact(FailKind::TimedOut, "no answer in time"),
+/// The request and its whole answer, while the connection is driven beside them.
+async fn exchange(
+    place: &Place,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    request: Request,
+    deadline: Instant,
+) -> Result<Answer, Failure> {
+    let shaken = http1::handshake(TokioIo::new(stream)).await;
+    let (mut sender, connection) = shaken.map_err(|e| place.failure(&e, Stage::Answer))?;
+    let answer = async {
+        let silent = format!("connected to {}, and no answer", place.name);
+        let asked = Instant::now();
+        let response = by(deadline, Stage::Answer, &silent, sender.send_request(request)).await;
+        let response = response.map_err(|f| heard_out(f, asked))?;
+        let response = response.map_err(|e| place.failure(&e, Stage::Answer))?;
+        let header = |name| response.headers().get(name).and_then(|v| v.to_str().ok()).map(ToOwned::to_owned);
+        let answer = Answer {
+            status: response.status().as_u16(),
+            content_type: header(CONTENT_TYPE).unwrap_or_default(),
+            location: header(LOCATION),
+            body: Vec::new(),
         };
+        let endless = format!("{} began to answer and did not end", place.name);
+        // The whole body under one deadline, so that what is said was waited is the whole of it.
+        let body = by(deadline, Stage::Body, &endless, whole(place, response.into_body())).await??;
+        Ok(Answer { body, ..answer })
+    };
+    match select(pin!(answer), pin!(connection)).await {
+        Either::Left((answer, _)) => answer,
+        // Closed: what it has read is still there to be taken.
+        Either::Right((_, answer)) => answer.await,
     }
-    if stage == Stage::Resolve {
-        return fact(FailKind::Unresolved, "the name does not resolve");
+}
+
+/// Shorter than this is no silence: it was we who had no time left.
+const SILENCE: Duration = Duration::from_millis(100);
+
+fn heard_out(f: Failure, asked: Instant) -> Failure {
+    if asked.elapsed() >= SILENCE {
+        return f;
     }
-    let mut source = e.source();
-    while let Some(s) = source {
-        if let Some(io) = s.downcast_ref::<std::io::Error>() {
-            if let Some(tls) = tls_error(io) {
-                return Failure::new(FailKind::Tls, format!("{place}: {tls}")).at(Stage::Tls);
-            }
-            return io_failure(io, place).at(stage);
+    Failure { kind: FailKind::NotTried, detail: format!("{}: no time was left to wait", f.detail), ..f }
+}
+
+async fn whole(place: &Place, mut body: hyper::body::Incoming) -> Result<Vec<u8>, Failure> {
+    let mut all = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|e| place.failure(&e, Stage::Body))?;
+        let Some(chunk) = frame.data_ref() else { continue };
+        if all.len() + chunk.len() > MAX_BODY {
+            let text = format!("an answer of more than {} KiB", MAX_BODY >> 10);
+            return Err(Failure::new(FailKind::Malformed, text).at(Stage::Body));
         }
-        source = s.source();
+        all.extend_from_slice(chunk);
     }
-    let why = innermost(e);
-    if why.contains("connection closed") || why.contains("before message completed") {
-        return fact(FailKind::Closed, "connection closed in the middle");
-    }
-    fact(FailKind::Malformed, &format!("no HTTP answer: {}", said(&why, 200)))
+    Ok(all)
 }
 
 /// The last cause, in its own words.

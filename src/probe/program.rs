@@ -7,7 +7,7 @@ use std::time::Instant;
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
-use crate::probe::{by, io_failure};
+use crate::probe::{by, descriptors, io_failure};
 use crate::snapshot::{FailKind, Failure, Stage};
 
 pub struct Output {
@@ -34,6 +34,7 @@ pub async fn run(
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let run = async {
         let mut child = command.spawn()?;
+        descriptors::restore(child.id());
         let (mut out, mut err) = (Vec::new(), Vec::new());
         if let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) {
             let (mut stdout, mut stderr) = (stdout.take(max_bytes), stderr.take(4096));

@@ -3,23 +3,28 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::groups::{self, Group, groups};
 use super::out::Out;
 use super::style::Paint;
 use super::table::plain;
 use super::text::{self, count};
-use crate::diagnosis::{Certainty, Diagnosis, Finding, Severity, SymptomState, Verdict};
+use crate::diagnosis::{Certainty, Diagnosis, Finding, Severity, Symptom, SymptomState, Verdict};
+
+/// So many targets are still shown one by one; of more only those that are not well, and so many.
+const TARGETS: usize = 20;
+const UNWELL: usize = 10;
 
 pub fn diagnosis(d: &Diagnosis, out: &Out) -> String {
-    let page = Page { d, width: out.width, paint: Paint(out.colors) };
+    let page = Page { d, width: out.width, paint: Paint(out.colors), all: out.all };
     let mut text = page.headline();
     let roots = || d.findings.iter().filter(|f| f.is_root());
-    for root in roots().filter(|f| f.severity < Severity::P4) {
-        text.push_str(&page.root(root));
+    for root in groups(roots().filter(|f| f.severity < Severity::P4), out.all) {
+        text.push_str(&page.root(&root));
     }
     text.push_str(&page.unknown());
     if !out.quiet {
         text.push_str(&page.symptoms());
-        text.push_str(&page.notes(&roots().filter(|f| f.severity == Severity::P4).collect::<Vec<_>>()));
+        text.push_str(&page.notes(&groups(roots().filter(|f| f.severity == Severity::P4), out.all)));
         text.push_str(&page.unseen());
     }
     text
@@ -29,6 +34,7 @@ struct Page<'a> {
     d: &'a Diagnosis,
     width: usize,
     paint: Paint,
+    all: bool,
 }
 
 impl Page<'_> {
@@ -60,20 +66,26 @@ impl Page<'_> {
         format!("{word}   {about}\n{tail}\n")
     }
 
-    fn root(&self, f: &Finding) -> String {
-        let mut out = self.title(f);
+    fn root(&self, group: &Group) -> String {
+        let f = group.first();
+        let mut out = self.title(group);
+        if let Some(who) = group.who(self.all) {
+            out.push_str(&self.paragraph(&who, 4));
+            out.push_str(&self.paragraph("the first of them:", 4));
+        }
         out.push_str(&self.paragraph(&f.summary, 4));
         out.push('\n');
         let evidence: Vec<Vec<String>> =
             f.evidence.iter().map(|e| vec![e.probe.clone(), e.fact.clone(), e.value.clone()]).collect();
         out.push_str(&self.section("why", &plain(&evidence, 6, self.width, 30)));
-        let explained: Vec<Vec<String>> = self
-            .d
-            .findings
-            .iter()
-            .filter(|c| c.explained_by.contains(&f.id))
-            .map(|c| vec![c.severity.word().into(), format!("{} @ {}", c.cause, c.subject)])
-            .collect();
+        let explained: Vec<Vec<String>> =
+            groups(self.d.findings.iter().filter(|c| group.explains(c)), self.all)
+                .iter()
+                .map(|g| {
+                    let who = g.who(self.all).map(|w| format!(": {w}")).unwrap_or_default();
+                    vec![g.first().severity.word().into(), format!("{}{who}", g.title())]
+                })
+                .collect();
         out.push_str(&self.section("explains", &plain(&explained, 6, self.width, 4)));
         out.push_str(&self.section("next", &self.next(f)));
         out.push('\n');
@@ -81,10 +93,10 @@ impl Page<'_> {
     }
 
     /// `P1  db-down/postgres-stopped @ postgres      proven, since 03:09:41, 2 min ago`
-    fn title(&self, f: &Finding) -> String {
-        let left = format!("{} @ {}", f.cause, text::line(&f.subject));
-        let mut right = f.certainty.word().to_owned();
-        if let Some(since) = f.since {
+    fn title(&self, group: &Group) -> String {
+        let (f, left) = (group.first(), group.title());
+        let mut right = group.certainty();
+        if let Some(since) = f.since.filter(|_| group.is_one()) {
             right.push_str(&format!(", since {}", self.clock(since)));
         }
         let used = 4 + text::width(&left) + text::width(&right);
@@ -123,17 +135,22 @@ impl Page<'_> {
         if self.d.unknown.is_empty() {
             return String::new();
         }
-        let rows: Vec<Vec<String>> =
-            self.d.unknown.iter().map(|u| vec![u.subject.clone(), u.why.clone()]).collect();
+        let all = &self.d.unknown;
+        let shown = if self.all || all.len() <= TARGETS { all.len() } else { UNWELL };
+        let mut rows: Vec<Vec<String>> =
+            all[..shown].iter().map(|u| vec![u.subject.clone(), u.why.clone()]).collect();
+        if shown < all.len() {
+            rows.push(vec!["…".into(), format!("and {} more: -v names them", all.len() - shown)]);
+        }
         format!("    {}\n{}\n", self.paint.faint("can't be judged"), plain(&rows, 6, self.width, 30))
     }
 
     /// Every target with how it stands: the good ones too, so that "healthy" can be checked.
     fn symptoms(&self) -> String {
         let mut out = String::new();
-        let widest =
-            self.d.symptoms.iter().map(|s| text::width(&text::line(&s.subject))).max().unwrap_or(0).min(30);
-        for s in &self.d.symptoms {
+        let shown = self.shown();
+        let widest = shown.iter().map(|s| text::width(&text::line(&s.subject))).max().unwrap_or(0).min(30);
+        for s in &shown {
             let good = match s.state {
                 SymptomState::Good => Some(true),
                 SymptomState::Bad => Some(false),
@@ -154,7 +171,39 @@ impl Page<'_> {
                 }
             }
         }
+        if shown.len() < self.d.symptoms.len() {
+            let rest = |state| {
+                let of = |all: &mut dyn Iterator<Item = &Symptom>| all.filter(|s| s.state == state).count();
+                of(&mut self.d.symptoms.iter()) - of(&mut shown.iter().copied())
+            };
+            let states = [
+                (SymptomState::Bad, false, "not well"),
+                (SymptomState::Unseen, false, "not seen"),
+                (SymptomState::Good, true, "well"),
+            ];
+            for (state, good, word) in states {
+                let n = rest(state);
+                if n > 0 {
+                    let more = if shown.is_empty() { "" } else { "more " };
+                    let mark = self.paint.mark((state != SymptomState::Unseen).then_some(good));
+                    out.push_str(&format!("  {mark} {} {more}{word}\n", text::count(n, "target")));
+                }
+            }
+            out.push_str(&self.paint.faint(&self.paragraph("-v names all of them", 2)));
+        }
         out
+    }
+
+    /// All targets or, of many, the first of those that are not well.
+    fn shown(&self) -> Vec<&Symptom> {
+        let all = &self.d.symptoms;
+        if self.all || all.len() <= TARGETS {
+            return all.iter().collect();
+        }
+        let mut unwell: Vec<_> = all.iter().filter(|s| s.state != SymptomState::Good).collect();
+        unwell.sort_by_key(|s| s.state == SymptomState::Unseen);
+        unwell.truncate(UNWELL);
+        unwell
     }
 
     /// What the main reading of a target says: its slots, its pool.
@@ -167,10 +216,11 @@ impl Page<'_> {
             .map(|r| r.detail.as_str())
     }
 
-    fn notes(&self, notes: &[&Finding]) -> String {
+    fn notes(&self, notes: &[Group]) -> String {
         let mut out = String::new();
-        for f in notes {
-            let line = format!("note: {} @ {}: {}", f.cause, f.subject, f.summary);
+        for group in notes {
+            let who = group.who(self.all).map(|w| format!(" ({w})")).unwrap_or_default();
+            let line = format!("note: {}{who}: {}", group.title(), group.first().summary);
             out.push_str(&self.paragraph(&line, 2));
         }
         out
@@ -197,9 +247,10 @@ impl Page<'_> {
             .map(|r| r.subject.as_str())
             .collect();
         if !names.is_empty() {
-            out.push_str(
-                &self.paint.faint(&self.paragraph(&format!("not looked at yet: {}", names.join(", ")), 2)),
-            );
+            out.push_str(&self.paint.faint(&self.paragraph(
+                &format!("not looked at yet: {}", groups::names(names.iter().copied(), self.all)),
+                2,
+            )));
         }
         out
     }

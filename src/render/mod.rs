@@ -3,6 +3,7 @@
 
 mod error;
 mod figures;
+mod groups;
 mod human;
 mod json;
 mod nagios;

@@ -25,6 +25,10 @@ pub fn state(d: &Diagnosis) -> State {
     }
 }
 
+/// How many services have figures of their own on the line, and how many unknown targets are named.
+const SERVICES: usize = 30;
+const UNKNOWN: usize = 5;
+
 pub fn line(d: &Diagnosis, now: &Snapshot) -> String {
     let word = match state(d) {
         State::Ok => "OK",
@@ -32,7 +36,12 @@ pub fn line(d: &Diagnosis, now: &Snapshot) -> String {
         State::Critical => "CRITICAL",
         State::Unknown => "UNKNOWN",
     };
-    let data: Vec<String> = figures(d, now).iter().map(perfdata).collect();
+    // Of many services the line would be longer than a monitor takes: the configuration decides,
+    // so that a graph keeps its labels.
+    let named = now.config.service.len() <= SERVICES;
+    let data = figures(d, now);
+    let data = data.iter().filter(|f| named || !now.services.contains_key(&f.subject));
+    let data: Vec<String> = data.map(perfdata).collect();
     format!("MCP-IR {word}: {} | {}\n", words(&about(d)), data.join(" "))
 }
 
@@ -72,8 +81,10 @@ fn about(d: &Diagnosis) -> String {
             )
         }
         (_, None) => {
-            let all: Vec<String> = d.unknown.iter().map(|u| format!("{}: {}", u.subject, u.why)).collect();
-            all.join("; ")
+            let shown = d.unknown.iter().take(UNKNOWN).map(|u| format!("{}: {}", u.subject, u.why));
+            let more = d.unknown.len().saturating_sub(UNKNOWN);
+            let more = (more > 0).then(|| format!("and {more} more"));
+            shown.chain(more).collect::<Vec<_>>().join("; ")
         }
     }
 }

@@ -19,6 +19,8 @@ pub struct Out {
     /// Of the terminal; 80 where there is none.
     pub width: usize,
     pub quiet: bool,
+    /// Everything one by one: nothing is put together or counted.
+    pub all: bool,
 }
 
 impl Out {
@@ -34,7 +36,7 @@ impl Out {
         };
         let columns = rustix::termios::tcgetwinsize(io::stdout()).map_or(0, |w| usize::from(w.ws_col));
         let width = if terminal && columns >= 40 { columns.min(110) } else { 80 };
-        Self { colors, width, quiet }
+        Self { colors, width, quiet, all: false }
     }
 
     /// Writes the document. Nobody reads on: no error.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::text;
+use super::{groups, text};
 
 /// When the line appears, and how often it is drawn anew.
 const AFTER: Duration = Duration::from_millis(500);
@@ -35,7 +35,8 @@ impl Progress {
         }
         let _clear = Clear(&bar);
         loop {
-            let names = awaited().join(", ");
+            let names = awaited();
+            let names = groups::few(&names);
             let waited = start.elapsed().as_secs_f64();
             bar.set_message(format!("{waited:.1} s, still waiting for {}", text::line(&names)));
             bar.tick();

@@ -23,6 +23,7 @@ mod graph;
 mod idle;
 mod leak;
 mod long;
+mod many;
 mod noise;
 mod payload;
 mod pool;

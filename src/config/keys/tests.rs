@@ -91,6 +91,7 @@ fn full() -> Config {
             slow_query: Span::secs(1),
             recent_failure: Span::secs(1),
         },
+        index: Index::default(),
     }
 }
 

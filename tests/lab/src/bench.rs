@@ -1,6 +1,8 @@
 //! `lab bench`: whole processes, interleaved, on one healthy stack: medians and ratios of one run.
 //! A benchmark, not a test: it prints the limits and says what missed them.
 
+mod thousands;
+
 use std::fs;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -22,6 +24,9 @@ pub struct BenchArgs {
     /// Rounds; each runs every program once
     #[arg(long, default_value_t = 30)]
     pub runs: usize,
+    /// So many services in one look, instead of the healthy stack
+    #[arg(long, value_name = "N")]
+    pub services: Option<usize>,
     /// The tool; without it the release build beside this one
     #[arg(long)]
     pub binary: Option<PathBuf>,
@@ -82,6 +87,9 @@ impl Series {
 /// Gives whether every figure is within its limit.
 pub fn bench(args: &BenchArgs) -> Result<bool> {
     let binary = args.binary.clone().or_else(release_build);
+    if let Some(services) = args.services {
+        return thousands::bench(services, args.runs, binary.as_deref());
+    }
     let tool = Tool::new(binary.as_deref())?;
     let lab = lab_binary()?;
     let stack = Stack::start(Mode::Auto)?;
@@ -175,6 +183,11 @@ fn figures(all: &[Series], dropped: &Series) -> (String, bool) {
         let limit = ms(TIMEOUT + GRACE);
         figures.push(("every packet lost, --timeout 1s, worst", dropped.extremes().1, limit, "ms"));
     }
+    judged(&figures)
+}
+
+/// (figure, measured, limit, unit) as a table, and whether all are within their limits.
+fn judged(figures: &[(&str, f64, f64, &str)]) -> (String, bool) {
     let good = figures.iter().all(|(_, seen, limit, _)| seen <= limit);
     let lines = figures.iter().map(|(name, seen, limit, unit)| {
         let mark = if seen <= limit { "✓" } else { "✗" };

@@ -20,6 +20,9 @@ enum Verb {
     /// A sample server
     #[command(hide = true)]
     Serve(lab::serve::ServeArgs),
+    /// A thousand services behind one port
+    #[command(hide = true)]
+    ServeMany(lab::serve::ManyArgs),
     /// Cleans up after a stack when its owner is gone
     #[command(hide = true)]
     Guard(lab::guard::GuardArgs),
@@ -57,6 +60,10 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Serve(args) => {
             let runtime = tokio::runtime::Runtime::new().context("no runtime")?;
             runtime.block_on(lab::serve::serve(args))?;
+        }
+        Verb::ServeMany(args) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(lab::serve::many(args))?;
         }
         Verb::Guard(args) => lab::guard::guard(&args)?,
         Verb::Measure(args) => lab::measure::measure(&args)?,

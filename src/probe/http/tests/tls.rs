@@ -44,7 +44,7 @@ fn secure(certificate: &str) -> SocketAddr {
 
 async fn by_file(url: &str, ca_file: &Path) -> Result<Answer, Failure> {
     let deadline = soon(3000);
-    get(&client(true, Some(&ca_file.display().to_string()), deadline)?, url, &[], deadline).await
+    get(&client(true, Some(&ca_file.display().to_string()))?, url, &[], deadline).await
 }
 
 #[tokio::test]
@@ -89,13 +89,13 @@ async fn a_tls_that_hangs_is_not_a_connection_that_is_not_made() {
     let at = silent().await;
     let ca = pem("ca.pem").display().to_string();
     let f = on_time(300, async |deadline| {
-        get(&client(true, Some(&ca), deadline)?, &format!("https://{at}/"), &[], deadline).await
+        get(&client(true, Some(&ca))?, &format!("https://{at}/"), &[], deadline).await
     });
     let want = (FailKind::TimedOut, Some(Stage::Tls), "ADDR: connected, and no TLS in time".to_owned());
     assert_eq!(fact(f.await, at), want);
     let (_listener, _kept, at) = full().await;
     let f = on_time(300, async |deadline| {
-        get(&client(true, Some(&ca), deadline)?, &format!("https://{at}/"), &[], deadline).await
+        get(&client(true, Some(&ca))?, &format!("https://{at}/"), &[], deadline).await
     });
     assert_eq!(fact(f.await, at).1, Some(Stage::Connect));
 }

@@ -4,10 +4,12 @@
 mod admin;
 mod database;
 mod health;
+mod many;
 mod metrics;
 mod run;
 mod tls;
 mod trouble;
 mod work;
 
+pub use many::{ManyArgs, many};
 pub use run::{ServeArgs, serve};

@@ -20,7 +20,8 @@ impl Drop for Program {
 }
 
 impl Stack {
-    fn add_program(&mut self, command: &mut Command) -> Result<()> {
+    /// A program that runs until the fault, or the stack, ends.
+    pub fn add_program(&mut self, command: &mut Command) -> Result<()> {
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         self.programs.push(Program(child));
         Ok(())
