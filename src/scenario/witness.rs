@@ -110,6 +110,12 @@ pub fn pooler_full(text: &str) -> bool {
     text.contains("query_wait_timeout") || text.contains("no more connections allowed")
 }
 
+/// 53100, or the server's words with a file of its own: a service may itself have no space left.
+pub fn disk_full(text: &str) -> bool {
+    let of_server = || text.contains("could not ") && text.contains(" file \"");
+    has(text, "53100") || text.contains("DiskFull") || of_server()
+}
+
 /// XX001, or the words of a page that can't be read.
 pub fn corrupt(text: &str) -> bool {
     has(text, "XX001") || text.contains("invalid page in block") || text.contains("DataCorrupted")

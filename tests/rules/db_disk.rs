@@ -3,7 +3,8 @@
 
 use mcp_ir::diagnosis::{Certainty, Severity};
 
-use crate::stack::{PG_UNIT, Stack, refused, says};
+use crate::payload;
+use crate::stack::{A, PG_UNIT, Stack, refused, says};
 
 const FULL: &str = "db-down/disk-full@postgres";
 const LOW: &str = "db-down/disk-low@postgres";
@@ -94,6 +95,8 @@ fn space_that_another_file_system_lacks_is_not_this_servers() {
         "ERROR:  could not resize shared memory segment \"/PostgreSQL.1\" to 8388608 bytes: No space left on device",
         "cp: error writing '/mnt/archive/0001': No space left on device",
         "LOG:  could not write temporary statistics file: No space left on device",
+        "FATAL:  could not create semaphores: No space left on device",
+        "ERROR:  could not write to COPY file: No space left on device",
     ] {
         Stack::healthy().no_disks().line(PG_UNIT, 20.0, 6, text).told().case(text).healthy();
     }
@@ -152,4 +155,16 @@ fn a_file_system_that_was_not_seen_is_not_full() {
     let mut s = Stack::healthy().disk("data", 100, 0, |_| {});
     s.now.host.places[0].file_system = mcp_ir::snapshot::Reading::Failed(refused());
     s.told().healthy();
+}
+
+#[test]
+fn a_service_without_space_of_its_own_says_nothing_of_the_server() {
+    let said = |text: &str| Stack::healthy().no_disks().health(A, payload::a_down(text)).told();
+    for text in
+        ["[Errno 28] No space left on device: '/var/cache/mcp/x'", "No space left on device (os error 28)"]
+    {
+        said(text).case(text).never("db-down/disk-full");
+    }
+    // The server's own words, by a service: nobody has seen its file system.
+    said(&format!("{ENOSPC} (SQLSTATE 53100)")).expect_root(FULL, Certainty::Likely);
 }

@@ -60,6 +60,13 @@ pub fn detect(p: &Postgres, look: &PostgresLook, now: &Snapshot, config: &Config
     [read_only, full, low].into_iter().flatten().collect()
 }
 
+/// Shared memory is of another file system, `/dev/shm`; semaphores are of none; and COPY writes where a
+/// client tells it to.
+fn enospc(text: &str) -> bool {
+    const OTHERS: [&str; 3] = ["shared memory", "semaphore", "COPY"];
+    text.contains("No space left on device") && !OTHERS.iter().any(|o| text.contains(o))
+}
+
 /// By the file system itself, or by the server's words where no file system says that there is room
 /// again: then they are of before.
 fn full(
@@ -71,12 +78,10 @@ fn full(
 ) -> Option<Finding> {
     let full: Vec<_> = places.iter().filter(|(_, f)| f.is_full()).collect();
     let narrow = places.is_empty() || places.iter().any(|(_, f)| f.is_low());
-    // Shared memory is of another file system: `/dev/shm`.
-    let enospc = |text: &str| text.contains("No space left on device") && !text.contains("shared memory");
     let refused = look.login.failure().filter(|f| f.postgres.is_some() && enospc(&f.detail));
     let lines = log::recent(p, now);
     let line = newest(&lines, |l| enospc(l.words())).filter(|_| narrow);
-    let mut heard = witness::of(&p.name, now, config, |t| t.contains("No space left on device"));
+    let mut heard = witness::of(&p.name, now, config, witness::disk_full);
     heard.retain(|w| w.sure && narrow && enospc(w.text));
     if full.is_empty() && refused.is_none() && line.is_none() && heard.is_empty() {
         return None;
@@ -96,7 +101,10 @@ fn full(
         (None, Some(l)) => format!("PostgreSQL finds no space left: {}", l.words()),
         (None, None) => "PostgreSQL finds no space left".to_owned(),
     };
-    let mut f = Finding::new(&DISK_FULL, &p.name, Certainty::Proven, summary);
+    // A service tells it of now, and not of which file system; the server itself does.
+    let sure = !full.is_empty() || refused.is_some() || line.is_some();
+    let certainty = if sure { Certainty::Proven } else { Certainty::Likely };
+    let mut f = Finding::new(&DISK_FULL, &p.name, certainty, summary);
     f = shown(f, places, |x| x.is_full() || x.is_low());
     f = f.saw_if("postgres login", &look.endpoint, refused.map(|r| r.detail.clone()));
     if let Some(l) = line {
