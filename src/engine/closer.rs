@@ -6,8 +6,8 @@ mod network;
 mod server;
 mod target;
 
-use std::collections::BTreeSet;
-use std::time::Instant;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
@@ -36,14 +36,15 @@ pub async fn ask(
     let doubtful = target::doubtful(snapshot, &config, everything);
     let shut = network::shut(snapshot);
     let servers = server::doubtful(snapshot, &config, &units, everything);
-    if units.is_empty() && servers.is_empty() && pools.is_empty() && doubtful.is_empty() && shut.is_empty() {
+    let (ports, twice) = ports(snapshot, &config, everything);
+    let wrong = !units.is_empty() || !servers.is_empty() || !ports.is_empty() || !shut.is_empty();
+    if !wrong && pools.is_empty() && doubtful.is_empty() {
         return;
     }
     tracing::debug!(?units, ?postgres, ?pools, "closer look");
     let _guard = awaited.begin("a closer look at what is wrong");
     let bus = bus.as_ref();
     let units_asked = !units.is_empty();
-    let listened = ports_of(&units, &config);
     let (units, left_out) = match depth {
         Depth::Wrong => near::first(units, snapshot, &config),
         Depth::Everything => (units.into_iter().collect(), Vec::new()),
@@ -63,11 +64,13 @@ pub async fn ask(
         doubtful.into_iter().map(|(service, unit)| target::of_service(service, unit, bus, &config, deadline)),
     );
     let words = join_all(servers.into_iter().map(|(p, unit)| server::words(p, unit, &config, deadline)));
+    let similar = similar(unknown_units(snapshot, &config), bus, deadline);
     let kernel = kernel(units_asked, &config, deadline);
-    let listeners = listeners(listened, &config, deadline);
-    let (units, hosts, words, pools, targets, kernel, listeners) =
-        tokio::join!(units, hosts, words, pools, targets, kernel, listeners);
+    let listeners = listeners(ports, twice, &config, deadline);
+    let (units, hosts, words, pools, targets, kernel, listeners, similar) =
+        tokio::join!(units, hosts, words, pools, targets, kernel, listeners, similar);
     snapshot.units.kernel = kernel;
+    snapshot.units.similar = similar;
     snapshot.listeners = listeners;
     for (unit, looks) in units {
         snapshot.units.details.insert(unit.clone(), looks.detail);
@@ -171,18 +174,56 @@ fn unclear_pools(now: &Snapshot, config: &Config, everything: bool) -> Vec<(Stri
         .collect()
 }
 
-/// The ports of services whose units are looked at: one pass finds the listeners of all.
-fn ports_of(units: &BTreeSet<String>, config: &Config) -> BTreeSet<u16> {
-    let wrong = config.service.iter().filter(|s| s.unit.as_ref().is_some_and(|u| units.contains(u)));
-    wrong.filter_map(|s| s.address()).map(|(_, port)| port).collect()
+/// Units of services that are wrong, which systemd does not know.
+fn unknown_units(now: &Snapshot, config: &Config) -> Vec<String> {
+    let wrong = config.service.iter().filter(|s| unwell(s, now)).filter_map(|s| s.unit.clone());
+    let listed = now.units.listed.seen();
+    wrong.filter(|u| listed.and_then(|l| l.get(u)).is_some_and(|u| u.load == "not-found")).collect()
 }
 
-async fn listeners(ports: BTreeSet<u16>, config: &Config, deadline: Instant) -> Look<Vec<Listener>> {
+/// What these may have been meant to be. A help only: that it could not be asked is no fact.
+async fn similar(
+    names: Vec<String>,
+    bus: Option<&systemd::Bus>,
+    deadline: Instant,
+) -> BTreeMap<String, Vec<String>> {
+    let mut out = BTreeMap::new();
+    let Some(bus) = bus else { return out };
+    // For a thousand that are missing the first few say it as well.
+    for name in names.into_iter().take(8) {
+        if let Ok(near) = bus.similar(&name, deadline).await {
+            out.insert(name, near);
+        }
+    }
+    out
+}
+
+/// The ports of services that are wrong: one pass finds the listeners of all. And whether one of them
+/// keeps silent: then what does not move is told by a second look.
+fn ports(now: &Snapshot, config: &Config, everything: bool) -> (BTreeSet<u16>, bool) {
+    let wrong = || config.service.iter().filter(|s| everything || unwell(s, now));
+    let ports = wrong().filter_map(Service::address).map(|(_, port)| port).collect();
+    let silent = |s: &Service| {
+        let look = now.services.get(&s.name);
+        look.and_then(|l| l.health.failure()).is_some_and(|f| f.kind == FailKind::TimedOut)
+    };
+    (ports, wrong().any(silent))
+}
+
+/// Between two looks at what should move.
+const PAUSE: Duration = Duration::from_millis(300);
+
+async fn listeners(
+    ports: BTreeSet<u16>,
+    twice: bool,
+    config: &Config,
+    deadline: Instant,
+) -> Look<Vec<Listener>> {
     if ports.is_empty() {
         return no_listeners();
     }
-    let proc = config.host.proc.clone();
-    timed(blocking(deadline, "sockets", move || listeners::at(&proc, &ports, None))).await
+    let (proc, pause) = (config.host.proc.clone(), twice.then_some(PAUSE));
+    timed(blocking(deadline, "sockets", move || listeners::at(&proc, &ports, pause))).await
 }
 
 async fn kernel(asked: bool, config: &Config, deadline: Instant) -> Look<Vec<KernelAct>> {

@@ -2,6 +2,7 @@
 //! In an order that can't block on a stuck process: `stat` first, `cmdline` and `environ` last.
 
 pub mod disk;
+pub mod still;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -72,7 +73,7 @@ pub fn process(proc: &str, pid: u32, control_group: &str) -> Result<Process, Fai
             format!("process {pid} here is not the unit's: another /proc"),
         ));
     }
-    Ok(Process { pid, state: s.state })
+    Ok(Process { pid, state: s.state, freezer: still::freezer(proc, pid) })
 }
 
 /// One variable of a unit's main process; nothing else of its environment is kept.
@@ -134,7 +135,16 @@ pub fn holder(root: &Path, pid: u32) -> Option<Holder> {
         groups.lines().find_map(|l| l.split_once(mark).map(|(_, path)| path.to_owned()))
     };
     let control_group = groups.and_then(|g| of(&g, ":name=systemd:").or_else(|| of(&g, "0::")));
-    Some(Holder { pid, name: s.name, state: s.state, control_group })
+    let program = fs::read_link(root.join(pid.to_string()).join("exe")).ok();
+    Some(Holder {
+        pid,
+        name: s.name,
+        state: s.state,
+        control_group,
+        program: program.map(|p| p.to_string_lossy().into_owned()),
+        freezer: still::freezer(root, pid),
+        restless: None,
+    })
 }
 
 /// Every postmaster: a process named `postgres` whose parent is not one.

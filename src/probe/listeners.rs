@@ -11,7 +11,7 @@ use std::time::Duration;
 use procfs_core::net::{TcpNetEntries, TcpNetEntry, TcpState};
 use procfs_core::{ExplicitSystemInfo, FromBufReadSI};
 
-use super::host;
+use super::host::{self, still};
 use super::io_failure;
 use crate::snapshot::Failure;
 use crate::snapshot::process::{Holder, Listener};
@@ -20,20 +20,26 @@ use crate::snapshot::process::{Holder, Listener};
 pub fn at(proc: &str, ports: &BTreeSet<u16>, pause: Option<Duration>) -> Result<Vec<Listener>, Failure> {
     let root = Path::new(proc);
     let table = sockets(root)?;
-    let later = match pause {
-        Some(pause) => {
-            std::thread::sleep(pause);
-            Some(sockets(root)?)
-        }
-        None => None,
-    };
     let listening: Vec<&TcpNetEntry> = table
         .iter()
         .filter(|e| e.state == TcpState::Listen && ports.contains(&e.local_address.port()))
         .collect();
     let inodes: BTreeSet<u64> = listening.iter().map(|e| e.inode).collect();
-    let (holders, sees_all) =
+    let (mut holders, sees_all) =
         if inodes.is_empty() { (BTreeMap::new(), true) } else { holders(root, &inodes)? };
+    let later = match pause.filter(|_| !inodes.is_empty()) {
+        Some(pause) => {
+            let pids: BTreeSet<u32> = holders.values().flatten().map(|h| h.pid).collect();
+            let threads = still::Threads::of(root, &pids);
+            std::thread::sleep(pause);
+            let restless = threads.restless(root);
+            for holder in holders.values_mut().flatten() {
+                holder.restless = restless.get(&holder.pid).cloned();
+            }
+            Some(sockets(root)?)
+        }
+        None => None,
+    };
     let listener = |e: &TcpNetEntry| {
         let port = e.local_address.port();
         let queue = queue(&table, port);

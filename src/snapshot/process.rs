@@ -29,4 +29,27 @@ pub struct Holder {
     /// As systemd keeps it, seen from the vantage; `None` where it could not be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control_group: Option<String>,
+    /// The file of its program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub freezer: Option<Freezer>,
+    /// Looked for where the queues are looked at twice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restless: Option<Restless>,
+}
+
+/// Whether the kernel keeps a control group from running, and the file that says so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Freezer {
+    pub frozen: bool,
+    pub file: String,
+}
+
+/// A thread that never slept between two looks: it took all that it could get of a processor.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Restless {
+    pub thread: u32,
+    /// What it got, in percent of one processor.
+    pub cpu: f64,
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::process::Freezer;
 use super::reading::Look;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,6 +19,9 @@ pub struct Units {
     pub journal: BTreeMap<String, Look<Journal>>,
     #[serde(default)]
     pub process: BTreeMap<String, Look<Process>>,
+    /// Names that are near to that of a unit that systemd does not know, the nearest first.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub similar: BTreeMap<String, Vec<String>>,
     /// What the kernel did to control groups; asked only where a unit looked wrong.
     #[serde(default = "no_kernel")]
     pub kernel: Look<Vec<KernelAct>>,
@@ -36,6 +40,7 @@ impl Units {
             details: BTreeMap::new(),
             journal: BTreeMap::new(),
             process: BTreeMap::new(),
+            similar: BTreeMap::new(),
             kernel: no_kernel(),
         }
     }
@@ -82,6 +87,9 @@ pub struct UnitDetail {
     pub tasks: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tasks_max: Option<u64>,
+    /// By systemd's own word, where it knows of freezing: cgroup v2.
+    #[serde(default)]
+    pub frozen: bool,
 }
 
 /// The last entries of one unit, oldest first.
@@ -144,6 +152,9 @@ pub struct Process {
     pub pid: u32,
     /// The kernel's state letter: `R S D T Z …`.
     pub state: String,
+    /// `None` where it could not be read; on cgroup v1 a frozen process is in state D.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub freezer: Option<Freezer>,
 }
 
 /// A line of the kernel's log that names a control group.

@@ -10,6 +10,7 @@ mod chains;
 mod crash;
 mod crash_journal;
 mod crash_reason;
+mod crash_silent;
 mod db_disk;
 mod db_down;
 mod db_inside;

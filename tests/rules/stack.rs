@@ -9,7 +9,7 @@ use mcp_ir::engine::{Filter, diagnose};
 use mcp_ir::snapshot::host::Host;
 use mcp_ir::snapshot::network::Network;
 use mcp_ir::snapshot::postgres::{Login, PostgresLook, Postmaster, Server, Session};
-use mcp_ir::snapshot::process::{Holder, Listener};
+use mcp_ir::snapshot::process::{Freezer, Holder, Listener};
 use mcp_ir::snapshot::service::{Health, PoolMax, ServiceLook};
 use mcp_ir::snapshot::units::{
     Event, Journal, Kernel, KernelAct, LogLine, Process, Unit, UnitDetail, UnitEvent, Units,
@@ -310,6 +310,9 @@ impl Stack {
             name: (*name).into(),
             state: "S".into(),
             control_group: group.map(Into::into),
+            program: Some(format!("/usr/bin/{name}")),
+            freezer: Some(running()),
+            restless: None,
         };
         let holders = holders.iter().map(holder).collect();
         let l = Listener {
@@ -324,8 +327,18 @@ impl Stack {
         self
     }
 
+    /// Bends the one listener.
+    pub fn at_port(mut self, bend: impl FnOnce(&mut Listener)) -> Self {
+        match &mut self.now.listeners.reading {
+            Reading::Seen { value } => bend(&mut value[0]),
+            _ => panic!("no listener was seen"),
+        }
+        self
+    }
+
     pub fn process(mut self, unit: &str, state: &str) -> Self {
-        self.now.units.process.insert(unit.into(), seen(Process { pid: 120, state: state.into() }));
+        let process = Process { pid: 120, state: state.into(), freezer: Some(running()) };
+        self.now.units.process.insert(unit.into(), seen(process));
         self
     }
 
@@ -338,6 +351,10 @@ impl Stack {
         crate::why_not::agrees(&self.now, &diagnose(&looks, &Filter::default()));
         Told::new(diagnose(&looks, filter))
     }
+}
+
+fn running() -> Freezer {
+    Freezer { frozen: false, file: "/sys/fs/cgroup/freezer/freezer.state".into() }
 }
 
 /// A server that was logged in to: 4 of 37 slots used.

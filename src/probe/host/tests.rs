@@ -52,7 +52,7 @@ fn kind<T: std::fmt::Debug>(r: Result<T, Failure>) -> (FailKind, String) {
 fn the_state_of_a_process_is_the_letter_of_the_kernel() {
     for state in ["R", "S", "D", "T", "t", "Z", "X", "I"] {
         let seen = process(unit(7, state).path(), 7, GROUP).unwrap();
-        assert_eq!(seen, Process { pid: 7, state: state.into() });
+        assert_eq!(seen, Process { pid: 7, state: state.into(), freezer: None });
     }
 }
 

@@ -62,6 +62,26 @@ impl Bus {
         Ok(units)
     }
 
+    /// The names of all unit files, whether or not they are loaded, that are near to this one.
+    pub async fn similar(&self, name: &str, deadline: Instant) -> Result<Vec<String>, Failure> {
+        let none: &[&str] = &[];
+        let body = (none, ["*.service"].as_slice());
+        let call = self.connection.call_method(
+            Some(DESTINATION),
+            PATH,
+            Some("org.freedesktop.systemd1.Manager"),
+            "ListUnitFilesByPatterns",
+            &body,
+        );
+        let reply =
+            by(deadline, Stage::Answer, "no answer from systemd", call).await?.map_err(|e| failure(&e))?;
+        let files: Vec<(String, String)> = reply
+            .body()
+            .deserialize()
+            .map_err(|e| Failure::new(FailKind::Malformed, format!("systemd: {e}")))?;
+        Ok(near(name, files.iter().filter_map(|(path, _)| path.rsplit('/').next())))
+    }
+
     /// All properties of one listed unit that the rules use.
     pub async fn detail(&self, name: &str, deadline: Instant) -> Result<UnitDetail, Failure> {
         let path = self
@@ -85,6 +105,7 @@ impl Bus {
             memory_max: limit(&service, "MemoryMax"),
             tasks: limit(&service, "TasksCurrent"),
             tasks_max: limit(&service, "TasksMax"),
+            frozen: text(&unit, "FreezerState") == "frozen",
         })
     }
 
@@ -138,6 +159,17 @@ impl Bus {
             by(deadline, Stage::Answer, "no answer from systemd", call).await?.map_err(|e| failure(&e))?;
         reply.body().deserialize().map_err(|e| Failure::new(FailKind::Malformed, format!("systemd: {e}")))
     }
+}
+
+/// At most three, the nearest first. What all units have in common makes nothing similar.
+fn near<'a>(name: &str, all: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let stem = |n: &'a str| n.trim_end_matches(".service");
+    let name = name.trim_end_matches(".service");
+    let rated = all.map(|n| (strsim::jaro_winkler(name, stem(n)), n));
+    let mut rated: Vec<(f64, &str)> = rated.filter(|(score, n)| *score > 0.85 && stem(n) != name).collect();
+    rated.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+    rated.dedup();
+    rated.into_iter().take(3).map(|(_, n)| n.to_owned()).collect()
 }
 
 /// Why there is no connection: the address is said once, as people know it.

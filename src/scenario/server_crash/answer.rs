@@ -1,14 +1,13 @@
 //! What the health answer itself tells: unwell, unreadable, or none at all in time.
 //! Where nothing listens, `unit` says how it ended.
 
-use super::{cause, runbook, unit};
+use super::{cause, port, runbook, silent, unit};
 use crate::config::Service;
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity, shell_word};
 use crate::scenario::facts;
 use crate::snapshot::service::Shape;
 use crate::snapshot::{FailKind, Failure, Snapshot, Stage};
 
-pub static HUNG: Cause = cause("server-crash/hung", Severity::P1, "the service accepts and does not answer");
 pub static UNHEALTHY: Cause =
     cause("server-crash/unhealthy", Severity::P1, "the service says it is unhealthy");
 pub static MALFORMED: Cause =
@@ -36,7 +35,7 @@ pub fn unhealthy(s: &Service, now: &Snapshot) -> Option<Finding> {
     for m in health.messages.iter().take(3) {
         f = f.saw("http health", "says", m);
     }
-    f = match s.unit.as_deref() {
+    f = match s.unit.as_deref().filter(|_| !port::bare(s, now)) {
         Some(unit) => {
             f.saw_if("journal", "last words", facts::journal(now, unit).and_then(facts::last_words)).remedy(
                 format!("systemctl restart {}", shell_word(unit)),
@@ -54,9 +53,9 @@ pub fn none(s: &Service, f: &Failure, now: &Snapshot) -> Option<Finding> {
     match (f.kind, f.stage) {
         // Closed in the middle is how a dying or half-dead server answers: the unit decides.
         (FailKind::Refused | FailKind::Closed, _) => unit::detect(s, Some(f), now),
-        (FailKind::TimedOut, Some(Stage::Tls | Stage::Answer | Stage::Body)) => Some(hung(s, f, now)),
+        (FailKind::TimedOut, Some(Stage::Tls | Stage::Answer | Stage::Body)) => silent::detect(s, f, now),
         // A stopped process does not empty its queue: then connections are no longer made.
-        (FailKind::TimedOut, Some(Stage::Connect)) if stuck(s, now).is_some() => Some(hung(s, f, now)),
+        (FailKind::TimedOut, Some(Stage::Connect)) => silent::unconnected(s, f, now),
         // What answers there is not this service: no database is the reason.
         (FailKind::Malformed, _) => Some(malformed(s, &f.detail).own(true)),
         _ => None,
@@ -70,37 +69,6 @@ fn malformed(s: &Service, what: &str) -> Finding {
         "See what answers there: the wrong server, a proxy's page, a new shape",
         Risk::Safe,
     )
-}
-
-fn stuck(s: &Service, now: &Snapshot) -> Option<(u32, &'static str)> {
-    s.unit.as_deref().and_then(|u| facts::stuck_process(now, u))
-}
-
-fn hung(s: &Service, f: &Failure, now: &Snapshot) -> Finding {
-    let base = |certainty, text: String| {
-        Finding::new(&HUNG, &s.name, certainty, text).saw("http health", "answer", &f.detail)
-    };
-    match stuck(s, now) {
-        Some((pid, what)) => {
-            let found =
-                base(Certainty::Proven, format!("{} answers nothing: process {pid} is {what}", s.name))
-                    // No database on the other side of a socket does this to a process.
-                    .own(true)
-                    .saw("/proc", &format!("state of process {pid}"), what);
-            if what.starts_with(['T', 't']) {
-                found.remedy(format!("kill -CONT {pid}"), "Let the stopped process go on", Risk::Disruptive)
-            } else {
-                found.remedy(format!("cat /proc/{pid}/stack"), "See which device it waits for", Risk::Safe)
-            }
-        }
-        None => {
-            let found = base(
-                Certainty::Likely,
-                format!("{} accepts connections and does not answer in time", s.name),
-            );
-            found.remedy(runbook(&HUNG), "Take its stacks as evidence before a restart", Risk::Disruptive)
-        }
-    }
 }
 
 fn health_url(s: &Service) -> String {

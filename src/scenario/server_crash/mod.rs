@@ -7,6 +7,7 @@ mod died;
 mod ollama;
 mod port;
 mod redis;
+mod silent;
 mod unit;
 mod why_not;
 mod words;
@@ -38,7 +39,8 @@ pub static SCENARIO: Scenario = Scenario {
         &died::BAD_CONFIGURATION,
         &port::PORT_CONFLICT,
         &unit::NOT_LISTENING,
-        &answer::HUNG,
+        &silent::PAUSED,
+        &silent::HUNG,
         &answer::UNHEALTHY,
         &answer::MALFORMED,
         &unit::UNIT_MISSING,
@@ -56,6 +58,16 @@ pub static SCENARIO: Scenario = Scenario {
 };
 
 fn detect(s: &Service, now: &Snapshot) -> Option<Finding> {
+    let found = cause_of(s, now)?;
+    // Without a unit nothing else says what it is that runs there.
+    let bare = port::own(s, now).first().copied().filter(|_| port::bare(s, now));
+    Some(match bare {
+        Some((l, h)) => found.saw("sockets", &l.address, format!("served by {}", port::named(h))),
+        None => found,
+    })
+}
+
+fn cause_of(s: &Service, now: &Snapshot) -> Option<Finding> {
     if s.url.is_none() || s.health.is_none() {
         return unit::detect(s, None, now);
     }

@@ -38,10 +38,7 @@ pub fn conflict(s: &Service, now: &Snapshot) -> Option<Finding> {
 /// The process that holds the service's port, where it is none of its unit's, nor one that passes
 /// connections on to it: systemd for a socket unit, docker-proxy.
 fn foreign<'a>(s: &Service, unit: &str, now: &'a Snapshot) -> Option<(&'a Listener, &'a Holder)> {
-    let (host, port) = s.address()?;
-    let at_port = now.listeners.seen()?.iter().filter(|l| l.port == port && meets(&l.address, host));
-    let held: Vec<(&Listener, &Holder)> =
-        at_port.flat_map(|l| l.holders.iter().map(move |h| (l, h))).collect();
+    let held = held(s, now);
     let of_unit = |group: &str| group.split('/').any(|g| g == unit);
     // Whose it is must be known: else it may be the unit's own child.
     let elsewhere = |h: &Holder| {
@@ -51,6 +48,56 @@ fn foreign<'a>(s: &Service, unit: &str, now: &'a Snapshot) -> Option<(&'a Listen
         return None;
     }
     held.first().copied()
+}
+
+/// Who listens where the service is asked.
+fn held<'a>(s: &Service, now: &'a Snapshot) -> Vec<(&'a Listener, &'a Holder)> {
+    let Some((host, port)) = s.address() else { return Vec::new() };
+    let all = now.listeners.seen().into_iter().flatten();
+    let met = all.filter(|l| l.port == port && meets(&l.address, host));
+    met.flat_map(|l| l.holders.iter().map(move |h| (l, h))).collect()
+}
+
+/// The service's own processes, by its listener: those of its unit, or, where it has none that could
+/// run, whoever serves its port on this machine.
+pub fn own<'a>(s: &Service, now: &'a Snapshot) -> Vec<(&'a Listener, &'a Holder)> {
+    let mut all = held(s, now);
+    if bare(s, now) {
+        all.retain(|(_, h)| h.pid != 1 && h.name != "docker-proxy");
+    } else {
+        let of_unit = |g: &String| g.split('/').any(|g| Some(g) == s.unit.as_deref());
+        all.retain(|(_, h)| h.control_group.as_ref().is_some_and(of_unit));
+    }
+    all
+}
+
+/// It runs here, if at all, without a unit or container: none is configured, or there is none.
+pub fn bare(s: &Service, now: &Snapshot) -> bool {
+    let here = s.address().is_some_and(|(host, _)| is_here(host));
+    let without = match &s.unit {
+        None => true,
+        Some(unit) => {
+            let u = now.units.listed.seen().and_then(|l| l.get(unit));
+            u.is_some_and(|u| u.load == "not-found" || u.load == "masked" && u.active == "inactive")
+        }
+    };
+    here && without && s.container.is_none()
+}
+
+/// Whatever is asked there is this machine: of other addresses the configuration does not say it.
+fn is_here(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// Somebody listens on the port, at whatever address.
+pub fn listener<'a>(s: &Service, now: &'a Snapshot) -> Option<&'a Listener> {
+    let (_, port) = s.address()?;
+    now.listeners.seen()?.iter().find(|l| l.port == port)
+}
+
+/// `process 77 (/usr/bin/python3)`
+pub fn named(h: &Holder) -> String {
+    format!("process {} ({})", h.pid, h.program.as_deref().unwrap_or(&h.name))
 }
 
 /// Whether who asks `host` meets what listens at this address.

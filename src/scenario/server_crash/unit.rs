@@ -1,6 +1,6 @@
 //! How a service's unit stands, and how it ended: by systemd's list and the journal.
 
-use super::{cause, died, last_words, with_refusal};
+use super::{cause, died, last_words, port, runbook, with_refusal};
 use crate::config::Service;
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity, shell_word};
 use crate::scenario::ends;
@@ -14,14 +14,15 @@ pub static STOPPED_ON_PURPOSE: Cause =
     cause("server-crash/stopped-on-purpose", Severity::P1, "somebody stopped the service");
 pub static NOT_LISTENING: Cause =
     cause("server-crash/not-listening", Severity::P1, "the process runs, its port is closed");
-pub static UNIT_MISSING: Cause = cause("server-crash/unit-missing", Severity::P1, "there is no such unit");
+pub static UNIT_MISSING: Cause =
+    cause("server-crash/unit-missing", Severity::P1, "nothing is there to run the service");
 
 /// How long after its start a service may keep its port closed.
 const STARTING_S: f64 = 30.0;
 
 /// Nothing answers at its port, or it has none: systemd and the journal say how it ended.
 pub fn detect(s: &Service, refused: Option<&Failure>, now: &Snapshot) -> Option<Finding> {
-    let name = s.unit.as_deref()?;
+    let Some(name) = s.unit.as_deref() else { return without(s, refused, now) };
     // A unit that was not listed is not known to be missing.
     let u = now.units.listed.seen()?.get(name)?;
     let runs = u.active == "active" || u.active == "reloading";
@@ -31,14 +32,7 @@ pub fn detect(s: &Service, refused: Option<&Failure>, now: &Snapshot) -> Option<
         if refused.is_some_and(|f| f.kind != FailKind::Refused) {
             return None;
         }
-        let (how, word) =
-            if u.load == "masked" { ("is masked", "masked") } else { ("does not exist", "not found") };
-        let summary = format!("{}: its unit {name} {how}", s.name);
-        return Some(
-            with_refusal(Finding::new(&UNIT_MISSING, &s.name, Certainty::Proven, summary), refused)
-                .saw("systemd", name, word)
-                .remedy("systemctl list-unit-files '*mcp*'", "See which units there are", Risk::Safe),
-        );
+        return Some(elsewhere(s, refused, now).unwrap_or_else(|| missing(s, name, &u.load, refused, now)));
     }
     let base = |cause, certainty, text: String| {
         with_refusal(Finding::new(cause, &s.name, certainty, text), refused).saw("systemd", name, state(u))
@@ -77,6 +71,65 @@ pub fn detect(s: &Service, refused: Option<&Failure>, now: &Snapshot) -> Option<
         // Starting or stopping under a job of systemd's: wait for its end, say nothing.
         _ => None,
     }
+}
+
+/// systemd has no such unit, or may not start it.
+fn missing(s: &Service, name: &str, load: &str, refused: Option<&Failure>, now: &Snapshot) -> Finding {
+    let masked = load == "masked";
+    let (how, word) = if masked { ("is masked", "masked") } else { ("does not exist", "not found") };
+    let similar = now.units.similar.get(name).map(Vec::as_slice).unwrap_or_default();
+    let near = match similar.first() {
+        Some(near) if !masked => format!("; there is {near}"),
+        _ => String::new(),
+    };
+    let summary = format!("{}: its unit {name} {how}{near}", s.name);
+    let f = with_refusal(Finding::new(&UNIT_MISSING, &s.name, Certainty::Proven, summary), refused)
+        .saw("systemd", name, word)
+        .saw_if("systemd", "similar names", (!similar.is_empty()).then(|| similar.join(", ")));
+    match similar.first() {
+        _ if masked => {
+            let unmask = format!("systemctl unmask {0} && systemctl start {0}", shell_word(name));
+            f.remedy(unmask, "Ask who masked it, and why; then take that back", Risk::Disruptive)
+        }
+        Some(near) => {
+            let words = "If that is the service's, correct its `unit` in the configuration";
+            f.remedy(format!("systemctl status {}", shell_word(near)), words, Risk::Safe)
+        }
+        None => f.remedy("systemctl list-unit-files '*mcp*'", "See which units there are", Risk::Safe),
+    }
+}
+
+/// Neither a unit nor a container is configured: only a listener could be the service.
+fn without(s: &Service, refused: Option<&Failure>, now: &Snapshot) -> Option<Finding> {
+    let refused = refused.filter(|f| f.kind == FailKind::Refused && port::bare(s, now))?;
+    // Sockets that were not looked at are not known to be none.
+    now.listeners.seen()?;
+    if let Some(found) = elsewhere(s, Some(refused), now) {
+        return Some(found);
+    }
+    let (host, port) = s.address()?;
+    let summary = format!("{}: nothing listens on its port, and no unit or container is configured", s.name);
+    let f = Finding::new(&UNIT_MISSING, &s.name, Certainty::Proven, summary);
+    let words = "Start it as it is started here; then name its unit in the configuration";
+    Some(
+        with_refusal(f, Some(refused))
+            .saw("sockets", &format!("{host}:{port}"), "no listener")
+            .saw("configuration", "unit, container", "none")
+            .remedy(runbook(&UNIT_MISSING), words, Risk::Safe),
+    )
+}
+
+/// No unit, and a process that listens on its port at another address than it is asked at.
+fn elsewhere(s: &Service, refused: Option<&Failure>, now: &Snapshot) -> Option<Finding> {
+    let l = port::listener(s, now).filter(|_| port::bare(s, now))?;
+    let who = l.holders.first().map_or_else(|| "a process".into(), port::named);
+    let summary = format!("{} is not where it is asked: {who} listens at {}", s.name, l.address);
+    let f = with_refusal(Finding::new(&NOT_LISTENING, &s.name, Certainty::Likely, summary), refused);
+    Some(f.saw("sockets", &l.address, format!("held by {who}")).remedy(
+        "mcp-ir config show",
+        "Correct the address, here or in its own settings",
+        Risk::Safe,
+    ))
 }
 
 /// Inactive, and still it failed: `systemctl reset-failed` took only the word away.

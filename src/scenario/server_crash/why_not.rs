@@ -2,7 +2,7 @@
 
 use super::super::against::{Against, Against::Named, Against::Service, OfService, ruled_out, unseen, why};
 use super::super::facts::{self, state};
-use super::{answer, dependency, died, port, unit};
+use super::{answer, dependency, died, port, silent, unit};
 use crate::diagnosis::{Cause, Fact, Stand};
 use crate::snapshot::{FailKind, Reading};
 
@@ -26,7 +26,8 @@ pub static WHY_NOT: &[(&Cause, Against)] = &[
     ),
     (&unit::NOT_LISTENING, Service(|c, s| told(c, s, "a unit that runs since long, its port refused"))),
     (&unit::UNIT_MISSING, Service(|c, s| told(c, s, "a unit that is not there, or masked"))),
-    (&answer::HUNG, Service(|c, s| told(c, s, "a connection that is made, and no answer in time"))),
+    (&silent::PAUSED, Service(|c, s| told(c, s, "a control group that is frozen"))),
+    (&silent::HUNG, Service(|c, s| told(c, s, "a connection that is made, and no answer in time"))),
     (&answer::UNHEALTHY, Service(|c, s| told(c, s, "an answer that says unhealthy, or a 5xx"))),
     (&answer::MALFORMED, Service(|c, s| told(c, s, "an answer that can't be read"))),
     (&dependency::DEPENDENCY_DOWN, Named(dependency::stands)),
@@ -43,9 +44,10 @@ fn told(cause: &Cause, s: &OfService, needs: &str) -> Stand {
 
 fn nothing_found(cause: &Cause, s: &OfService, needs: &str) -> Stand {
     let by_answer = [&answer::UNHEALTHY, &answer::MALFORMED].iter().any(|c| c.name == cause.name);
+    let by_silence = [&silent::HUNG, &silent::PAUSED].iter().any(|c| c.name == cause.name);
     let look = s.now.services.get(&s.s.name).filter(|_| s.s.url.is_some() && s.s.health.is_some());
     let Some(look) = look else {
-        if by_answer || cause.name == answer::HUNG.name || s.s.url.is_some() && s.s.health.is_some() {
+        if by_answer || by_silence || s.s.url.is_some() && s.s.health.is_some() {
             return unseen("http health", &s.s.name, "not looked at", needs);
         }
         return by_unit(s, needs);
@@ -64,9 +66,7 @@ fn nothing_found(cause: &Cause, s: &OfService, needs: &str) -> Stand {
             FailKind::Denied if by_answer => Stand::Unseen(health),
             FailKind::Denied => Stand::RuledOut(health),
             FailKind::Refused | FailKind::Closed if by_answer => Stand::RuledOut(health),
-            FailKind::Refused | FailKind::Closed if cause.name == answer::HUNG.name => {
-                Stand::RuledOut(health)
-            }
+            FailKind::Refused | FailKind::Closed if by_silence => Stand::RuledOut(health),
             FailKind::Refused | FailKind::Closed => by_unit(s, needs),
             _ => Stand::Unseen(health),
         },

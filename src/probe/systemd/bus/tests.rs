@@ -141,3 +141,13 @@ fn a_property_that_is_missing_or_of_another_type_is_what_systemd_says_for_none()
     assert_eq!(time(&all, "StateChangeTimestamp").unwrap().as_second(), 1_795_540_590);
     assert_eq!((time(&all, "Never"), time(&all, "Absurd"), time(&all, "None")), (None, None, None));
 }
+
+#[test]
+fn similar_names_are_near_and_few_and_never_the_name_itself() {
+    let all = ["codebase-mcpd.service", "codebase-mcp.service", "cron.service", "codebase_mcp.service"];
+    assert_eq!(
+        super::near("codebase-mcp.service", all.into_iter()),
+        ["codebase-mcpd.service", "codebase_mcp.service"]
+    );
+    assert!(super::near("workflow.service", ["dbus.service", "ssh.service"].into_iter()).is_empty());
+}

@@ -7,7 +7,8 @@ use crate::settings::Settings;
 use crate::stack::Stack;
 
 use super::{
-    access, control, crash, damage, database, died, disk, holders, network, pool, pooler, start, vantage,
+    access, control, crash, damage, database, died, disk, holders, network, pool, pooler, silent, start,
+    vantage,
 };
 
 /// One way to break the stack, or a noise that must not be taken for a fault.
@@ -165,6 +166,7 @@ pub fn all() -> Vec<Fault> {
         pooler::FAULTS,
         crash::FAULTS,
         died::FAULTS,
+        silent::FAULTS,
         control::CONTROLS,
         vantage::CONTROLS,
     ]

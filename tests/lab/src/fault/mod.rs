@@ -13,6 +13,7 @@ mod holders;
 mod network;
 mod pool;
 mod pooler;
+mod silent;
 mod start;
 mod vantage;
 
