@@ -9,10 +9,9 @@ use mcp_ir::engine::{Filter, diagnose};
 use mcp_ir::snapshot::host::Host;
 use mcp_ir::snapshot::network::Network;
 use mcp_ir::snapshot::postgres::{Login, PostgresLook, Postmaster, Server, Session};
-use mcp_ir::snapshot::process::{Freezer, Holder, Listener};
 use mcp_ir::snapshot::service::{Health, PoolMax, ServiceLook};
 use mcp_ir::snapshot::units::{
-    Event, Journal, Kernel, KernelAct, LogLine, Process, Unit, UnitDetail, UnitEvent, Units,
+    Event, Journal, Kernel, KernelAct, LogLine, Unit, UnitDetail, UnitEvent, Units,
 };
 use mcp_ir::snapshot::{
     FailKind, Failure, Look, Looks, PgRefusal, Reading, SCHEMA, Snapshot, Stage, Vantage, no_listeners,
@@ -20,6 +19,8 @@ use mcp_ir::snapshot::{
 
 use crate::payload;
 use crate::told::Told;
+
+mod processes;
 
 pub const A: &str = "codebase-mcp";
 pub const C: &str = "workflow-mcp";
@@ -302,46 +303,6 @@ impl Stack {
         self
     }
 
-    /// Who listens where: an address, and processes as pid, name, control group.
-    pub fn listener(mut self, address: &str, holders: &[(u32, &str, Option<&str>)]) -> Self {
-        let port = address.rsplit(':').next().unwrap().parse().unwrap();
-        let holder = |(pid, name, group): &(u32, &str, Option<&str>)| Holder {
-            pid: *pid,
-            name: (*name).into(),
-            state: "S".into(),
-            control_group: group.map(Into::into),
-            program: Some(format!("/usr/bin/{name}")),
-            freezer: Some(running()),
-            restless: None,
-        };
-        let holders = holders.iter().map(holder).collect();
-        let l = Listener {
-            port,
-            address: address.into(),
-            queued: 0,
-            still_queued: None,
-            holders,
-            sees_all: true,
-        };
-        self.now.listeners = seen(vec![l]);
-        self
-    }
-
-    /// Bends the one listener.
-    pub fn at_port(mut self, bend: impl FnOnce(&mut Listener)) -> Self {
-        match &mut self.now.listeners.reading {
-            Reading::Seen { value } => bend(&mut value[0]),
-            _ => panic!("no listener was seen"),
-        }
-        self
-    }
-
-    pub fn process(mut self, unit: &str, state: &str) -> Self {
-        let process = Process { pid: 120, state: state.into(), freezer: Some(running()) };
-        self.now.units.process.insert(unit.into(), seen(process));
-        self
-    }
-
     pub fn told(&self) -> Told {
         self.asked(&Filter::default())
     }
@@ -351,10 +312,6 @@ impl Stack {
         crate::why_not::agrees(&self.now, &diagnose(&looks, &Filter::default()));
         Told::new(diagnose(&looks, filter))
     }
-}
-
-fn running() -> Freezer {
-    Freezer { frozen: false, file: "/sys/fs/cgroup/freezer/freezer.state".into() }
 }
 
 /// A server that was logged in to: 4 of 37 slots used.
