@@ -31,6 +31,10 @@ pub fn units<'a>(p: &'a Postgres, now: &'a Snapshot) -> Vec<(&'a str, &'a Unit)>
         let there = listed.get_key_value(name).filter(|(_, u)| u.load != "not-found");
         return there.map(|(n, u)| (n.as_str(), u)).into_iter().collect();
     }
+    // One in a container is no unit of this host.
+    if p.container.is_some() {
+        return Vec::new();
+    }
     listed
         .iter()
         .filter(|(n, u)| is_cluster(n) && u.load == "loaded")

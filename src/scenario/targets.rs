@@ -102,3 +102,9 @@ pub fn seen_at<'a>(s: &Service, now: &Snapshot, config: &'a Config) -> Option<&'
     };
     config.postgres.iter().filter(|p| needs.contains(p.name.as_str())).find(has)
 }
+
+/// It has sessions of its name in that database of the server that is looked at.
+pub fn uses(s: &Service, target: &Target, server: &Postgres, now: &Snapshot) -> bool {
+    let all = super::facts::server(now, &server.name).map(|v| v.consumers.as_slice()).unwrap_or_default();
+    all.iter().any(|c| c.application == s.name && target.database.as_ref() == Some(&c.database))
+}

@@ -290,6 +290,18 @@ fn a_port_that_another_unit_holds_is_a_conflict_whatever_it_answers() {
 }
 
 #[test]
+fn a_proxy_before_the_service_is_no_thief_of_its_port() {
+    let s = dies_saying(90.0, &["MemoryError"]).listener("127.0.0.1:8000", &[(77, "nginx", OTHER)]);
+    s.told().never("server-crash/port-conflict").expect_root(FAILED, Certainty::Proven);
+}
+
+#[test]
+fn what_it_merely_misses_is_not_why_it_ends_without_its_database() {
+    let lines = ["HTTP_PROXY is not set", "error connecting to server: Connection refused"];
+    dies_saying(0.5, &lines).told().never("server-crash/bad-configuration");
+}
+
+#[test]
 fn its_own_child_a_socket_unit_and_a_proxy_are_no_conflict() {
     for (case, address, holders) in [
         (

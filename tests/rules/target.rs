@@ -48,9 +48,34 @@ fn unhealthy() -> Stack {
 
 #[test]
 fn another_database_of_the_same_server_is_proven_though_the_service_is_well() {
-    let told = told_of(Stack::healthy(), target("localhost", 5432, "staging")).told();
+    let s = told_of(Stack::healthy(), target("localhost", 5432, "staging"));
+    let told = s.server(|v| v.consumers.push(consumer("staging"))).told();
     told.expect_root(WRONG, Certainty::Proven);
     told.evidence(WRONG, "staging").evidence(WRONG, "codebase_mcp");
+}
+
+#[test]
+fn what_a_healthy_service_was_started_with_need_not_be_what_it_uses() {
+    let told = told_of(Stack::healthy(), target("localhost", 5432, "staging")).told();
+    told.verdict(Verdict::Healthy);
+    assert_eq!(told.find(WRONG).severity, Severity::P4);
+    let s = told_of(Stack::healthy(), target("127.0.0.1", 5433, "codebase_mcp"));
+    let told = door(s, "127.0.0.1:5433", Ok(Door::Cluster { pid: 700 })).told();
+    told.verdict(Verdict::Healthy);
+    assert_eq!(told.find(WRONG).certainty, Certainty::Likely);
+}
+
+fn consumer(database: &str) -> Consumer {
+    Consumer {
+        application: A.into(),
+        user: "mcp_user".into(),
+        client: "127.0.0.1".into(),
+        database: database.into(),
+        state: "idle".into(),
+        count: 2,
+        oldest_s: 1.0,
+        newest_s: Some(1.0),
+    }
 }
 
 #[test]
@@ -64,7 +89,7 @@ fn a_closed_door_elsewhere_explains_the_service_and_is_not_proven() {
 
 #[test]
 fn another_cluster_of_this_host_is_proven() {
-    let s = told_of(Stack::healthy(), target("127.0.0.1", 5433, "codebase_mcp"));
+    let s = told_of(unhealthy(), target("127.0.0.1", 5433, "codebase_mcp"));
     door(s, "127.0.0.1:5433", Ok(Door::Cluster { pid: 700 })).told().expect_root(WRONG, Certainty::Proven);
 }
 
@@ -120,16 +145,7 @@ fn what_may_be_a_way_to_the_same_server_is_a_note_where_the_service_is_well() {
 
 #[test]
 fn a_service_that_is_seen_at_the_server_has_a_way_there() {
-    let c = Consumer {
-        application: A.into(),
-        user: "mcp_user".into(),
-        client: "127.0.0.1".into(),
-        database: "codebase_mcp".into(),
-        state: "idle".into(),
-        count: 2,
-        oldest_s: 1.0,
-        newest_s: Some(1.0),
-    };
+    let c = consumer("codebase_mcp");
     let s = told_of(Stack::healthy(), target("10.0.0.9", 5000, "codebase_mcp"));
     door(s, "10.0.0.9:5000", Ok(Door::Other)).server(|v| v.consumers.push(c)).told().healthy();
 }

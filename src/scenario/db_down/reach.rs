@@ -217,9 +217,8 @@ fn refused(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Finding>
     if let Some(start) = words::failed(p, now).filter(|s| s.unit == *name) {
         return Some(start.finding(p, look));
     }
-    // A unit found by pattern is this server's for sure only where there is no other cluster.
-    let alone = ended.len() == 1 && running.is_empty() && look.postmasters.seen().is_some_and(Vec::is_empty);
-    let sure = !open && (clusters::named_unit(p).is_some() || alone);
+    // A unit found by pattern may be a leftover: what was asked there may be a container or a tunnel.
+    let sure = !open && clusters::named_unit(p).is_some();
     let certainty = if sure { Certainty::Proven } else { Certainty::Likely };
     let d = facts::detail(now, name);
     Some(

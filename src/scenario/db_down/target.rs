@@ -2,7 +2,7 @@
 //! two would be beside the point. Which of them is right only people know.
 
 use super::super::facts;
-use super::super::targets::{Elsewhere, How, elsewhere};
+use super::super::targets::{Elsewhere, How, elsewhere, uses};
 use crate::config::{Config, Service};
 use crate::diagnosis::Relation::Same;
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity, shell_word};
@@ -21,8 +21,9 @@ pub static WRONG_TARGET: Cause = Cause {
     ],
 };
 
-/// A service that is well with another database is told as well where that is proven: it may write
-/// into a copy, and nobody else will notice. What may be a way to the same server is a note then.
+/// A service that is well with another database is told as well where it is seen there: it may write
+/// into a copy, and nobody else will notice. Its environment alone is a note then: that is what it was
+/// started with, not what it uses.
 pub fn detect(s: &Service, now: &Snapshot, config: &Config) -> Option<Finding> {
     let Elsewhere { target, server, how } = elsewhere(s, now, config)?;
     let well = facts::health(now, &s.name).is_some_and(|h| !h.is_bad());
@@ -30,6 +31,7 @@ pub fn detect(s: &Service, now: &Snapshot, config: &Config) -> Option<Finding> {
         How::Database => format!("{}, database {}", endpoint(server, now), server.databases.join(" or ")),
         _ => endpoint(server, now),
     };
+    let proven = how.sure() && (!well || uses(s, target, server, now));
     let what = match how {
         How::Database => "another database of the same server",
         How::Cluster(_) => "another cluster of this host",
@@ -40,10 +42,10 @@ pub fn detect(s: &Service, now: &Snapshot, config: &Config) -> Option<Finding> {
     let mut f = Finding::new(
         &WRONG_TARGET,
         &s.name,
-        if how.sure() { Certainty::Proven } else { Certainty::Likely },
+        if proven { Certainty::Proven } else { Certainty::Likely },
         format!("{} is told of {target}, and {looked} is looked at: {what}", s.name),
     )
-    .severity(if well && !how.sure() { Severity::P4 } else { Severity::P2 })
+    .severity(if well && !proven { Severity::P4 } else { Severity::P2 })
     .saw("/proc", &target.source, target.to_string())
     .saw_if("/proc", "as role", target.user.clone())
     .saw("configuration", &format!("url of {}", server.name), looked);

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::cause;
 use crate::config::Service;
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity};
+use crate::scenario::ends;
 use crate::scenario::facts::{self, state};
 use crate::snapshot::Snapshot;
 use crate::snapshot::process::{Holder, Listener};
@@ -22,6 +23,10 @@ pub fn conflict(s: &Service, now: &Snapshot) -> Option<Finding> {
         return None;
     }
     let (l, h) = foreign(s, unit, now)?;
+    // A proxy that always stands before the service holds its port as well.
+    if !found_it_taken(unit, now) {
+        return None;
+    }
     let of = h.control_group.as_deref().unwrap_or_default();
     let summary =
         format!("{} is down, and its port {} is held by process {} ({})", s.name, l.port, h.pid, h.name);
@@ -33,6 +38,22 @@ pub fn conflict(s: &Service, now: &Snapshot) -> Option<Finding> {
         .saw_if("journal", "last words", facts::journal(now, unit).and_then(facts::last_words));
     let words = "See what it is, and whose; end it only if nobody needs it, then start the service";
     Some(f.remedy(format!("ps -o pid,user,lstart,args -p {}", h.pid), words, Risk::Safe))
+}
+
+/// In its last run it could not have the port, by its own words.
+fn found_it_taken(unit: &str, now: &Snapshot) -> bool {
+    let Some(journal) = facts::journal(now, unit) else { return false };
+    let Some(death) = ends::of(now, unit).pop() else { return false };
+    let in_use = |text: &str| {
+        let lower = text.to_lowercase();
+        ["address already in use", "address in use", "eaddrinuse", "errno 98"]
+            .iter()
+            .any(|w| lower.contains(w))
+    };
+    // journald notes the last line of a dying process a moment after its death.
+    let during =
+        |at| death.began.is_none_or(|b| at >= b) && death.at.duration_since(at).as_secs_f64() >= -1.0;
+    journal.lines.iter().any(|l| during(l.at) && in_use(&l.text))
 }
 
 /// The process that holds the service's port, where it is none of its unit's, nor one that passes

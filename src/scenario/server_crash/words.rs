@@ -7,6 +7,10 @@ use crate::snapshot::units::LogLine;
 /// warned of before is not the reason.
 pub fn refused_setting(lines: &[&LogLine]) -> Option<(String, String)> {
     let texts: Vec<&str> = lines.iter().map(|l| l.text.trim()).collect();
+    // Who ends as it can't reach another has said before what it merely misses.
+    if texts.iter().rev().take(LAST).any(|t| speaks_of_a_connection(t)) {
+        return None;
+    }
     by_validation(&texts).or_else(|| by_environment(&texts)).or_else(|| by_phrase(&texts))
 }
 
@@ -51,6 +55,13 @@ const PHRASES: [&str; 14] = [
 ];
 /// How far from the end: some print their usage after the refusal.
 const LAST: usize = 6;
+
+fn speaks_of_a_connection(text: &str) -> bool {
+    let lower = text.to_lowercase();
+    ["refused", "timed out", "timeout", "could not connect", "unreachable", "connecting to", "reset by peer"]
+        .iter()
+        .any(|w| lower.contains(w))
+}
 
 fn by_phrase(texts: &[&str]) -> Option<(String, String)> {
     texts.iter().rev().take(LAST).find_map(|text| {

@@ -179,6 +179,7 @@ pub const FAULTS: &[Fault] = &[
             pointed_at(stack, "workflow-mcp", &url, "healthy")
         },
     )
+    .as_note()
     .under_systemd(),
     Fault::new(
         "wrong-target/other-database",
