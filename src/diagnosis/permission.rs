@@ -79,6 +79,11 @@ pub fn permissions(now: &Snapshot) -> Vec<Permission> {
             });
         }
     }
+    for o in &now.config.ollama {
+        let Some(look) = now.ollama.get(&o.name) else { continue };
+        let grant = format!("url of `{}`: an address that asks for no login", o.name);
+        out.push(by_look("ask Ollama", &o.name, &look.models, |m| format!("{} models", m.len()), grant));
+    }
     for s in &now.config.service {
         let Some(look) = now.services.get(&s.name).filter(|_| s.url.is_some()) else { continue };
         let grant = format!("headers_file of `{}` in the configuration", s.name);

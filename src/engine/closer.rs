@@ -15,6 +15,7 @@ use super::awaited::Awaited;
 use super::look::Depth;
 use crate::config::{Config, Service};
 use crate::probe::{blocking, host, listeners, systemd, timed};
+use crate::snapshot::ollama::OllamaLook;
 use crate::snapshot::process::Listener;
 use crate::snapshot::redis::RedisLook;
 use crate::snapshot::service::PoolMax;
@@ -132,6 +133,8 @@ fn wrong_units(now: &Snapshot, config: &Config) -> BTreeSet<String> {
     }
     let silent = config.redis.iter().filter(|r| now.redis.get(&r.name).is_some_and(RedisLook::is_silent));
     out.extend(silent.filter_map(|r| r.unit.clone()));
+    let silent = config.ollama.iter().filter(|o| now.ollama.get(&o.name).is_some_and(OllamaLook::is_silent));
+    out.extend(silent.filter_map(|o| o.unit.clone()));
     // What systemd does not know has no details.
     out.retain(|u| listed.and_then(|l| l.get(u)).is_some_and(|u| u.load != "not-found"));
     out

@@ -11,8 +11,9 @@ use super::admission::Admission;
 use super::awaited::Awaited;
 use super::silence;
 use crate::config::Loaded;
-use crate::probe::{blocking, health, host, log, postgres, redis, systemd, timed};
+use crate::probe::{blocking, health, host, log, ollama, postgres, redis, systemd, timed};
 use crate::snapshot::host::{Log, Place};
+use crate::snapshot::ollama::OllamaLook;
 use crate::snapshot::pooler::{PoolerLook, Pools};
 use crate::snapshot::postgres::PostgresLook;
 use crate::snapshot::redis::RedisLook;
@@ -25,6 +26,7 @@ enum Seen {
     Postgres(String, Box<PostgresLook>),
     Pooler(String, Look<Pools>),
     Redis(String, Box<RedisLook>),
+    Ollama(String, OllamaLook),
     Health(String, Look<Health>),
     Host(String, Vec<Place>, Reading<Log>),
     Units(Look<BTreeMap<String, Unit>>, Option<systemd::Bus>),
@@ -37,6 +39,7 @@ impl Seen {
             Seen::Postgres(name, p) => (name.as_str(), p.login.reading.word(), p.login.elapsed_ms),
             Seen::Pooler(name, p) => (name.as_str(), p.reading.word(), p.elapsed_ms),
             Seen::Redis(name, r) => (name.as_str(), r.ping.reading.word(), r.ping.elapsed_ms),
+            Seen::Ollama(name, o) => (name.as_str(), o.models.reading.word(), o.models.elapsed_ms),
             Seen::Health(name, h) => (name.as_str(), h.reading.word(), h.elapsed_ms),
             Seen::Host(name, ..) => (name.as_str(), "host", 0.0),
             Seen::Units(l, _) => ("systemd", l.reading.word(), l.elapsed_ms),
@@ -132,6 +135,15 @@ pub async fn ask(
             }),
         );
     }
+    for o in config.ollama.clone() {
+        snapshot.ollama.insert(o.name.clone(), late_ollama(&o, deadline));
+        let name = o.name.clone();
+        let ask = async move {
+            let look = ollama::look(&o, deadline).await;
+            Seen::Ollama(o.name, look)
+        };
+        spawn(name, Box::pin(ask));
+    }
     drop(tell);
     // A little later than the looks' own deadline: they say better what they waited for.
     let close = deadline + Duration::from_millis(15);
@@ -149,6 +161,9 @@ pub async fn ask(
             }
             Seen::Redis(name, look) => {
                 snapshot.redis.insert(name, *look);
+            }
+            Seen::Ollama(name, look) => {
+                snapshot.ollama.insert(name, look);
             }
             Seen::Health(name, look) => {
                 if let Some(s) = snapshot.services.get_mut(&name) {
@@ -244,6 +259,10 @@ fn late_redis(r: &crate::config::Redis, deadline: Instant) -> RedisLook {
         server: Reading::not_asked("no answer to PING"),
         settings: Reading::not_asked("no answer to PING"),
     }
+}
+
+fn late_ollama(o: &crate::config::Ollama, deadline: Instant) -> OllamaLook {
+    OllamaLook { endpoint: ollama::endpoint(o), here: None, models: unplaced(late(deadline)) }
 }
 
 /// Where it hung is not known: no rule may take this for a hung server.

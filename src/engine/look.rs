@@ -62,6 +62,7 @@ fn blank(loaded: &Loaded, taken_at: Timestamp) -> Snapshot {
         host: crate::snapshot::host::Host::default(),
         listeners: crate::snapshot::no_listeners(),
         redis: std::collections::BTreeMap::new(),
+        ollama: std::collections::BTreeMap::new(),
     }
 }
 

@@ -79,9 +79,20 @@ pub fn all(now: &Snapshot) -> Vec<ReadingRow> {
             format!("Redis {}, {}{}", s.version, s.role, memory.unwrap_or_default())
         }));
     }
+    for (name, o) in &now.ollama {
+        rows.push(row("http ollama", name, &o.models, |all| {
+            let models = if all.len() == 1 { "model" } else { "models" };
+            format!("{} has {} {models}", o.endpoint, all.len())
+        }));
+    }
     // Configured, and not looked at by this version: said, so that nobody takes it for healthy.
     for (kind, name) in now.config.names() {
-        if kind == "ollama" || (kind == "redis" && !now.redis.contains_key(name)) {
+        let looked_at = match kind {
+            "redis" => now.redis.contains_key(name),
+            "ollama" => now.ollama.contains_key(name),
+            _ => true,
+        };
+        if !looked_at {
             rows.push(ReadingRow {
                 probe: kind.into(),
                 subject: name.into(),

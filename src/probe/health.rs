@@ -3,8 +3,8 @@
 
 use serde_json::Value;
 
-use super::http::{self, Answer};
-use super::{blocking, said};
+use super::http::{self, Answer, excerpt};
+use super::said;
 use crate::config::{Header, Health as HealthConfig, HealthPointers, Service};
 use crate::snapshot::service::{Health, PoolReport, Shape, Status};
 use crate::snapshot::{FailKind, Failure, Stage};
@@ -18,14 +18,7 @@ pub async fn look(s: &Service, headers: &[Header], deadline: std::time::Instant)
     let (Some(url), Some(health)) = (&s.url, &s.health) else {
         return Err(Failure::new(FailKind::Unsupported, "no health path is configured"));
     };
-    let (https, ca_file) = (url.starts_with("https:"), s.ca_file.clone());
-    let make = move || http::client(https, ca_file.as_deref());
-    // Files are read only for https: many, and one may never be given.
-    let client = if https {
-        blocking(deadline, "the certificates of the authorities", make).await.map_err(|f| f.at(Stage::Tls))?
-    } else {
-        make()?
-    };
+    let client = http::client_for(url, s.ca_file.as_deref(), deadline).await?;
     let url = format!("{}{}", url.trim_end_matches('/'), health.path());
     let answer = http::get(&client, &url, headers, deadline).await?;
     let pointers = match health {
@@ -80,13 +73,6 @@ pub fn read(a: &Answer, pointers: Option<&HealthPointers>) -> Result<Health, Fai
             fail(FailKind::Malformed, format!("HTTP {}, {what}", a.status))
         }
     }
-}
-
-/// The beginning of a body on one line, masked.
-fn excerpt(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(body);
-    let line: Vec<&str> = text.split_whitespace().collect();
-    said(&line.join(" "), 200)
 }
 
 fn by_shape(v: &Value) -> Option<Health> {

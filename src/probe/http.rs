@@ -23,7 +23,7 @@ use url::{Host, Url};
 
 use crate::config::Header;
 use crate::probe::tls::{self, Check, Roots};
-use crate::probe::{by, io_failure, said, tls_error};
+use crate::probe::{blocking, by, io_failure, said, tls_error};
 use crate::snapshot::{FailKind, Failure, Stage};
 
 /// The largest body that is read, in bytes. A health answer has a few hundred.
@@ -162,6 +162,17 @@ impl Place {
     }
 }
 
+/// A client for the server of this URL. Files are read only for https: many, and one may never be
+/// given.
+pub async fn client_for(url: &str, ca_file: Option<&str>, deadline: Instant) -> Result<Client, Failure> {
+    let (https, ca_file) = (url.starts_with("https:"), ca_file.map(ToOwned::to_owned));
+    let make = move || client(https, ca_file.as_deref());
+    if !https {
+        return make();
+    }
+    blocking(deadline, "the certificates of the authorities", make).await.map_err(|f| f.at(Stage::Tls))
+}
+
 pub async fn get(
     client: &Client,
     url: &str,
@@ -179,6 +190,18 @@ pub async fn get(
             Box::pin(exchange(&place, stream, request, deadline)).await
         }
     }
+}
+
+/// The beginning of a body on one line, masked.
+pub fn excerpt(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    let line: Vec<&str> = text.split_whitespace().collect();
+    said(&line.join(" "), 200)
+}
+
+/// `host:port` of a URL, for messages.
+pub fn place(url: &str) -> String {
+    Place::of(url).map_or_else(|_| "the server".into(), |p| p.name)
 }
 
 /// The request and its whole answer, while the connection is driven beside them.

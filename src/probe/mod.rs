@@ -8,6 +8,7 @@ pub mod http;
 pub mod listeners;
 pub mod log;
 pub mod network;
+pub mod ollama;
 mod place;
 pub mod postgres;
 mod program;

@@ -3,6 +3,7 @@
 
 pub mod host;
 pub mod network;
+pub mod ollama;
 pub mod pooler;
 pub mod postgres;
 pub mod process;

@@ -27,7 +27,8 @@ pub struct Failure {
     /// How far the look came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<Stage>,
-    /// Redis's own first word, where it was Redis that refused: `NOAUTH`, `LOADING`, …
+    /// Redis's own first word, where it was Redis that refused: `NOAUTH`, `LOADING`, …; the status
+    /// where Ollama answered with an error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
     /// PostgreSQL's own words, where it was PostgreSQL that refused.

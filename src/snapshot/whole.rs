@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::host::Host;
 use super::network::Network;
+use super::ollama::OllamaLook;
 use super::pooler::PoolerLook;
 use super::postgres::PostgresLook;
 use super::process::Listener;
@@ -39,6 +40,8 @@ pub struct Snapshot {
     pub host: Host,
     #[serde(default)]
     pub redis: BTreeMap<String, RedisLook>,
+    #[serde(default)]
+    pub ollama: BTreeMap<String, OllamaLook>,
     /// At the ports of services that are wrong.
     #[serde(default = "no_listeners")]
     pub listeners: Look<Vec<Listener>>,

@@ -26,6 +26,7 @@ mod leak;
 mod long;
 mod many;
 mod noise;
+mod ollama;
 mod payload;
 mod pool;
 mod pooler;

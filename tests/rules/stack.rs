@@ -118,6 +118,7 @@ impl Stack {
             host: Host::default(),
             listeners: no_listeners(),
             redis: BTreeMap::new(),
+            ollama: BTreeMap::new(),
         };
         Self { now }
             .health(A, payload::a_healthy(2, 2, 10))
