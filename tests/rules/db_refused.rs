@@ -85,6 +85,17 @@ fn a_refused_login_is_judged_by_the_configured_unit_and_the_process_table() {
 }
 
 #[test]
+fn what_is_left_of_a_killed_server_is_swept_up_and_nobody_stops_it() {
+    let swept = || table(Stack::outage().unit(PG_UNIT, "deactivating", "stop-sigkill"), Some(vec![]));
+    let mut killed = swept();
+    if let Reading::Seen { value } = &mut killed.now.units.listed.reading {
+        value.get_mut(PG_UNIT).unwrap().job = None;
+    }
+    check("killed".into(), &killed, PROVEN);
+    check("stopped".into(), &swept(), LEAVING);
+}
+
+#[test]
 fn without_a_bus_only_the_process_table_speaks() {
     for ((seen, all), want) in tables().into_iter().zip([UNKNOWN, LIKELY, OTHER_PLACE, LIKELY, UNKNOWN]) {
         check(format!("no bus, {seen}"), &table(Stack::outage().no_bus(), all), want);

@@ -236,7 +236,9 @@ impl Stack {
     }
 
     pub fn loaded(mut self, name: &str, load: &str, active: &str, sub: &str) -> Self {
-        let row = Unit { load: load.into(), active: active.into(), sub: sub.into(), job: None };
+        // Somebody stops it.
+        let job = (active == "deactivating").then(|| "stop".to_owned());
+        let row = Unit { load: load.into(), active: active.into(), sub: sub.into(), job };
         if let Reading::Seen { value } = &mut self.now.units.listed.reading {
             value.insert(name.into(), row);
         }

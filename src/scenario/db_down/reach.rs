@@ -172,8 +172,11 @@ fn refused(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Finding>
     let (ours, unclear) = clusters::postmasters(p, look);
     // A postmaster may run that is this server's, and can't be told from another's.
     let open = unclear || look.postmasters.seen().is_none();
+    // Without a job nobody stops it: what is left of it after its death is swept up.
+    let told_to = |u: &Unit| u.job.is_some() || !ours.is_empty();
     let under_way = |u: &Unit| {
-        u.active == "deactivating" || (u.active == "activating" && !u.sub.starts_with("auto-restart"))
+        (u.active == "deactivating" && told_to(u))
+            || (u.active == "activating" && !u.sub.starts_with("auto-restart"))
     };
     let moving = ended.iter().find(|(_, u)| under_way(u));
     // Of several clusters, one runs or moves and one does not: which is this one's can't be read.
