@@ -1,7 +1,7 @@
 //! The end of PostgreSQL's own log file: so many bytes, and of them what tells a cause.
 //! A journal is read by `systemd`; here stands what both make of a line.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -67,22 +67,30 @@ fn debian(p: &Postgres) -> Option<String> {
 
 /// `logging_collector` writes down where it writes: `stderr log/postgresql-Tue.log`.
 fn collected(proc: &str, data: &str) -> Option<String> {
-    let text = fs::read_to_string(rooted(proc, &format!("{data}/current_logfiles"))).ok()?;
+    let mut text = String::new();
+    let (file, _) = open(&rooted(proc, &format!("{data}/current_logfiles"))).ok()?;
+    file.take(4096).read_to_string(&mut text).ok()?;
     let file = text.lines().find_map(|l| l.strip_prefix("stderr "))?;
     Some(if file.starts_with('/') { file.to_owned() } else { format!("{data}/{file}") })
 }
 
-fn tail(path: &Path) -> Result<Vec<LogLine>, Failure> {
+/// A file and its length; a pipe in its place is not waited for.
+fn open(path: &Path) -> Result<(File, u64), Failure> {
     let named = path.display().to_string();
     let failed = |e: std::io::Error| io_failure(&e, &named);
-    // A pipe in its place would wait for a writer.
     let no_wait = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    let mut file = OpenOptions::new().read(true).custom_flags(no_wait).open(path).map_err(failed)?;
+    let file = OpenOptions::new().read(true).custom_flags(no_wait).open(path).map_err(failed)?;
     let meta = file.metadata().map_err(failed)?;
     if !meta.is_file() {
         return Err(Failure::new(FailKind::Unsupported, format!("{named}: not a file")));
     }
-    let from = meta.len().saturating_sub(BYTES);
+    Ok((file, meta.len()))
+}
+
+fn tail(path: &Path) -> Result<Vec<LogLine>, Failure> {
+    let failed = |e: std::io::Error| io_failure(&e, &path.display().to_string());
+    let (mut file, length) = open(path)?;
+    let from = length.saturating_sub(BYTES);
     file.seek(SeekFrom::Start(from)).map_err(failed)?;
     let mut bytes = Vec::new();
     file.take(BYTES).read_to_end(&mut bytes).map_err(failed)?;

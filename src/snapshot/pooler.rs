@@ -49,6 +49,11 @@ impl Pool {
 }
 
 impl Pools {
+    /// How long the first of those has waited who wait for a connection.
+    pub fn longest_wait_s(&self) -> Option<f64> {
+        self.all.iter().filter(|p| p.waiting > 0 && p.idle == 0).map(|p| p.max_wait_s).reduce(f64::max)
+    }
+
     /// It takes no more clients.
     pub fn no_more_clients(&self) -> bool {
         self.clients.zip(self.max_clients).is_some_and(|(n, max)| max > 0 && n >= max)

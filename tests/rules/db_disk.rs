@@ -84,7 +84,8 @@ fn a_server_that_died_of_a_full_disk_is_explained_by_it() {
 fn words_of_a_full_disk_count_only_while_there_is_no_room_and_of_now() {
     let said = |ago, text: &str| Stack::healthy().no_disks().line(PG_UNIT, ago, 6, text);
     let error = format!("mcp_user@codebase_mcp ERROR:  {ENOSPC}");
-    said(20.0, &error).told().expect_root(FULL, Certainty::Proven);
+    // No file system is seen, and the server takes logins: there may be room again.
+    said(20.0, &error).told().expect_root(FULL, Certainty::Likely);
     said(20.0, &error).disk("data", 1000, 400, |_| {}).told().healthy();
     said(3000.0, &error).told().healthy();
 }

@@ -1,7 +1,7 @@
 //! A pgbouncer that has no connection to give; and one that is only used well.
 
 use mcp_ir::config::Pooler;
-use mcp_ir::diagnosis::{Certainty, SymptomState};
+use mcp_ir::diagnosis::{Certainty, SymptomState, Verdict};
 use mcp_ir::snapshot::pooler::{Pool, PoolerLook, Pools};
 
 use crate::payload;
@@ -67,8 +67,17 @@ fn between_two_that_gave_up_nobody_waits_and_the_pool_is_full_all_the_same() {
 
 #[test]
 fn a_burst_of_waiting_clients_is_noise() {
-    for p in [pool(2, 0, 5, 0.9), pool(2, 0, 0, 0.0), pool(1, 1, 5, 3.0), pool(0, 0, 5, 9.0)] {
+    for p in [pool(2, 0, 5, 0.9), pool(2, 0, 0, 0.0), pool(1, 1, 5, 3.0)] {
         through(Stack::healthy(), pools(vec![p.clone()])).told().case(format!("{p:?}")).healthy();
+    }
+}
+
+#[test]
+fn clients_that_wait_long_are_not_well_whatever_they_wait_for() {
+    let paused = Pool { paused: true, ..pool(2, 0, 5, 9.0) };
+    for p in [pool(0, 0, 5, 9.0), paused] {
+        let told = through(Stack::healthy(), pools(vec![p])).told();
+        told.verdict(Verdict::Unknown).never("pool-exhausted");
     }
 }
 

@@ -248,6 +248,9 @@ fn an_optional_redis_that_died_wakes_nobody_and_explains_nothing() {
     // A service is unhealthy for another reason.
     let told = complains(died(), "the search index is not loaded").told();
     told.expect_roots(&[A_BAD, DOWN]);
+    for words in ["redis: ok; database: failed", "cache connected (redis), embeddings missing"] {
+        complains(died(), words).told().case(words).expect_roots(&[A_BAD, DOWN]);
+    }
     // It says that this is its reason: then it is not optional.
     let told = complains(died(), "redis: Connection refused").told();
     told.expect_root(DOWN, Certainty::Proven).explained(A_BAD, &[DOWN]);

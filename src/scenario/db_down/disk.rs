@@ -101,8 +101,10 @@ fn full(
         (None, Some(l)) => format!("PostgreSQL finds no space left: {}", l.words()),
         (None, None) => "PostgreSQL finds no space left".to_owned(),
     };
-    // A service tells it of now, and not of which file system; the server itself does.
-    let sure = !full.is_empty() || refused.is_some() || line.is_some();
+    // A line may be of before where no file system is seen and the server takes logins again. A service
+    // tells it of now, and not of which file system; the server itself does.
+    let of_before = places.is_empty() && look.login.seen().is_some();
+    let sure = !full.is_empty() || refused.is_some() || (line.is_some() && !of_before);
     let certainty = if sure { Certainty::Proven } else { Certainty::Likely };
     let mut f = Finding::new(&DISK_FULL, &p.name, certainty, summary);
     f = shown(f, places, |x| x.is_full() || x.is_low());
@@ -161,7 +163,9 @@ fn read_only(
         }
         None => "PostgreSQL finds its file system read-only".to_owned(),
     };
-    let mut f = Finding::new(&READ_ONLY_FILESYSTEM, &p.name, Certainty::Proven, summary);
+    let of_before = open && look.login.seen().is_some();
+    let certainty = if of_before { Certainty::Likely } else { Certainty::Proven };
+    let mut f = Finding::new(&READ_ONLY_FILESYSTEM, &p.name, certainty, summary);
     let mut seen = Vec::new();
     for (_, x) in &mounts {
         if !seen.contains(&&x.mounted_at) {

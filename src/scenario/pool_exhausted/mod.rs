@@ -80,7 +80,13 @@ fn symptoms(looks: &Looks, config: &Config) -> Vec<Symptom> {
     let symptom = |p: &crate::config::Pooler| {
         let (state, says) = match now.poolers.get(&p.name).map(|l| (&l.endpoint, &l.pools.reading)) {
             None => (SymptomState::Unseen, "not looked at".to_owned()),
-            Some((_, Reading::Seen { .. })) => (SymptomState::Good, "answers".into()),
+            // Whatever they wait for: somebody's PAUSE, a limit, a server that hangs only for it.
+            Some((_, Reading::Seen { value })) => match value.longest_wait_s() {
+                Some(s) if s >= pooler::WAIT_S => {
+                    (SymptomState::Bad, format!("answers, and clients wait for {}", facts::age(s)))
+                }
+                _ => (SymptomState::Good, "answers".into()),
+            },
             Some((_, Reading::NotAsked { why })) => (SymptomState::Unseen, format!("not asked: {why}")),
             Some((_, Reading::Failed(f))) if f.kind == FailKind::NotTried => {
                 (SymptomState::Unseen, f.detail.clone())

@@ -17,7 +17,7 @@ pub static POOLER_FULL: Cause = Cause {
 };
 
 /// Clients wait for moments wherever a pool is used well.
-const WAIT_S: f64 = 1.0;
+pub const WAIT_S: f64 = 1.0;
 
 pub fn detect(now: &Snapshot, config: &Config) -> Vec<Finding> {
     let poolers = config.pooler.iter().filter_map(|p| by_console(p, now, config));

@@ -270,5 +270,16 @@ fn optional(d: &Dependency, now: &Snapshot) -> Option<Severity> {
 /// Services that are not well and name it.
 fn blamed<'a>(d: &Dependency<'a>, now: &'a Snapshot, config: &'a Config) -> Vec<Witness<'a>> {
     let kind = d.kind.to_lowercase();
-    witness::of(d.name, now, config, |text| text.to_lowercase().contains(&kind) || text.contains(d.endpoint))
+    witness::of(d.name, now, config, |text| is_blamed(text, &kind, d.endpoint))
+}
+
+/// In a part of the text that speaks of trouble: `redis: ok; database: failed` blames no Redis.
+fn is_blamed(text: &str, kind: &str, endpoint: &str) -> bool {
+    const WELL: [&str; 6] = ["ok", "healthy", "connected", "pass", "up", "fine"];
+    text.split([';', ',', '\n']).map(str::to_lowercase).any(|part| {
+        let words = || part.split(|c: char| !c.is_ascii_alphanumeric());
+        let names = part.contains(kind) || part.contains(&endpoint.to_lowercase());
+        let not = words().any(|w| ["not", "no", "never"].contains(&w)) || part.contains("n't");
+        names && (not || !words().any(|w| WELL.contains(&w)))
+    })
 }
