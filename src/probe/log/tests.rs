@@ -1,5 +1,7 @@
 //! Log files as Debian's PostgreSQL writes them, and as they must not be believed.
 
+use std::fs;
+
 use super::*;
 
 const DEBIAN: &str = "2026-11-24 18:19:49.368 UTC [701] LOG:  unrecognized configuration parameter \"max_connection\" in file \"/etc/p.conf\" line 1
