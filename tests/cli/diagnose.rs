@@ -135,15 +135,21 @@ fn a_server_that_never_answers_costs_the_deadline_and_no_more() {
 #[test]
 fn what_cannot_be_judged_is_unknown_and_exit_3() {
     let desk = Desk::new();
-    // Refused, and no unit to ask: dead or elsewhere is not known.
+    let denied = serve("HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    desk.file("c.toml", &one_service(denied));
+    let ran = desk.run(&["--config", "c.toml", "diagnose"]);
+    assert_eq!(ran.code, Some(3), "401 is no crash: {}", ran.stdout);
+    assert!(ran.stdout.starts_with("? unknown"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_port_of_this_host_on_which_nobody_listens_is_told_without_a_unit() {
+    let desk = Desk::new();
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     desk.file("c.toml", &one_service(free));
     let ran = desk.run(&["--config", "c.toml", "diagnose"]);
-    assert_eq!(ran.code, Some(3), "{}", ran.stdout);
-    assert!(ran.stdout.starts_with("? unknown"), "{}", ran.stdout);
-    let denied = serve("HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-    desk.file("c.toml", &one_service(denied));
-    assert_eq!(desk.run(&["--config", "c.toml", "diagnose"]).code, Some(3), "401 is no crash");
+    assert_eq!(ran.code, Some(1), "{}", ran.stdout);
+    assert!(ran.stdout.contains("server-crash/unit-missing @ api"), "{}", ran.stdout);
 }
 
 #[test]

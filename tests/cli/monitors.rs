@@ -9,6 +9,8 @@ use std::process::{Command, Stdio};
 use crate::desk::{Desk, Ran};
 use crate::diagnose::{HEALTHY, HOSTILE, one_service, serve};
 
+const DENIED: &str = "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
 fn look(port: u16, output: &str) -> Ran {
     let desk = Desk::new();
     desk.file("c.toml", &one_service(port));
@@ -45,7 +47,8 @@ fn a_monitor_gets_one_line_and_the_plugins_exit_codes() {
     for (port, code, start) in [
         (serve(HEALTHY), 0, "MCP-IR OK: 1 target healthy | "),
         (serve(HOSTILE), 2, "MCP-IR CRITICAL: server-crash/unhealthy @ api, proven: "),
-        (refused(), 3, "MCP-IR UNKNOWN: api: "),
+        (refused(), 2, "MCP-IR CRITICAL: server-crash/unit-missing @ api, proven: "),
+        (serve(DENIED), 3, "MCP-IR UNKNOWN: api: "),
     ] {
         let ran = look(port, "nagios");
         assert_eq!((ran.code, ran.stderr.as_str()), (Some(code), ""), "{}", ran.stdout);
