@@ -1,7 +1,7 @@
 //! A snapshot: all readings of one look, when and where it was taken, and the configuration.
 //! Replayable on any machine: the rules know nothing but this.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -81,7 +81,20 @@ impl Snapshot {
             return Err(Error::usage(format!("a snapshot of schema `{}`, not `{SCHEMA}`", head.schema))
                 .hint("read it with the version of mcp-ir that wrote it"));
         }
-        serde_json::from_str(text).map_err(not_ours)
+        let snapshot: Self = serde_json::from_str(text).map_err(not_ours)?;
+        match snapshot.named_twice() {
+            None => Ok(snapshot),
+            Some(name) => {
+                Err(Error::usage(format!("not a snapshot of mcp-ir: two targets are called `{name}`"))
+                    .hint("make one with `mcp-ir diagnose --save FILE`"))
+            }
+        }
+    }
+
+    /// Findings are about names: two that share one can't be told apart.
+    fn named_twice(&self) -> Option<&str> {
+        let mut seen = BTreeSet::new();
+        self.config.names().into_iter().map(|(_, name)| name).find(|name| !seen.insert(*name))
     }
 
     pub fn to_json(&self) -> Result<String> {

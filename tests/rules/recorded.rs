@@ -291,3 +291,11 @@ fn causes_of_all_three_scenarios_are_recorded() {
     let told = replay("idle-in-transaction-slots");
     assert_eq!((told.d.verdict, told.d.severity), (Verdict::Problem, Some(Severity::P2)));
 }
+
+#[test]
+fn a_look_in_which_two_share_a_name_is_refused() {
+    let mut s = crate::stack::Stack::healthy().now;
+    s.config.service[1].name = s.config.service[0].name.clone();
+    let said = mcp_ir::snapshot::Snapshot::from_json(&s.to_json().unwrap()).unwrap_err().to_string();
+    assert!(said.contains("two targets are called `codebase-mcp`"), "{said}");
+}
