@@ -130,6 +130,11 @@ fn give_port_back(port: u16) {
 
 /// Three kills, and between them the time that recovery takes.
 fn crash_backends(stack: &mut Stack) -> Result<()> {
+    // Its processes that start anew are told from those that started with it by their age.
+    const RUN: &str = "SELECT 1 WHERE now() - pg_postmaster_start_time() > interval '3 s'";
+    let admin = stack.cluster().session("postgres")?;
+    until("it has run for a while", Duration::from_secs(10), || admin.run(RUN).is_ok_and(|r| !r.is_empty()))?;
+    drop(admin);
     for _ in 0..3 {
         until("a crash is recovered from", Duration::from_secs(10), || stack.cluster().accepts())?;
         let session = stack.session(&SERVICES, "codebase-mcp")?;
