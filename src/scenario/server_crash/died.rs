@@ -139,8 +139,11 @@ fn oom(end: &End) -> Option<Finding> {
     let at = end.last.as_ref().filter(|l| l.sigkill).map(|l| l.at);
     let killed = |d: &&UnitDetail| d.exit_code == 2 && d.exit_status == 9;
     let at = at.or_else(|| end.bus.filter(killed).and_then(|d| d.exited_at));
-    let act =
-        at.and_then(|at| ends::kernel_act(end.now, end.unit, at)).filter(|a| a.what != Kernel::ForkRefused);
+    // What was killed in an earlier run of it is another story.
+    let began = end.last.as_ref().and_then(|l| l.began);
+    let act = at
+        .and_then(|at| ends::kernel_act(end.now, end.unit, at))
+        .filter(|a| a.what != Kernel::ForkRefused && began.is_none_or(|b| a.at >= b));
     if !by_systemd && act.is_none() {
         return None;
     }
