@@ -63,6 +63,10 @@ fn a_persons_sigkill_is_not_out_of_memory() {
     ] {
         sigkilled().kernel(&[(at, group, what)]).told().case(case).expect_root(FAILED, Certainty::Proven);
     }
+    // The kernel killed an earlier run of it, a moment before; this one a person did.
+    let runs = [(900.0, Event::Started), (30.9, killed("9")), (30.4, Event::Started), (30.0, killed("9"))];
+    let s = down("failed", "failed", &runs).detail(A_UNIT, "signal", 2, 9, 30.0);
+    s.kernel(&[(31.0, GROUP, Kernel::OomLimit)]).told().expect_root(FAILED, Certainty::Proven);
     // The kernel killed a helper of it; it ended by its own exit.
     let s = down("failed", "failed", &[(900.0, Event::Started), (30.0, exited("1"))])
         .detail(A_UNIT, "exit-code", 1, 1, 30.0)

@@ -28,21 +28,26 @@ fn pools(all: Vec<Pool>) -> Pools {
     Pools { clients: Some(10), max_clients: Some(100), all }
 }
 
+/// Before the one server, with a console at its usual port.
+pub fn pgbouncer() -> Pooler {
+    Pooler {
+        name: "pgbouncer".into(),
+        url: "postgresql://stats@127.0.0.1:6432/pgbouncer".parse().unwrap(),
+        password_file: None,
+        password_env: None,
+        unit: None,
+        container: None,
+        needs: vec!["postgres".into()],
+    }
+}
+
 /// Both services go through a configured pooler.
 fn through(mut s: Stack, pools: Pools) -> Stack {
     s.now
         .poolers
         .insert("pgbouncer".into(), PoolerLook { endpoint: "127.0.0.1:6432".into(), pools: seen(pools) });
     s.config(|c| {
-        c.pooler.push(Pooler {
-            name: "pgbouncer".into(),
-            url: "postgresql://stats@127.0.0.1:6432/pgbouncer".parse().unwrap(),
-            password_file: None,
-            password_env: None,
-            unit: None,
-            container: None,
-            needs: vec!["postgres".into()],
-        });
+        c.pooler.push(pgbouncer());
         c.service.iter_mut().for_each(|s| s.needs = vec!["pgbouncer".into()]);
     })
 }

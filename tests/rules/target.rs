@@ -1,12 +1,12 @@
 //! A service that is told of another database than what is looked at; and all that is none.
 
-use mcp_ir::config::Pooler;
 use mcp_ir::diagnosis::{Certainty, Severity, Verdict};
 use mcp_ir::snapshot::network::{Door, Host, Target};
 use mcp_ir::snapshot::postgres::Consumer;
 use mcp_ir::snapshot::{FailKind, Failure, Reading, Stage};
 
 use crate::payload;
+use crate::pooler::pgbouncer;
 use crate::stack::{A, C, Stack, refused, wrong_password};
 
 const WRONG: &str = "db-down/wrong-target@codebase-mcp";
@@ -119,15 +119,7 @@ fn a_pooler_is_not_another_target() {
     door(s, "127.0.0.1:6432", Ok(Door::Pooler)).told().never("db-down");
     // By the configuration, even while it refuses.
     let s = told_of(unhealthy(), target("localhost", 6432, "codebase_mcp")).config(|c| {
-        c.pooler.push(Pooler {
-            name: "pgbouncer".into(),
-            url: "postgresql://stats@127.0.0.1:6432/pgbouncer".parse().unwrap(),
-            password_file: None,
-            password_env: None,
-            unit: None,
-            container: None,
-            needs: vec!["postgres".into()],
-        });
+        c.pooler.push(pgbouncer());
     });
     door(s, "localhost:6432", Err(refused())).told().never("db-down");
 }

@@ -22,7 +22,7 @@ pub struct MatrixArgs {
     #[arg(long, default_value_t = 1)]
     pub tries: usize,
     /// A fault that was told wrong is injected so often more, and passes if it is right each time; at
-    /// most three faults may. For machines that others use as well: the table shows every try
+    /// most three faults may, and no control. For machines that others use as well: the table shows every try
     #[arg(long, default_value_t = 0)]
     pub again: usize,
     /// Only faults whose name or cause contains this
@@ -76,9 +76,9 @@ impl Row {
         }
     }
 
-    /// Wrong once, and right as often as it was tried again.
+    /// Wrong once, and right as often as it was tried again. A healthy stack is never called ill.
     fn is_doubtful(&self, again: usize) -> bool {
-        again > 0 && self.tries - self.right == 1 && self.right >= again
+        again > 0 && self.cause.is_some() && self.tries - self.right == 1 && self.right >= again
     }
 }
 
@@ -256,5 +256,6 @@ mod tests {
         assert!(!row(3, 1).is_doubtful(2), "wrong twice");
         assert!(!row(1, 0).is_doubtful(0), "not tried again");
         assert!(!row(2, 1).is_doubtful(2), "one of two is a coin");
+        assert!(!Row { cause: None, ..row(3, 2) }.is_doubtful(2), "a control");
     }
 }
