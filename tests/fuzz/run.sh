@@ -1,5 +1,6 @@
 #!/bin/bash
 # run.sh [SECONDS] [TARGET…] - fuzzes every reader, or those named, so many seconds each (60), two at a time.
+# MCP_IR_FUZZ_SEED=N repeats one walk (CI: the same tree, the same answer); without it every run walks elsewhere.
 # What is found stays in target/fuzz: the corpus by target, and inputs that broke a promise as crash-….
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -13,7 +14,7 @@ one() {
   local target=$1 own=target/fuzz/$1 seeds=(tests/fuzz/corpus/"$1")
   [ "$target" != snapshot ] || seeds+=(tests/snapshots)
   mkdir -p "$own"
-  if MCP_IR_FUZZ=$target RUST_BACKTRACE=0 target/debug/fuzz "$own" "${seeds[@]}" -max_total_time="$seconds" \
+  if MCP_IR_FUZZ=$target RUST_BACKTRACE=0 target/debug/fuzz "$own" "${seeds[@]}" -max_total_time="$seconds" -seed="${MCP_IR_FUZZ_SEED:-0}" \
     -timeout=10 -rss_limit_mb=2048 -max_len=65536 -artifact_prefix="target/fuzz/$target-" >"$own.log" 2>&1; then
     echo "$target: $(grep -c ^#.*NEW "$own.log" || true) new paths, $(grep 'Done' "$own.log" | sed 's/^Done //')"
   else

@@ -299,3 +299,13 @@ fn a_look_in_which_two_share_a_name_is_refused() {
     let said = mcp_ir::snapshot::Snapshot::from_json(&s.to_json().unwrap()).unwrap_err().to_string();
     assert!(said.contains("two targets are called `codebase-mcp`"), "{said}");
 }
+
+/// Found by the fuzzer: the plain reader of numbers is one bit off for some.
+#[test]
+fn a_number_in_a_saved_look_is_read_back_as_itself() {
+    for uptime_s in [8.888888888888889e77_f64, 0.1 + 0.2, 1.7976931348623157e308, 5e-324] {
+        let written = serde_json::to_string(&uptime_s).unwrap();
+        let read: f64 = serde_json::from_str(&written).unwrap();
+        assert_eq!(read.to_bits(), uptime_s.to_bits(), "{written}");
+    }
+}
