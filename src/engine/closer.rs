@@ -99,6 +99,8 @@ pub async fn ask(
         }
     }
     target::look_there(snapshot, deadline).await;
+    // Now it is known who listens: a port that is refused and open is shut by something between.
+    let shut = network::shut(snapshot);
     if !shut.is_empty() {
         network::look(shut, snapshot, deadline).await;
     }

@@ -23,7 +23,7 @@ use url::{Host, Url};
 
 use crate::config::Header;
 use crate::probe::tls::{self, Check, Roots};
-use crate::probe::{blocking, by, io_failure, said, tls_error};
+use crate::probe::{blocking, by, io_failure, no_way, said, tls_error};
 use crate::snapshot::{FailKind, Failure, Stage};
 
 /// The largest body that is read, in bytes. A health answer has a few hundred.
@@ -101,7 +101,7 @@ impl Place {
             let share = left / u32::try_from(all.len() - i).unwrap_or(1);
             match tokio::time::timeout(share, TcpStream::connect(address)).await {
                 Ok(Ok(stream)) => return Ok(stream),
-                Ok(Err(e)) => last = io_failure(&e, &self.name).at(Stage::Connect),
+                Ok(Err(e)) => last = no_way(&e, &self.name),
                 Err(_) => {
                     last = self.failed(FailKind::TimedOut, Stage::Connect, "no connection in time");
                 }

@@ -86,6 +86,14 @@ pub fn tls_error(e: &std::io::Error) -> Option<&rustls::Error> {
     bottom(e).get_ref().and_then(|i| i.downcast_ref())
 }
 
+/// Why no connection came to be over IP: the same, but for what only a route of this host says.
+pub fn no_way(e: &std::io::Error, what: &str) -> Failure {
+    let f = io_failure(e, what).at(Stage::Connect);
+    // What the kernel answers for a blackhole, and for an address of a link without the link.
+    let kind = if e.kind() == std::io::ErrorKind::InvalidInput { FailKind::Unreachable } else { f.kind };
+    Failure { kind, ..f }
+}
+
 /// An I/O error as the fact it is: `what: why`, or why alone.
 pub fn io_failure(e: &std::io::Error, what: &str) -> Failure {
     use std::io::ErrorKind as K;
@@ -107,6 +115,7 @@ pub fn io_failure(e: &std::io::Error, what: &str) -> Failure {
     };
     let words = match kind {
         FailKind::Refused => "connection refused".to_owned(),
+        FailKind::Closed if e.kind() == K::ConnectionReset => "connection reset by the other side".to_owned(),
         FailKind::Closed => "connection closed in the middle".to_owned(),
         FailKind::TimedOut => "no connection in time".to_owned(),
         _ => e.to_string().split(" (os error").next().unwrap_or_default().to_lowercase(),

@@ -9,7 +9,7 @@ use std::time::Instant;
 use tokio::net::{TcpStream, UnixStream};
 
 use super::stream::Bounded;
-use super::{blocking, by, io_failure};
+use super::{blocking, by, io_failure, no_way};
 use crate::snapshot::{FailKind, Failure, Stage};
 
 /// Where to connect to.
@@ -89,7 +89,10 @@ pub async fn open(place: &Place, deadline: Instant) -> io::Result<Stream> {
 pub async fn connect(place: &Place, deadline: Instant) -> Result<Stream, Failure> {
     let opened = by(deadline, Stage::Connect, "no connection", open(place, deadline)).await?;
     opened.map_err(|e| {
-        let f = io_failure(&e, "").at(Stage::Connect);
+        let f = match place {
+            Place::Tcp(_) => no_way(&e, ""),
+            Place::Unix(_) => io_failure(&e, "").at(Stage::Connect),
+        };
         // A socket that is not there: nobody listens.
         if f.kind == FailKind::Missing { Failure { detail: "no such socket".into(), ..f } } else { f }
     })

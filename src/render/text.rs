@@ -29,15 +29,21 @@ pub fn line(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Several lines, printable: line breaks and tabs stay.
+/// Several lines, printable: line breaks stay. A tab becomes a space, so that a mark beneath a column
+/// stays beneath it.
 pub fn block(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(|c| unsafe_char(c) && c != '\n' && c != '\t') {
+    if !text.chars().any(|c| unsafe_char(c) && c != '\n') {
         return Cow::Borrowed(text);
     }
-    let escaped = text
-        .chars()
-        .map(|c| if unsafe_char(c) && c != '\n' && c != '\t' { escape(c) } else { c.to_string() });
-    Cow::Owned(escaped.collect())
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match c {
+            '\t' => out.push(' '),
+            c if unsafe_char(c) && c != '\n' => out.push_str(&escape(c)),
+            c => out.push(c),
+        }
+    }
+    Cow::Owned(out)
 }
 
 fn escape(c: char) -> String {
@@ -108,7 +114,7 @@ mod tests {
         assert_eq!(line("two\nlines\r"), "two lines");
         assert_eq!(line("safe → ünïcode"), "safe → ünïcode");
         assert_eq!(line("evil\u{202e}txt"), "evil\\u{202e}txt");
-        assert_eq!(block("a\n\tb\x1b"), "a\n\tb\\x1b");
+        assert_eq!(block("a\n\tb\x1b"), "a\n b\\x1b");
         let doc = serde_json::to_string(&"\u{9b}2J\u{7f}\x1b").unwrap();
         let safe = json(&doc);
         assert!(safe.is_ascii() && !safe.contains('\u{7f}'), "{safe}");

@@ -1,5 +1,5 @@
 //! Each scenario is one pipeline and pure: no async, no clock, no client.
-//! `registry` lists them; `against` says what speaks against a cause; `facts`, `login`, `clusters`, `targets`, `witness`, `log` and `ends` hold what they derive from readings.
+//! `registry` lists them; `against` says what speaks against a cause; `facts`, `login`, `clusters`, `targets`, `witness`, `way`, `log` and `ends` hold what they derive from readings.
 
 mod against;
 pub mod clusters;
@@ -13,6 +13,7 @@ mod pool_exhausted;
 mod registry;
 mod server_crash;
 mod targets;
+mod way;
 mod witness;
 
 pub use registry::{ALL, Scenario, by_name, causes, why_not};

@@ -16,6 +16,10 @@ pub struct Network {
     /// By `127.0.0.1:6432` or the socket's path.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub doors: BTreeMap<String, Reading<Door>>,
+    /// The routes of this host that lead to an address or take it, of all its tables; asked for where a
+    /// way is shut.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub routes: BTreeMap<IpAddr, Reading<Vec<Route>>>,
     /// The rules of this host's packet filter that drop or reject; asked for where a way is shut.
     #[serde(default)]
     pub rules: Reading<Vec<FilterRule>>,
@@ -74,6 +78,35 @@ impl std::fmt::Display for Target {
         write!(f, "{}", self.endpoint())?;
         self.database.iter().try_for_each(|d| write!(f, ", database {d}"))
     }
+}
+
+/// A route as the kernel has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    pub kind: RouteKind,
+    pub to: Net,
+    /// The gateway, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<IpAddr>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// The device's link is down: what is sent is lost.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub down: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RouteKind {
+    /// To one host or network.
+    Unicast,
+    /// To this host.
+    Local,
+    Blackhole,
+    Prohibit,
+    Unreachable,
+    Throw,
+    Other,
 }
 
 /// A rule of this host's packet filter that drops or rejects, with all that leads to it.

@@ -190,8 +190,10 @@ fn refused_denied_missing_and_malformed_are_four_facts() {
         told.expect_root(MALFORMED, Certainty::Proven);
         assert_eq!(told.d.severity, Some(Severity::P2), "{case}");
     }
-    for kind in [FailKind::Unresolved, FailKind::Unreachable, FailKind::Tls] {
-        Stack::healthy().no_answer(A, fail(kind, Stage::Connect)).told().case(kind.word()).unknown();
+    Stack::healthy().no_answer(A, fail(FailKind::Tls, Stage::Tls)).told().unknown();
+    for kind in [FailKind::Unresolved, FailKind::Unreachable] {
+        let told = Stack::healthy().no_answer(A, fail(kind, Stage::Connect)).told().case(kind.word());
+        told.expect_root("server-crash/unreachable@codebase-mcp", Certainty::Proven);
     }
 }
 

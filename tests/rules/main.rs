@@ -37,4 +37,5 @@ mod stack;
 mod target;
 mod told;
 mod verdict;
+mod way;
 mod why_not;

@@ -20,7 +20,8 @@ const MAX_BYTES: u64 = 4 << 20;
 /// How many of the unit's own lines a snapshot keeps, and how long each may be.
 const LINES: usize = 40;
 const LINE_CHARS: usize = 300;
-const FIELDS: &str = "MESSAGE,MESSAGE_ID,PRIORITY,EXIT_CODE,EXIT_STATUS,UNIT_RESULT,N_RESTARTS,_PID";
+const FIELDS: &str = "MESSAGE,MESSAGE_ID,PRIORITY,EXIT_CODE,EXIT_STATUS,UNIT_RESULT,N_RESTARTS,_PID,\
+                      _SOURCE_REALTIME_TIMESTAMP";
 
 /// Reads the journal of this boot, or the whole of a configured folder. Two questions at once, so
 /// that a talkative service can't push systemd's messages about it out of the last entries.
@@ -122,9 +123,11 @@ pub fn parse(text: &str) -> Journal {
     journal
 }
 
+/// When it was sent, where that is known, else when it was noted: journald reads its sockets in no
+/// order, and what a quick process says may be noted before that it was started.
 pub(super) fn time(entry: &Map<String, Value>) -> Option<Timestamp> {
-    let micros = field(entry, "__REALTIME_TIMESTAMP")?.parse().ok()?;
-    Timestamp::from_microsecond(micros).ok()
+    let at = |name| Timestamp::from_microsecond(field(entry, name)?.parse().ok()?).ok();
+    at("_SOURCE_REALTIME_TIMESTAMP").or_else(|| at("__REALTIME_TIMESTAMP"))
 }
 
 /// systemd's message ids (`systemd/sd-messages.h`); the texts may change, these don't.

@@ -4,13 +4,14 @@ use super::super::clusters;
 use super::super::facts::{self, state};
 use super::super::firewall;
 use super::super::login::{Meaning, meaning};
+use super::super::way;
 use super::{cause, words};
 use crate::config::{Config, Postgres};
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, shell_word};
 use crate::snapshot::network::{FilterRule, Verdict};
 use crate::snapshot::postgres::PostgresLook;
 use crate::snapshot::units::Unit;
-use crate::snapshot::{FailKind, Snapshot, Stage};
+use crate::snapshot::{FailKind, Failure, Snapshot, Stage};
 
 pub static POSTGRES_STOPPED: Cause = cause("db-down/postgres-stopped", "PostgreSQL does not run");
 pub static STARTING_UP: Cause = cause("db-down/starting-up", "PostgreSQL is starting: wait");
@@ -55,20 +56,14 @@ fn by_login(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Finding
             "PostgreSQL is being shut down: it waits for its clients to leave".into(),
         )
         .remedy(status(p, now), "See who stops it, and why, before anything else", Risk::Safe),
-        Meaning::Silent => hung(p, look, now),
+        Meaning::Silent => hung(p, look, failure, now),
         // A stopped process does not empty its queue either: then connections are no longer made.
-        Meaning::Unreachable if clusters::stuck(p, look, now).is_some() => hung(p, look, now),
-        Meaning::Unreachable => {
-            let f = found(
-                &UNREACHABLE,
-                Certainty::Proven,
-                format!("no connection to {}: {}", look.endpoint, failure.detail),
-            )
-            .remedy(way(host(look)), "See the way to the address, then its firewall", Risk::Safe);
-            match rule(p, look, now, Verdict::Drop) {
-                Some(r) => firewall::saw(f, r),
-                None => f,
-            }
+        Meaning::Unreachable if clusters::stuck(p, look, now).is_some() => hung(p, look, failure, now),
+        Meaning::Unreachable => no_way(p, look, failure, now),
+        // A local policy may say the same to this program alone; a route says it to all.
+        Meaning::NotPermitted => {
+            way::closed(now, &p.url.host.text())?;
+            no_way(p, look, failure, now)
         }
         Meaning::Unresolved => {
             let (certainty, how) = match failure.kind {
@@ -87,7 +82,6 @@ fn by_login(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Finding
         | Meaning::RoleLimit
         | Meaning::StandbyClosed
         | Meaning::OurLogin
-        | Meaning::NotPermitted
         | Meaning::DatabaseMissing
         | Meaning::Tls
         | Meaning::Other => return None,
@@ -238,12 +232,33 @@ fn refused(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Finding>
     )
 }
 
-fn hung(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Finding {
-    let silent = look.login.failure().map(|f| f.detail.clone()).unwrap_or_default();
+/// What of this host's own is in the way is named; else the address is all that is known.
+fn no_way(p: &Postgres, look: &PostgresLook, failure: &Failure, now: &Snapshot) -> Finding {
+    let name = p.url.host.text();
+    let summary = format!("no connection to {}: {}", look.endpoint, way::why(now, &name, failure));
+    let f = Finding::new(&UNREACHABLE, &p.name, Certainty::Proven, summary)
+        .saw("postgres login", &look.endpoint, &failure.detail)
+        .remedy(way_to(host(look)), "See the way to the address, then its firewall", Risk::Safe);
+    match rule(p, look, now, Verdict::Drop) {
+        Some(r) => firewall::saw(f, r),
+        None => way::saw(f, now, &name),
+    }
+}
+
+fn hung(p: &Postgres, look: &PostgresLook, failure: &Failure, now: &Snapshot) -> Finding {
     let found = |certainty, summary: String| {
-        Finding::new(&HUNG, &p.name, certainty, summary).saw("postgres login", &look.endpoint, silent)
+        Finding::new(&HUNG, &p.name, certainty, summary).saw(
+            "postgres login",
+            &look.endpoint,
+            &failure.detail,
+        )
     };
     let Some((pid, what)) = clusters::stuck(p, look, now) else {
+        if let Some(r) = rule(p, look, now, Verdict::Drop) {
+            let why = format!("connected to {}, and a rule of this host drops the rest", look.endpoint);
+            let f = Finding::new(&UNREACHABLE, &p.name, Certainty::Likely, why);
+            return firewall::saw(f.saw("postgres login", &look.endpoint, &failure.detail), r);
+        }
         let summary = "PostgreSQL accepts connections and does not answer a login in time".into();
         return found(Certainty::Likely, summary).remedy(
             "mcp-ir diagnose --timeout 20s",
@@ -272,7 +287,7 @@ fn status(p: &Postgres, now: &Snapshot) -> String {
 }
 
 /// The command that shows the way to a host: by its address, else what its name means first.
-fn way(host: &str) -> String {
+fn way_to(host: &str) -> String {
     match host.trim_matches(['[', ']']).parse::<std::net::IpAddr>() {
         Ok(ip) => format!("ip route get {ip}"),
         Err(_) => format!("getent ahosts {}", shell_word(host)),

@@ -1,7 +1,7 @@
 //! What the health answer itself tells: unwell, unreadable, or none at all in time.
 //! Where nothing listens, `unit` says how it ended.
 
-use super::{cause, port, runbook, silent, unit};
+use super::{cause, port, runbook, silent, unit, unreachable};
 use crate::config::Service;
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity, shell_word};
 use crate::scenario::facts;
@@ -52,10 +52,19 @@ pub fn unhealthy(s: &Service, now: &Snapshot) -> Option<Finding> {
 pub fn none(s: &Service, f: &Failure, now: &Snapshot) -> Option<Finding> {
     match (f.kind, f.stage) {
         // Closed in the middle is how a dying or half-dead server answers: the unit decides.
-        (FailKind::Refused | FailKind::Closed, _) => unit::detect(s, Some(f), now),
-        (FailKind::TimedOut, Some(Stage::Tls | Stage::Answer | Stage::Body)) => silent::detect(s, f, now),
+        (FailKind::Refused | FailKind::Closed, _) => {
+            unreachable::detect(s, f, now).or_else(|| unit::detect(s, Some(f), now))
+        }
+        (FailKind::TimedOut, Some(Stage::Tls | Stage::Answer | Stage::Body)) => silent::stopped(s, f, now)
+            .or_else(|| unreachable::detect(s, f, now))
+            .or_else(|| silent::stands(s, f, now)),
         // A stopped process does not empty its queue: then connections are no longer made.
-        (FailKind::TimedOut, Some(Stage::Connect)) => silent::unconnected(s, f, now),
+        (FailKind::TimedOut, Some(Stage::Connect)) => {
+            silent::stopped(s, f, now).or_else(|| unreachable::detect(s, f, now))
+        }
+        (FailKind::Unreachable | FailKind::Unresolved | FailKind::Denied | FailKind::TimedOut, _) => {
+            unit::down(s, f, now).or_else(|| unreachable::detect(s, f, now))
+        }
         // What answers there is not this service: no database is the reason.
         (FailKind::Malformed, _) => Some(malformed(s, &f.detail).own(true)),
         _ => None,

@@ -9,6 +9,7 @@ mod port;
 mod redis;
 mod silent;
 mod unit;
+mod unreachable;
 mod why_not;
 mod words;
 
@@ -39,6 +40,7 @@ pub static SCENARIO: Scenario = Scenario {
         &died::BAD_CONFIGURATION,
         &port::PORT_CONFLICT,
         &unit::NOT_LISTENING,
+        &unreachable::UNREACHABLE,
         &silent::PAUSED,
         &silent::HUNG,
         &answer::UNHEALTHY,

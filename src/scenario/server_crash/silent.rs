@@ -11,13 +11,8 @@ use crate::snapshot::{Failure, Snapshot};
 pub static PAUSED: Cause = cause("server-crash/paused", Severity::P1, "the service is frozen");
 pub static HUNG: Cause = cause("server-crash/hung", Severity::P1, "the service accepts and does not answer");
 
-/// Connected, and no answer in time.
-pub fn detect(s: &Service, f: &Failure, now: &Snapshot) -> Option<Finding> {
-    paused(s, f, now).or_else(|| stuck(s, f, now)).or_else(|| stands(s, f, now))
-}
-
-/// Not even connected: who is kept from running does not empty its queue.
-pub fn unconnected(s: &Service, f: &Failure, now: &Snapshot) -> Option<Finding> {
+/// Whether connected or not: who is kept from running does not empty its queue.
+pub fn stopped(s: &Service, f: &Failure, now: &Snapshot) -> Option<Finding> {
     paused(s, f, now).or_else(|| stuck(s, f, now))
 }
 
@@ -88,8 +83,9 @@ fn stuck(s: &Service, f: &Failure, now: &Snapshot) -> Option<Finding> {
     })
 }
 
-/// It could run. A queue that moves is overload: that is no cause of this kind.
-fn stands(s: &Service, f: &Failure, now: &Snapshot) -> Option<Finding> {
+/// Connected, no answer in time, and it could run. A queue that moves is overload: that is no cause of
+/// this kind.
+pub fn stands(s: &Service, f: &Failure, now: &Snapshot) -> Option<Finding> {
     let own = port::own(s, now);
     let queue = |l: &Listener| Some((l.queued, l.still_queued?));
     let queues: Vec<(u32, u32)> = own.iter().filter_map(|(l, _)| queue(l)).collect();

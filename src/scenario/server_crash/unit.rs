@@ -73,6 +73,13 @@ pub fn detect(s: &Service, refused: Option<&Failure>, now: &Snapshot) -> Option<
     }
 }
 
+/// Whatever the way to it is: its unit does not run.
+pub fn down(s: &Service, f: &Failure, now: &Snapshot) -> Option<Finding> {
+    let u = now.units.listed.seen()?.get(s.unit.as_deref()?)?;
+    let down = u.load == "loaded" && matches!(u.active.as_str(), "failed" | "inactive");
+    down.then(|| detect(s, Some(f), now))?
+}
+
 /// systemd has no such unit, or may not start it.
 fn missing(s: &Service, name: &str, load: &str, refused: Option<&Failure>, now: &Snapshot) -> Finding {
     let masked = load == "masked";

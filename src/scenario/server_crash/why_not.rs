@@ -2,7 +2,7 @@
 
 use super::super::against::{Against, Against::Named, Against::Service, OfService, ruled_out, unseen, why};
 use super::super::facts::{self, state};
-use super::{answer, dependency, died, port, silent, unit};
+use super::{answer, dependency, died, port, silent, unit, unreachable};
 use crate::diagnosis::{Cause, Fact, Stand};
 use crate::snapshot::{FailKind, Reading};
 
@@ -25,6 +25,10 @@ pub static WHY_NOT: &[(&Cause, Against)] = &[
         Service(|c, s| told(c, s, "a unit that is down, and its port held by a process of another")),
     ),
     (&unit::NOT_LISTENING, Service(|c, s| told(c, s, "a unit that runs since long, its port refused"))),
+    (
+        &unreachable::UNREACHABLE,
+        Service(|c, s| told(c, s, "no connection, by a route, a rule, or a host that does not answer")),
+    ),
     (&unit::UNIT_MISSING, Service(|c, s| told(c, s, "a unit that is not there, or masked"))),
     (&silent::PAUSED, Service(|c, s| told(c, s, "a control group that is frozen"))),
     (&silent::HUNG, Service(|c, s| told(c, s, "a connection that is made, and no answer in time"))),
@@ -44,7 +48,8 @@ fn told(cause: &Cause, s: &OfService, needs: &str) -> Stand {
 
 fn nothing_found(cause: &Cause, s: &OfService, needs: &str) -> Stand {
     let by_answer = [&answer::UNHEALTHY, &answer::MALFORMED].iter().any(|c| c.name == cause.name);
-    let by_silence = [&silent::HUNG, &silent::PAUSED].iter().any(|c| c.name == cause.name);
+    let by_silence =
+        [&silent::HUNG, &silent::PAUSED, &unreachable::UNREACHABLE].iter().any(|c| c.name == cause.name);
     let look = s.now.services.get(&s.s.name).filter(|_| s.s.url.is_some() && s.s.health.is_some());
     let Some(look) = look else {
         if by_answer || by_silence || s.s.url.is_some() && s.s.health.is_some() {

@@ -67,6 +67,16 @@ fn the_other_ids_are_read_too() {
     }
 }
 
+/// As it was seen: the start was noted after the words of the process that it started.
+#[test]
+fn a_start_is_dated_by_when_it_was_sent_and_not_by_when_it_was_noted() {
+    let start = json!({"__REALTIME_TIMESTAMP": "1795540601912689", "_SOURCE_REALTIME_TIMESTAMP":
+        "1795540601910001", "_PID": "1", "MESSAGE_ID": "7d4958e842da4a758f6c1cdc7b36dcc5"});
+    let words = json!({"__REALTIME_TIMESTAMP": "1795540601912120", "_PID": "120", "MESSAGE": "error: no"});
+    let journal = parse(&format!("{words}\n{start}"));
+    assert!(journal.events[0].at < journal.lines[0].at, "{journal:?}");
+}
+
 #[test]
 fn a_field_that_is_missing_is_empty_and_not_made_up() {
     let line = |id: &str| json!({"__REALTIME_TIMESTAMP": "1", "_PID": "1", "MESSAGE_ID": id}).to_string();

@@ -17,7 +17,9 @@ use crate::wait::until;
 use super::Fault;
 use super::entry::{BOTH, all_unhealthy};
 
+const A: &str = "codebase-mcp";
 const NOWHERE: &str = "198.51.100.7";
+const NOWHERES: &str = "198.51.100.0/24";
 const NAME: &str = "db.lab.example";
 
 pub const FAULTS: &[Fault] = &[
@@ -87,6 +89,77 @@ pub const FAULTS: &[Fault] = &[
         },
     )
     .explains(BOTH)
+    .under_systemd(),
+    Fault::new(
+        "unreachable/blackhole",
+        "db-down/unreachable",
+        "postgres",
+        "a blackhole route of this host takes what goes to the address",
+        |stack| taken_by(stack, "blackhole"),
+    )
+    .healed_by(|_| no_route())
+    .explains(BOTH)
+    .under_systemd(),
+    Fault::new(
+        "unreachable/prohibit",
+        "db-down/unreachable",
+        "postgres",
+        "a prohibit route of this host forbids the address",
+        |stack| taken_by(stack, "prohibit"),
+    )
+    .healed_by(|_| no_route())
+    .explains(BOTH)
+    .under_systemd(),
+    Fault::new(
+        "unreachable/link-down",
+        "db-down/unreachable",
+        "postgres",
+        "the wire to the other host is cut",
+        |stack| {
+            stack.add_neighbour()?.run("ip link set wire1 down")?;
+            elsewhere(stack, Neighbour::ADDRESS, 5432)
+        },
+    )
+    .explains(BOTH)
+    .under_systemd(),
+    Fault::new(
+        "unreachable/established",
+        "db-down/unreachable",
+        "postgres",
+        "connections are made, and a local rule drops the rest",
+        |stack| {
+            let port = stack.cluster().port;
+            firewall(&format!("tcp dport {port} tcp flags & (syn|ack) == ack ct state established counter drop"))?;
+            stack.restart_services()?;
+            all_unhealthy(stack)
+        },
+    )
+    .healed_by(|_| no_firewall())
+    .explains(BOTH)
+    .under_systemd(),
+    Fault::new(
+        "service-unreachable/dropped-here",
+        "server-crash/unreachable",
+        A,
+        "a local rule drops what goes to the service's port",
+        |stack| {
+            firewall(&format!("tcp dport {} counter drop", stack.service(A)?.port))?;
+            no_answer(stack)
+        },
+    )
+    .healed_by(|_| no_firewall())
+    .under_systemd(),
+    Fault::new(
+        "service-unreachable/reject-rule",
+        "server-crash/unreachable",
+        A,
+        "a local rule rejects what goes to the service's port",
+        |stack| {
+            firewall(&format!("tcp dport {} counter reject with tcp reset", stack.service(A)?.port))?;
+            no_answer(stack)
+        },
+    )
+    .healed_by(|_| no_firewall())
     .under_systemd(),
     Fault::new(
         "refused-remote/other-host",
@@ -207,6 +280,26 @@ fn no_firewall() -> Result<()> {
     is_apart()?;
     let _ = run(Command::new("nft").arg("delete table ip lab"));
     Ok(())
+}
+
+/// Services and tool are told of an address that such a route of this host takes.
+fn taken_by(stack: &mut Stack, kind: &str) -> Result<()> {
+    is_apart()?;
+    run(Command::new("ip").args(["route", "replace", kind, NOWHERES]))?;
+    elsewhere(stack, NOWHERE, 5432)
+}
+
+fn no_route() -> Result<()> {
+    is_apart()?;
+    for kind in ["blackhole", "prohibit"] {
+        let _ = run(Command::new("ip").args(["route", "delete", kind, NOWHERES]));
+    }
+    Ok(())
+}
+
+fn no_answer(stack: &Stack) -> Result<()> {
+    let service = stack.service(A)?;
+    until("it is not reached", Duration::from_secs(5), || service.health(Duration::from_secs(1)).is_err())
 }
 
 /// Services and tool are told of a database that is not on this host.
