@@ -1,6 +1,7 @@
 //! How a service is down: by its health answer first, by its unit where nothing answers.
 
 use mcp_ir::diagnosis::{Certainty, Severity, SymptomState, Verdict};
+use mcp_ir::snapshot::units::Event;
 use mcp_ir::snapshot::{FailKind, Look, Reading, Stage};
 
 use crate::payload;
@@ -107,6 +108,18 @@ fn a_closed_port_counts_only_after_the_time_of_a_start() {
         }
     }
     down("active", "running").told().unknown();
+}
+
+/// It died at a start of before, somebody mended that; it ran, and its port is closed all the same.
+#[test]
+fn who_runs_for_long_since_he_died_is_not_down_by_that_death() {
+    let died = Event::ProcessExited { code: "exited".into(), status: "203".into() };
+    for (up, id) in [(10.0, "server-crash/exec-failed@codebase-mcp"), (45.0, CLOSED)] {
+        let events =
+            [(90.0, Event::Starting), (89.9, died.clone()), (up, Event::Starting), (up, Event::Started)];
+        let s = down("active", "running").detail(A_UNIT, "success", 0, 0, up).events(A_UNIT, &events);
+        s.told().case(format!("up {up} s")).expect_roots(&[id]);
+    }
 }
 
 #[test]

@@ -48,13 +48,16 @@ pub fn detect(s: &Service, refused: Option<&Failure>, now: &Snapshot) -> Option<
         "inactive" => Some(ended(s, name, u, refused, now)),
         "active" | "reloading" => {
             let failure = refused?;
-            if !ends::recent(&ends::of(now, name), now).is_empty() {
-                return Some(died::detect(s, name, u, refused, now));
-            }
             let up = facts::detail(now, name).and_then(|d| d.state_since);
             let age = up.map(|t| now.taken_at.duration_since(t).as_secs_f64());
+            let starting = age.is_none_or(|a| a < STARTING_S);
+            // Who has run for long since he was brought back is not down by that death.
+            let died = !ends::recent(&ends::of(now, name), now).is_empty();
+            if died && (starting || died::loops(name, now)) {
+                return Some(died::detect(s, name, u, refused, now));
+            }
             // Not known how long it runs, or still within its start: nothing to say.
-            if age.is_none_or(|a| a < STARTING_S) || failure.kind != FailKind::Refused {
+            if starting || failure.kind != FailKind::Refused {
                 return None;
             }
             Some(

@@ -9,6 +9,7 @@ pub fn complaints(fault: &Fault, code: Option<i32>, seen: &Diagnosis) -> Vec<Str
     let mut wrong = form(seen);
     let (verdict, exit) = match fault.cause {
         Some(_) if !fault.note => ("problem", 1),
+        None if fault.not_known => ("unknown", 3),
         _ => ("healthy", 0),
     };
     if seen.verdict != verdict {
@@ -19,7 +20,7 @@ pub fn complaints(fault: &Fault, code: Option<i32>, seen: &Diagnosis) -> Vec<Str
     }
     let roots: Vec<&Finding> = seen.findings.iter().filter(|f| f.is_root()).collect();
     match fault.cause {
-        None => wrong.extend(roots.iter().map(|f| format!("{} on a healthy stack", f.id))),
+        None => wrong.extend(roots.iter().map(|f| format!("{} where nothing is wrong", f.id))),
         Some(cause) if fault.note => {
             let expected = format!("{cause}@{}", fault.subject);
             wrong.extend(roots.iter().map(|f| format!("{} where a note was expected", f.id)));

@@ -7,8 +7,8 @@ use crate::settings::Settings;
 use crate::stack::Stack;
 
 use super::{
-    access, control, crash, damage, database, died, disk, holders, network, pool, pooler, silent, start,
-    vantage,
+    access, control, crash, damage, database, died, disk, holders, network, plain, pool, pooler, silent,
+    start, vantage,
 };
 
 /// One way to break the stack, or a noise that must not be taken for a fault.
@@ -20,6 +20,8 @@ pub struct Fault {
     pub cause: Option<&'static str>,
     /// Whether it is a note: to be told, and the stack is healthy all the same.
     pub note: bool,
+    /// A control that nobody can judge: it must be called neither healthy nor ill.
+    pub not_known: bool,
     /// A control's scenario; every other has its cause's.
     of: &'static str,
     /// The configured name that the finding is about.
@@ -59,6 +61,7 @@ impl Fault {
             name,
             cause: None,
             note: false,
+            not_known: false,
             of: "",
             subject: "",
             what,
@@ -74,6 +77,12 @@ impl Fault {
     /// A note (P4), which changes no verdict.
     pub const fn as_note(mut self) -> Self {
         self.note = true;
+        self
+    }
+
+    /// A control whose verdict must be *unknown*.
+    pub const fn not_known(mut self) -> Self {
+        self.not_known = true;
         self
     }
 
@@ -167,6 +176,7 @@ pub fn all() -> Vec<Fault> {
         crash::FAULTS,
         died::FAULTS,
         silent::FAULTS,
+        plain::FAULTS,
         control::CONTROLS,
         vantage::CONTROLS,
     ]

@@ -32,11 +32,18 @@ pub struct Admin {
     release: watch::Sender<u64>,
     /// Told once: no connection is accepted any more.
     pub deaf: Notify,
+    /// Told once: the listener is closed, and all else goes on.
+    pub closed: Notify,
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { answer: Mutex::default(), release: watch::channel(0).0, deaf: Notify::new() }
+        Self {
+            answer: Mutex::default(),
+            release: watch::channel(0).0,
+            deaf: Notify::new(),
+            closed: Notify::new(),
+        }
     }
 }
 

@@ -71,23 +71,36 @@ pub async fn serve(args: ServeArgs) -> Result<()> {
         .route("/lab/spin", post(trouble::spin))
         .route("/lab/threads", post(trouble::threads))
         .route("/lab/deaf", post(trouble::deaf))
+        .route("/lab/close", post(trouble::close))
         .with_state(Arc::clone(&server));
     let listener = tokio::net::TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("cannot listen on {}", args.listen))?;
     println!("{} listens on {}", args.name, args.listen);
+    let serving = async {
+        until_closed(&server, axum::serve(listener, router)).await?;
+        std::future::pending().await
+    };
     tokio::select! {
-        done = until_deaf(&server, axum::serve(listener, router)) => done,
+        done = serving => done,
         () = told_to_end() => { println!("{}: SIGTERM, leaving", args.name); Ok(()) }
     }
 }
 
-/// Serves until it is told to accept no more. The listener stays: what knocks waits in its queue.
-async fn until_deaf(server: &Server, serving: impl IntoFuture<Output = std::io::Result<()>>) -> Result<()> {
+/// Serves until its listener is to be closed, or it is told to accept no more: then the listener
+/// stays, and what knocks waits in its queue.
+async fn until_closed(server: &Server, serving: impl IntoFuture<Output = std::io::Result<()>>) -> Result<()> {
     let mut serving = std::pin::pin!(serving.into_future());
     tokio::select! {
         done = &mut serving => done.context("the listener failed"),
         () = server.admin.deaf.notified() => std::future::pending().await,
+        () = server.admin.closed.notified() => {
+            // Let the answer leave first.
+            tokio::select! {
+                done = &mut serving => done.context("the listener failed"),
+                () = tokio::time::sleep(Duration::from_millis(50)) => Ok(()),
+            }
+        }
     }
 }
 

@@ -45,6 +45,12 @@ pub async fn deaf(State(server): State<Arc<Server>>) -> StatusCode {
     StatusCode::ACCEPTED
 }
 
+/// The listener is closed; the process goes on.
+pub async fn close(State(server): State<Arc<Server>>) -> StatusCode {
+    server.admin.closed.notify_one();
+    StatusCode::ACCEPTED
+}
+
 #[derive(Deserialize)]
 pub struct ThreadsQuery {
     n: usize,
