@@ -286,6 +286,7 @@ impl Check<'_> {
         for (i, folder) in service.caches.iter().enumerate() {
             self.cache(folder, &path(&format!("caches[{i}]")))?;
         }
+        self.absolute(service.deploy.as_deref(), &path("deploy"))?;
         self.absolute(service.headers_file.as_deref(), &path("headers_file"))?;
         self.absolute(service.ca_file.as_deref(), &path("ca_file"))?;
         self.certificate_file(service.ca_file.as_deref().map(Path::new), "ca_file", &path("ca_file"))

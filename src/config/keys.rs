@@ -97,6 +97,7 @@ pub const KEYS: &[Key] = &[
     key("service.pool.max_allowed", Shape::Count),
     key("service.pool.resize", Shape::Text),
     key("service.caches", Shape::Texts),
+    key("service.deploy", Shape::Text),
     key("service.capture", Shape::Tables),
     key("service.capture.url", Shape::Url),
     key("service.capture.argv", Shape::Texts),
@@ -155,6 +156,7 @@ pub const KEYS: &[Key] = &[
     var("thresholds.terminate_after", Shape::Span),
     var("thresholds.slow_query", Shape::Span),
     var("thresholds.recent_failure", Shape::Span),
+    var("thresholds.recent_change", Shape::Span),
 ];
 
 /// The kinds of things under care: a file that names one kind replaces the built-in ones of it.

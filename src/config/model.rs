@@ -62,6 +62,9 @@ pub struct Service {
     pub pool: Option<Pool>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub caches: Vec<String>,
+    /// Where it is deployed to: a git work tree, or a folder or link that a deployment writes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deploy: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub capture: Vec<Capture>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -312,6 +315,14 @@ pub struct Thresholds {
     pub slow_query: Span,
     /// How far back a unit's failure in the journal still explains what is seen now.
     pub recent_failure: Span,
+    /// How far back a change is told of, where something is wrong.
+    #[serde(default = "an_hour")]
+    pub recent_change: Span,
+}
+
+/// Of a snapshot from before it could be set.
+fn an_hour() -> Span {
+    Span::secs(3600)
 }
 
 impl Config {

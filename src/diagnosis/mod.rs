@@ -2,6 +2,7 @@
 //! Knows no scenario by name: the causes are handed in.
 
 mod cause;
+mod changes;
 mod finding;
 mod graph;
 mod permission;
@@ -9,6 +10,7 @@ mod verdict;
 mod why_not;
 
 pub use cause::{Cause, Certainty, Relation, Severity};
+pub use changes::{Changed, changes, line as changed_line};
 pub use finding::{Evidence, Finding, Remedy, Risk, shell_word};
 pub use graph::{link, needs};
 pub use permission::{Permission, Permit, permissions};

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::cause::Severity;
+use super::changes::Changed;
 use super::finding::Finding;
 use crate::snapshot::Vantage;
 
@@ -62,6 +63,9 @@ pub struct Diagnosis {
     pub symptoms: Vec<Symptom>,
     /// Subjects for which the verdict is held back, and why.
     pub unknown: Vec<Unknown>,
+    /// What was changed of late, where there is a root: no cause, and what to think of first.
+    #[serde(default)]
+    pub changes: Vec<Changed>,
     pub readings: Vec<ReadingRow>,
 }
 

@@ -15,6 +15,7 @@ use super::awaited::Awaited;
 use super::look::Depth;
 use crate::config::{Config, Service};
 use crate::probe::{blocking, host, listeners, systemd, timed};
+use crate::snapshot::host::Place;
 use crate::snapshot::ollama::OllamaLook;
 use crate::snapshot::process::Listener;
 use crate::snapshot::redis::RedisLook;
@@ -65,11 +66,13 @@ pub async fn ask(
         doubtful.into_iter().map(|(service, unit)| target::of_service(service, unit, bus, &config, deadline)),
     );
     let words = join_all(servers.into_iter().map(|(p, unit)| server::words(p, unit, &config, deadline)));
+    let caches = join_all(caches(snapshot, &config).into_iter().map(|s| cache_places(s, &config, deadline)));
     let similar = similar(unknown_units(snapshot, &config), bus, deadline);
     let kernel = kernel(units_asked, &config, deadline);
     let listeners = listeners(ports, twice, &config, deadline);
-    let (units, hosts, words, pools, targets, kernel, listeners, similar) =
-        tokio::join!(units, hosts, words, pools, targets, kernel, listeners, similar);
+    let (units, hosts, words, pools, targets, kernel, listeners, similar, caches) =
+        tokio::join!(units, hosts, words, pools, targets, kernel, listeners, similar, caches);
+    snapshot.host.places.extend(caches.into_iter().flatten());
     snapshot.units.kernel = kernel;
     snapshot.units.similar = similar;
     snapshot.listeners = listeners;
@@ -184,6 +187,19 @@ fn unknown_units(now: &Snapshot, config: &Config) -> Vec<String> {
     let wrong = config.service.iter().filter(|s| unwell(s, now)).filter_map(|s| s.unit.clone());
     let listed = now.units.listed.seen();
     wrong.filter(|u| listed.and_then(|l| l.get(u)).is_some_and(|u| u.load == "not-found")).collect()
+}
+
+/// Services of this host that are wrong and keep files: no more of them than units are looked at closely.
+fn caches(now: &Snapshot, config: &Config) -> Vec<Service> {
+    let here = |s: &Service| s.unit.as_deref().is_some_and(|u| now.unit(u).is_some());
+    let wrong = config.service.iter().filter(|s| !s.caches.is_empty() && here(s) && unwell(s, now));
+    wrong.take(near::CLOSELY).cloned().collect()
+}
+
+async fn cache_places(s: Service, config: &Config, deadline: Instant) -> Vec<Place> {
+    let proc = config.host.proc.clone();
+    let look = move || Ok(host::disk::of_folders(&proc, &s.name, &s.caches));
+    blocking(deadline, "this host", look).await.unwrap_or_default()
 }
 
 /// What these may have been meant to be. A help only: that it could not be asked is no fact.

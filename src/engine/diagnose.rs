@@ -5,7 +5,9 @@ use std::collections::{HashMap, HashSet};
 
 use super::rows;
 use crate::config::Config;
-use crate::diagnosis::{Diagnosis, Finding, SCHEMA, Symptom, Unknown, link, unknowns, verdict};
+use crate::diagnosis::{
+    Diagnosis, Finding, SCHEMA, Severity, Symptom, Unknown, changes, link, unknowns, verdict,
+};
 use crate::scenario::{ALL, causes};
 use crate::snapshot::Looks;
 
@@ -26,6 +28,7 @@ pub fn diagnose(looks: &Looks, filter: &Filter) -> Diagnosis {
     let symptoms: Vec<Symptom> = ALL.iter().flat_map(|s| (s.symptoms)(looks, config)).collect();
     let (findings, symptoms, unknown) = filter.apply(findings, symptoms, config);
     let (verdict, severity) = verdict(&findings, &unknown);
+    let changes = changes(&findings, now);
     Diagnosis {
         schema: SCHEMA.into(),
         taken_at: now.taken_at,
@@ -36,8 +39,15 @@ pub fn diagnose(looks: &Looks, filter: &Filter) -> Diagnosis {
         findings,
         symptoms,
         unknown,
+        changes,
         readings: rows::all(now),
     }
+}
+
+/// The subjects of all that is wrong, by itself or not; none: nothing is.
+pub fn wrong(looks: &Looks) -> HashSet<String> {
+    let all = ALL.iter().flat_map(|s| (s.detect)(looks, &looks.now.config));
+    all.filter(|f| f.severity < Severity::P4).map(|f| f.subject).collect()
 }
 
 impl Filter {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::awaited::Awaited;
-use super::{closer, first};
+use super::{changed, closer, first};
 use crate::config::Loaded;
 use crate::probe::millis;
 use crate::snapshot::{SCHEMA, Snapshot, Vantage};
@@ -43,6 +43,9 @@ pub async fn look(loaded: &Loaded, awaited: &Awaited, start: Instant, depth: Dep
     let taken_at = Timestamp::now();
     let (mut snapshot, bus) = first::ask(loaded, awaited, deadlines.first, blank(loaded, taken_at)).await;
     closer::ask(&mut snapshot, bus, awaited, deadlines.end, depth).await;
+    if depth == Depth::Wrong {
+        snapshot = changed::ask(snapshot, awaited, deadlines.end).await;
+    }
     snapshot.elapsed_ms = millis(start);
     snapshot
 }
@@ -61,6 +64,7 @@ fn blank(loaded: &Loaded, taken_at: Timestamp) -> Snapshot {
         network: crate::snapshot::network::Network::default(),
         host: crate::snapshot::host::Host::default(),
         listeners: crate::snapshot::no_listeners(),
+        changes: crate::snapshot::no_changes(),
         redis: std::collections::BTreeMap::new(),
         ollama: std::collections::BTreeMap::new(),
     }

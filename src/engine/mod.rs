@@ -3,6 +3,7 @@
 
 mod admission;
 mod awaited;
+mod changed;
 mod closer;
 mod diagnose;
 mod first;

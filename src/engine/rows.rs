@@ -85,6 +85,9 @@ pub fn all(now: &Snapshot) -> Vec<ReadingRow> {
             format!("{} has {} {models}", o.endpoint, all.len())
         }));
     }
+    if !matches!(now.changes.reading, Reading::NotAsked { .. }) {
+        rows.push(row("files", "changes", &now.changes, |all| format!("{} of late", all.len())));
+    }
     // Configured, and not looked at by this version: said, so that nobody takes it for healthy.
     for (kind, name) in now.config.names() {
         let looked_at = match kind {

@@ -1,6 +1,7 @@
 //! Looks at the world, bounded and read-only: one folder or file a system.
 //! A probe answers with readings; it never judges, and never writes to what it looks at.
 
+pub mod changes;
 pub mod descriptors;
 pub mod health;
 pub mod host;

@@ -8,7 +8,9 @@ use super::out::Out;
 use super::style::Paint;
 use super::table::plain;
 use super::text::{self, count};
-use crate::diagnosis::{Certainty, Diagnosis, Finding, Severity, Symptom, SymptomState, Verdict};
+use crate::diagnosis::{
+    Certainty, Diagnosis, Finding, Severity, Symptom, SymptomState, Verdict, changed_line,
+};
 
 /// So many targets are still shown one by one; of more only those that are not well, and so many.
 const TARGETS: usize = 20;
@@ -17,6 +19,10 @@ const UNWELL: usize = 10;
 pub fn diagnosis(d: &Diagnosis, out: &Out) -> String {
     let page = Page { d, width: out.width, paint: Paint(out.colors), all: out.all };
     let mut text = page.headline();
+    if !out.quiet {
+        text.push_str(&page.changed());
+    }
+    text.push('\n');
     let roots = || d.findings.iter().filter(|f| f.is_root());
     for root in groups(roots().filter(|f| f.severity < Severity::P4), out.all) {
         text.push_str(&page.root(&root));
@@ -59,11 +65,21 @@ impl Page<'_> {
         let used = text::width(d.verdict.word()) + text::width(&about) + text::width(&tail) + 8;
         let (tail, faint) = (text::wrap(&tail, self.width.saturating_sub(2)), |t: &str| self.paint.faint(t));
         if used <= self.width {
-            return format!("{word}   {about} · {}\n\n", faint(&tail.join(" ")));
+            return format!("{word}   {about} · {}\n", faint(&tail.join(" ")));
         }
         // A long name of the host goes below.
         let tail: String = tail.iter().map(|l| format!("  {}\n", faint(l))).collect();
-        format!("{word}   {about}\n{tail}\n")
+        format!("{word}   {about}\n{tail}")
+    }
+
+    /// Line two: what to think of before anything else. It is no cause, and stands under none.
+    fn changed(&self) -> String {
+        let room = self.width.saturating_sub(2);
+        let fits = |t: &str| text::width(&text::line(t)) <= room;
+        match changed_line(&self.d.changes, self.d.taken_at, fits) {
+            Some(line) => self.paragraph(&line, 2),
+            None => String::new(),
+        }
     }
 
     fn root(&self, group: &Group) -> String {

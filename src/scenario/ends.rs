@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::facts;
 use crate::snapshot::Snapshot;
-use crate::snapshot::units::{Event, Journal, KernelAct, UnitEvent};
+use crate::snapshot::units::{Event, Journal, Kernel, KernelAct, UnitEvent};
 
 /// A main process that ended badly, by itself.
 #[derive(Debug, Clone)]
@@ -79,12 +79,25 @@ fn death(e: &UnitEvent, began: Option<Timestamp>) -> Option<Death> {
     }
 }
 
-/// How often `Restart=` brought it back within the window, and since the last job to stop.
+/// How often `Restart=` brought it back within the window, since the last job to stop and since somebody
+/// started it anew.
 pub fn restarts(journal: &Journal, now: &Snapshot) -> usize {
     let window = now.config.thresholds.recent_failure.as_secs_f64();
-    let since_stop = journal.events.iter().rev().take_while(|e| e.what != Event::Stopping);
-    let young = since_stop.filter(|e| now.taken_at.duration_since(e.at).as_secs_f64() <= window);
-    young.filter(|e| matches!(e.what, Event::RestartScheduled { .. })).count()
+    let young = |e: &UnitEvent| now.taken_at.duration_since(e.at).as_secs_f64() <= window;
+    let (mut count, mut scheduled) = (0, false);
+    for e in &journal.events {
+        match &e.what {
+            Event::RestartScheduled { .. } => {
+                scheduled = true;
+                count += usize::from(young(e));
+            }
+            Event::ProcessExited { .. } | Event::Failed { .. } => scheduled = false,
+            Event::Starting | Event::Started if !scheduled => count = 0,
+            Event::Stopping => count = 0,
+            _ => {}
+        }
+    }
+    count
 }
 
 /// What the kernel did to a unit's control group, within two seconds of that time.
@@ -92,6 +105,19 @@ pub fn kernel_act<'a>(now: &'a Snapshot, unit: &str, at: Timestamp) -> Option<&'
     let near = |act: &&KernelAct| act.at.duration_since(at).as_secs_f64().abs() <= KERNEL_S;
     let of_unit = |act: &&KernelAct| act.control_group.split('/').any(|group| group == unit);
     now.units.kernel.seen()?.iter().rev().filter(near).find(of_unit)
+}
+
+/// The kernel refused it a thread or process within that time.
+pub fn fork_refused<'a>(
+    now: &'a Snapshot,
+    unit: &str,
+    from: Timestamp,
+    to: Timestamp,
+) -> Option<&'a KernelAct> {
+    let within = |at: Timestamp| at >= from && at.duration_since(to).as_secs_f64() <= KERNEL_S;
+    let of_unit = |act: &KernelAct| act.control_group.split('/').any(|group| group == unit);
+    let mut all = now.units.kernel.seen()?.iter().rev();
+    all.find(|a| a.what == Kernel::ForkRefused && within(a.at) && of_unit(a))
 }
 
 /// The kernel's line and systemd's belong together within so many seconds (causes, edges).

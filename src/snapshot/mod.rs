@@ -1,6 +1,7 @@
 //! Readings and the looks, as data. Pure: no clock, no client, no file.
 //! Every type here is part of the saved snapshot, versioned by `whole::SCHEMA`.
 
+pub mod changes;
 pub mod host;
 pub mod network;
 pub mod ollama;
@@ -15,4 +16,4 @@ pub mod who;
 mod whole;
 
 pub use reading::{FailKind, Failure, Look, PgRefusal, Reading, Stage};
-pub use whole::{Looks, SCHEMA, Snapshot, Vantage, no_listeners};
+pub use whole::{Looks, SCHEMA, Snapshot, Vantage, no_changes, no_listeners};

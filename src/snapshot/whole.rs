@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::changes::Change;
 use super::host::Host;
 use super::network::Network;
 use super::ollama::OllamaLook;
@@ -45,6 +46,13 @@ pub struct Snapshot {
     /// At the ports of services that are wrong.
     #[serde(default = "no_listeners")]
     pub listeners: Look<Vec<Listener>>,
+    /// Of the last hour, or so long as is configured; asked only where there is a finding.
+    #[serde(default = "no_changes")]
+    pub changes: Look<Vec<Change>>,
+}
+
+pub fn no_changes() -> Look<Vec<Change>> {
+    Look::not_asked("nothing was found to be wrong")
 }
 
 pub fn no_listeners() -> Look<Vec<Listener>> {

@@ -224,3 +224,35 @@ fn our_own_shortage_is_no_trouble_of_theirs() {
     let out = out.unwrap();
     assert_ne!(out.status.code(), Some(1), "{}", String::from_utf8_lossy(&out.stdout));
 }
+
+/// Changes are told on line two, as what they are; others' text can't reach the terminal raw.
+#[test]
+fn what_changed_stands_on_line_two_and_in_json() {
+    let desk = Desk::new();
+    let text = std::fs::read_to_string("tests/snapshots/failed-exit-1.json").unwrap();
+    let mut look: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let taken: jiff::Timestamp = look["taken_at"].as_str().unwrap().parse().unwrap();
+    let change = |ago: i64, what: &str| {
+        let at = taken - jiff::SignedDuration::from_secs(ago);
+        serde_json::json!({"at": at.to_string(), "kind": "drop-in", "subject": "codebase-mcp", "what": what})
+    };
+    let all = [
+        change(720, "drop-in \u{1b}[31mx.conf of codebase-mcp.service (POOL_MAX_SIZE)"),
+        change(7200, "old"),
+    ];
+    look["changes"] = serde_json::json!({"elapsed_ms": 1.0, "reading": {"outcome": "seen", "value": all}});
+    desk.file("look.json", &look.to_string());
+    let ran = desk.run(&["diagnose", "--from", "look.json"]);
+    let two = ran.stdout.lines().nth(1).unwrap();
+    assert!(
+        two.starts_with("  changed 12 min ago: drop-in \\x1b[31mx.conf of codebase-mcp.service"),
+        "{two}"
+    );
+    assert!(!ran.stdout.contains("old"), "{}", ran.stdout);
+    let ran = desk.run(&["diagnose", "--from", "look.json", "-o", "json"]);
+    let said: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    let kinds: Vec<&str> =
+        said["changes"].as_array().unwrap().iter().map(|c| c["kind"].as_str().unwrap()).collect();
+    assert!(kinds.contains(&"drop-in") && said["changes"][0]["related"] == true, "{kinds:?}");
+    assert!(!desk.run(&["-q", "diagnose", "--from", "look.json"]).stdout.contains("changed"));
+}

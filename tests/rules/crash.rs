@@ -120,6 +120,17 @@ fn who_runs_for_long_since_he_died_is_not_down_by_that_death() {
         let s = down("active", "running").detail(A_UNIT, "success", 0, 0, up).events(A_UNIT, &events);
         s.told().case(format!("up {up} s")).expect_roots(&[id]);
     }
+    // The same of a loop that systemd gave up, and somebody started it anew.
+    let restart = |n| (80.0 - n, Event::RestartScheduled { restarts: 1 });
+    let mut events = vec![(90.0, Event::Starting), (89.9, died.clone())];
+    for n in 0..4 {
+        let at = 80.0 - f64::from(n);
+        events.extend([restart(f64::from(n)), (at, Event::Starting), (at - 0.1, died.clone())]);
+    }
+    events.extend([restart(5.0), (74.0, Event::Failed { result: "exit-code".into() })]);
+    events.extend([(45.0, Event::Starting), (45.0, Event::Started)]);
+    let s = down("active", "running").detail(A_UNIT, "success", 0, 0, 45.0).events(A_UNIT, &events);
+    s.told().expect_roots(&[CLOSED]);
 }
 
 #[test]

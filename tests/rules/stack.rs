@@ -14,7 +14,8 @@ use mcp_ir::snapshot::units::{
     Event, Journal, Kernel, KernelAct, LogLine, Unit, UnitDetail, UnitEvent, Units,
 };
 use mcp_ir::snapshot::{
-    FailKind, Failure, Look, Looks, PgRefusal, Reading, SCHEMA, Snapshot, Stage, Vantage, no_listeners,
+    FailKind, Failure, Look, Looks, PgRefusal, Reading, SCHEMA, Snapshot, Stage, Vantage, no_changes,
+    no_listeners,
 };
 
 use crate::payload;
@@ -81,6 +82,7 @@ pub fn postmaster(state: &str, folder: Option<&str>, port: Option<u16>) -> Postm
     Postmaster { pid: 700, state: state.into(), data_directory: folder.map(Into::into), port }
 }
 
+#[derive(Clone)]
 pub struct Stack {
     pub now: Snapshot,
 }
@@ -117,6 +119,7 @@ impl Stack {
             network: Network::default(),
             host: Host::default(),
             listeners: no_listeners(),
+            changes: no_changes(),
             redis: BTreeMap::new(),
             ollama: BTreeMap::new(),
         };

@@ -246,13 +246,14 @@ impl Check<'_> {
                 .fail("timeout", "must be from 10ms to 1h")
                 .hint("5s is the default: a look of a healthy stack takes milliseconds"));
         }
-        let spans: [(&str, Span); 6] = [
+        let spans: [(&str, Span); 7] = [
             ("p95", t.p95),
             ("idle_in_transaction", t.idle_in_transaction),
             ("long_query", t.long_query),
             ("terminate_after", t.terminate_after),
             ("slow_query", t.slow_query),
             ("recent_failure", t.recent_failure),
+            ("recent_change", t.recent_change),
         ];
         for (key, span) in spans {
             if span.0.is_zero() {

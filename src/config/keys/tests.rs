@@ -25,6 +25,7 @@ fn full() -> Config {
         database_env: vec!["X".into()],
         pool: Some(Pool { min_env: text(), max_env: text(), max_allowed: Some(1), resize: text() }),
         caches: vec!["x".into()],
+        deploy: text(),
         capture: vec![Capture::Program(program()), Capture::Url(CaptureUrl { url: "http://x".into() })],
         headers_file: text(),
         ca_file: text(),
@@ -90,6 +91,7 @@ fn full() -> Config {
             terminate_after: Span::secs(1),
             slow_query: Span::secs(1),
             recent_failure: Span::secs(1),
+            recent_change: Span::secs(1),
         },
         index: Index::default(),
     }

@@ -8,7 +8,7 @@ use crate::snapshot::{Look, Snapshot};
 
 /// Each takes two journalctl and two calls on the bus: a few hundred would take seconds. Of a unit
 /// that runs little is to be found there; so few of them stand for the rest.
-const CLOSELY: usize = 32;
+pub const CLOSELY: usize = 32;
 const RUNNING: usize = 8;
 
 /// The servers' units first, on which others hang; then what does not run; then by name.

@@ -154,5 +154,18 @@ pub fn of_server(proc: &str, subject: &str, data: &str) -> Vec<Place> {
     out
 }
 
+/// The places of a service: the folders that are configured as its caches.
+pub fn of_folders(proc: &str, subject: &str, folders: &[String]) -> Vec<Place> {
+    let view = View::open(proc);
+    let seen = |folder: &String| {
+        let file_system = match &view {
+            Ok(view) => view.file_system(&view.real(folder)).into(),
+            Err(f) => Reading::Failed(f.clone()),
+        };
+        Place { subject: subject.into(), what: "cache".into(), path: folder.clone(), file_system }
+    };
+    folders.iter().take(TABLESPACES).map(seen).collect()
+}
+
 #[cfg(test)]
 mod tests;

@@ -18,6 +18,7 @@ const STOPS: &[(&str, Relation)] = &[
     ("server-crash/unhealthy", NeededBy),
     ("server-crash/hung", NeededBy),
     ("server-crash/failed", NeededBy),
+    ("server-crash/disk-full", NeededBy),
     ("server-crash/not-listening", NeededBy),
     ("server-crash/malformed-health", NeededBy),
     ("pool-exhausted/client-pool-saturated", NeededBy),

@@ -22,6 +22,8 @@ use crate::snapshot::{FailKind, Looks, Reading, Snapshot};
 const DIES_OF_IT: &[(&str, crate::diagnosis::Relation)] = &[
     ("server-crash/unhealthy", NeededBy),
     ("server-crash/hung", NeededBy),
+    // Threads that wait for it pile up.
+    ("server-crash/tasks-limit", NeededBy),
     ("server-crash/failed", NeededBy),
     ("server-crash/crash-loop", NeededBy),
     ("server-crash/oom-killed", NeededBy),

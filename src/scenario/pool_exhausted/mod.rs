@@ -15,16 +15,17 @@ use crate::diagnosis::{Finding, Severity, Symptom, SymptomState};
 use crate::snapshot::{FailKind, Looks, Reading};
 
 /// What services show whose connections are gone.
-const STARVED: [(&str, Relation); 6] = [
+const STARVED: [(&str, Relation); 7] = [
     ("pool-exhausted/client-pool-saturated", NeededBy),
     ("server-crash/unhealthy", NeededBy),
     ("server-crash/hung", NeededBy),
     ("server-crash/failed", NeededBy),
     ("server-crash/crash-loop", NeededBy),
     ("server-crash/malformed-health", NeededBy),
+    ("server-crash/tasks-limit", NeededBy),
 ];
 /// The same, where sessions hold the server's slots.
-const HOLDS: [(&str, Relation); 7] = [
+const HOLDS: [(&str, Relation); 8] = [
     ("pool-exhausted/server-slots-full", Same),
     STARVED[0],
     STARVED[1],
@@ -32,6 +33,7 @@ const HOLDS: [(&str, Relation); 7] = [
     STARVED[3],
     STARVED[4],
     STARVED[5],
+    STARVED[6],
 ];
 
 pub static SCENARIO: Scenario = Scenario {

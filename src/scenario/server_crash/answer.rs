@@ -1,7 +1,7 @@
 //! What the health answer itself tells: unwell, unreadable, or none at all in time.
 //! Where nothing listens, `unit` says how it ended.
 
-use super::{cause, port, runbook, silent, unit, unreachable};
+use super::{cause, last_words, port, runbook, shortage, silent, unit, unreachable};
 use crate::config::Service;
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity, shell_word};
 use crate::scenario::facts;
@@ -36,13 +36,11 @@ pub fn unhealthy(s: &Service, now: &Snapshot) -> Option<Finding> {
         f = f.saw("http health", "says", m);
     }
     f = match s.unit.as_deref().filter(|_| !port::bare(s, now)) {
-        Some(unit) => {
-            f.saw_if("journal", "last words", facts::journal(now, unit).and_then(facts::last_words)).remedy(
-                format!("systemctl restart {}", shell_word(unit)),
-                "Take its logs as evidence first, then restart that one service",
-                Risk::Disruptive,
-            )
-        }
+        Some(unit) => last_words(f, now, unit).remedy(
+            format!("systemctl restart {}", shell_word(unit)),
+            "Take its logs as evidence first, then restart that one service",
+            Risk::Disruptive,
+        ),
         None => f.remedy(runbook(&UNHEALTHY), "Take its logs as evidence, then restart it", Risk::Disruptive),
     };
     Some(f)
@@ -57,6 +55,7 @@ pub fn none(s: &Service, f: &Failure, now: &Snapshot) -> Option<Finding> {
         }
         (FailKind::TimedOut, Some(Stage::Tls | Stage::Answer | Stage::Body)) => silent::stopped(s, f, now)
             .or_else(|| unreachable::detect(s, f, now))
+            .or_else(|| shortage::tasks_of(s, now))
             .or_else(|| silent::stands(s, f, now)),
         // A stopped process does not empty its queue: then connections are no longer made.
         (FailKind::TimedOut, Some(Stage::Connect)) => {

@@ -3,11 +3,11 @@
 
 use jiff::Timestamp;
 
-use super::{cause, last_words, with_refusal, words};
+use super::{cause, last_words, shortage, state, with_refusal, words};
 use crate::config::Service;
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity, shell_word};
 use crate::scenario::ends::{self, Death};
-use crate::scenario::facts::{self, state};
+use crate::scenario::facts;
 use crate::snapshot::units::{Kernel, LogLine, Unit, UnitDetail};
 use crate::snapshot::{Failure, Snapshot};
 
@@ -24,28 +24,32 @@ pub static BAD_CONFIGURATION: Cause =
 /// So many restarts within the window are a loop.
 const LOOP: usize = 3;
 /// A setting is refused at the start, within so many seconds.
-const START_S: f64 = 30.0;
+pub const START_S: f64 = 30.0;
 
 pub fn detect(s: &Service, name: &str, u: &Unit, refused: Option<&Failure>, now: &Snapshot) -> Finding {
     let end = End::of(s, name, u, refused, now);
     oom(&end)
+        .or_else(|| shortage::ended(&end))
         .or_else(|| exec(&end))
         .or_else(|| configuration(&end))
+        .or_else(|| state::detect(&end))
         .or_else(|| again_and_again(&end))
         .unwrap_or_else(|| failed(&end))
 }
 
 /// All that is known of how a unit ended.
-struct End<'a> {
-    s: &'a Service,
-    unit: &'a str,
+pub struct End<'a> {
+    pub s: &'a Service,
+    pub unit: &'a str,
     u: &'a Unit,
     refused: Option<&'a Failure>,
-    now: &'a Snapshot,
+    pub now: &'a Snapshot,
     /// Its properties, where D-Bus still says that it failed.
     bus: Option<&'a UnitDetail>,
     by_bus: Option<String>,
-    last: Option<Death>,
+    pub last: Option<Death>,
+    /// When the first of the runs began whose deaths belong together.
+    first: Option<Timestamp>,
     /// How often it died within the window.
     deaths: usize,
     since: Option<Timestamp>,
@@ -75,7 +79,9 @@ impl<'a> End<'a> {
             ("failed", Some(d)) => d.state_since,
             _ => first.map(|f| f.at).or_else(|| d.and_then(|d| d.exited_at)),
         };
-        Self { s, unit, u, refused, now, bus, by_bus, last: last.cloned(), deaths: recent.len(), since }
+        let began = first.and_then(|f| f.began);
+        let (last, deaths) = (last.cloned(), recent.len());
+        Self { s, unit, u, refused, now, bus, by_bus, last, first: began, deaths, since }
     }
 
     fn status(&self) -> Option<i32> {
@@ -90,7 +96,7 @@ impl<'a> End<'a> {
     }
 
     /// `, 3 times within 10 min`
-    fn again(&self) -> String {
+    pub fn again(&self) -> String {
         match self.deaths {
             0 | 1 => String::new(),
             n => format!(", {n} times within {}", self.window()),
@@ -102,28 +108,35 @@ impl<'a> End<'a> {
     }
 
     /// What the unit said in the run that ended last; nothing where its start is not known.
-    fn lines(&self) -> Vec<&LogLine> {
-        let Some((from, to)) = self.last.as_ref().and_then(|l| Some((l.began?, l.at))) else {
-            return Vec::new();
-        };
+    pub fn lines(&self) -> Vec<&LogLine> {
+        self.lines_since(self.last.as_ref().and_then(|l| l.began))
+    }
+
+    /// The same of all the runs that ended one after another.
+    pub fn all_lines(&self) -> Vec<&LogLine> {
+        self.lines_since(self.first)
+    }
+
+    fn lines_since(&self, from: Option<Timestamp>) -> Vec<&LogLine> {
+        let Some((from, to)) = from.zip(self.last.as_ref().map(|l| l.at)) else { return Vec::new() };
         let Some(journal) = facts::journal(self.now, self.unit) else { return Vec::new() };
         // journald notes the last line of a dying process a moment after its death.
         let during = |l: &&LogLine| l.at >= from && l.at.duration_since(to).as_secs_f64() <= 1.0;
         journal.lines.iter().filter(during).collect()
     }
 
-    fn finding(&self, cause: &Cause, certainty: Certainty, summary: String) -> Finding {
+    pub fn finding(&self, cause: &Cause, certainty: Certainty, summary: String) -> Finding {
         let d = facts::detail(self.now, self.unit);
-        with_refusal(Finding::new(cause, &self.s.name, certainty, summary), self.refused)
+        let f = with_refusal(Finding::new(cause, &self.s.name, certainty, summary), self.refused)
             .since(self.since)
-            .saw("systemd", self.unit, state(self.u))
+            .saw("systemd", self.unit, facts::state(self.u))
             .saw_if(
                 "systemd",
                 "result",
                 self.by_bus.as_ref().zip(d).map(|(how, d)| format!("{}, {how}", d.result)),
             )
-            .saw_if("journal", "main process", self.last.as_ref().map(|l| l.how.clone()))
-            .saw_if("journal", "last words", last_words(self.now, self.unit))
+            .saw_if("journal", "main process", self.last.as_ref().map(|l| l.how.clone()));
+        last_words(f, self.now, self.unit)
     }
 
     fn systemctl(&self, verb: &str) -> String {

@@ -7,7 +7,9 @@ mod died;
 mod ollama;
 mod port;
 mod redis;
+mod shortage;
 mod silent;
+mod state;
 mod unit;
 mod unreachable;
 mod why_not;
@@ -38,6 +40,9 @@ pub static SCENARIO: Scenario = Scenario {
         &died::CRASH_LOOP,
         &died::EXEC_FAILED,
         &died::BAD_CONFIGURATION,
+        &state::CORRUPTED_STATE,
+        &shortage::DISK_FULL,
+        &shortage::TASKS_LIMIT,
         &port::PORT_CONFLICT,
         &unit::NOT_LISTENING,
         &unreachable::UNREACHABLE,
@@ -75,7 +80,9 @@ fn cause_of(s: &Service, now: &Snapshot) -> Option<Finding> {
     }
     match &now.services.get(&s.name)?.health.reading {
         Reading::Seen { value } if !value.is_bad() => None,
-        Reading::Seen { .. } => port::conflict(s, now).or_else(|| answer::unhealthy(s, now)),
+        Reading::Seen { .. } => {
+            port::conflict(s, now).or_else(|| shortage::alive(s, now)).or_else(|| answer::unhealthy(s, now))
+        }
         Reading::Failed(f) => port::conflict(s, now).or_else(|| answer::none(s, f, now)),
         Reading::NotAsked { .. } => None,
     }
@@ -131,8 +138,22 @@ fn with_refusal(f: Finding, refused: Option<&Failure>) -> Finding {
     f.saw_if("http health", "answer", refused.map(|r| r.detail.clone()))
 }
 
-fn last_words(now: &Snapshot, unit: &str) -> Option<String> {
-    facts::journal(now, unit).and_then(facts::last_words).map(ToOwned::to_owned)
+/// How many of a service's own last lines a finding shows.
+const WORDS: usize = 3;
+
+/// The last that the unit itself said; a warning or worse before that takes the first place.
+fn last_words(mut f: Finding, now: &Snapshot, unit: &str) -> Finding {
+    let Some(journal) = facts::journal(now, unit) else { return f };
+    let said = journal.lines.iter().filter(|l| !l.text.trim().is_empty());
+    let mut last: Vec<_> = said.rev().take(WORDS).collect();
+    last.reverse();
+    if let Some(worst) = facts::last_line(journal).filter(|w| !last.contains(w)) {
+        last.splice(..last.len().min(1), [worst]);
+    }
+    for l in last {
+        f = f.saw("journal", "last words", &l.text);
+    }
+    f
 }
 
 fn runbook(c: &Cause) -> String {

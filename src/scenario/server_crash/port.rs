@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::cause;
+use super::{cause, last_words};
 use crate::config::Service;
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity};
 use crate::scenario::ends;
@@ -34,8 +34,8 @@ pub fn conflict(s: &Service, now: &Snapshot) -> Option<Finding> {
         // What answers there is not this service: no database is the reason.
         .own(true)
         .saw("sockets", &l.address, format!("held by process {} ({}) of {of}", h.pid, h.name))
-        .saw("systemd", unit, state(u))
-        .saw_if("journal", "last words", facts::journal(now, unit).and_then(facts::last_words));
+        .saw("systemd", unit, state(u));
+    let f = last_words(f, now, unit);
     let words = "See what it is, and whose; end it only if nobody needs it, then start the service";
     Some(f.remedy(format!("ps -o pid,user,lstart,args -p {}", h.pid), words, Risk::Safe))
 }

@@ -61,14 +61,17 @@ pub fn detect(s: &Service, refused: Option<&Failure>, now: &Snapshot) -> Option<
                 return None;
             }
             Some(
-                base(&NOT_LISTENING, Certainty::Likely, format!("{name} runs, and its port is closed"))
-                    .since(up)
-                    .saw_if("journal", "last words", last_words(now, name))
-                    .remedy(
-                        format!("systemctl restart {}", shell_word(name)),
-                        "Take its logs as evidence first, then restart that one service",
-                        Risk::Disruptive,
-                    ),
+                last_words(
+                    base(&NOT_LISTENING, Certainty::Likely, format!("{name} runs, and its port is closed")),
+                    now,
+                    name,
+                )
+                .since(up)
+                .remedy(
+                    format!("systemctl restart {}", shell_word(name)),
+                    "Take its logs as evidence first, then restart that one service",
+                    Risk::Disruptive,
+                ),
             )
         }
         // Starting or stopping under a job of systemd's: wait for its end, say nothing.
@@ -184,12 +187,14 @@ fn ended(s: &Service, name: &str, u: &Unit, refused: Option<&Failure>, now: &Sna
         _ => (Certainty::Likely, "is not running, and did not fail"),
     };
     let f = Finding::new(&STOPPED, &s.name, certainty, format!("{} {how}", s.name));
-    start(
-        with_refusal(f, refused)
-            .since(since)
-            .saw("systemd", name, state(u))
-            .saw_if("systemd", "result", d.map(|d| format!("{}, exit status {}", d.result, d.exit_status)))
-            .saw_if("journal", "last words", last_words(now, name)),
-        "Start it, and see why it ended",
-    )
+    let f = last_words(
+        with_refusal(f, refused).since(since).saw("systemd", name, state(u)).saw_if(
+            "systemd",
+            "result",
+            d.map(|d| format!("{}, exit status {}", d.result, d.exit_status)),
+        ),
+        now,
+        name,
+    );
+    start(f, "Start it, and see why it ended")
 }

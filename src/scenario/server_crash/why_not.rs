@@ -2,7 +2,7 @@
 
 use super::super::against::{Against, Against::Named, Against::Service, OfService, ruled_out, unseen, why};
 use super::super::facts::{self, state};
-use super::{answer, dependency, died, port, silent, unit, unreachable};
+use super::{answer, dependency, died, port, shortage, silent, state as own_state, unit, unreachable};
 use crate::diagnosis::{Cause, Fact, Stand};
 use crate::snapshot::{FailKind, Reading};
 
@@ -18,6 +18,17 @@ pub static WHY_NOT: &[(&Cause, Against)] = &[
     (
         &died::BAD_CONFIGURATION,
         Service(|c, s| told(c, s, "a death at its start, and last words that name a setting")),
+    ),
+    (
+        &own_state::CORRUPTED_STATE,
+        Service(|c, s| {
+            told(c, s, "a death at its start, and last words on a file of its own that is broken")
+        }),
+    ),
+    (&shortage::DISK_FULL, Service(|c, s| told(c, s, "a line of its own that finds no space left"))),
+    (
+        &shortage::TASKS_LIMIT,
+        Service(|c, s| told(c, s, "a unit at its TasksMax, or a fork that was refused")),
     ),
     (&died::EXEC_FAILED, Service(|c, s| told(c, s, "a unit that ended with 200 to 243"))),
     (

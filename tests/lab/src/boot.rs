@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 
@@ -90,6 +91,15 @@ impl Booted {
         fs::create_dir_all(&folder)?;
         fs::write(folder.join("lab-fault.conf"), text)?;
         self.systemctl(&["daemon-reload"]).map(drop)
+    }
+
+    /// Makes it look as if it had been written so long ago.
+    pub fn age_drop_in(&self, unit: &str, by: Duration) -> Result<()> {
+        let folder = self.drop_ins(unit);
+        for path in [folder.join("lab-fault.conf"), folder] {
+            fs::File::open(path)?.set_modified(SystemTime::now() - by)?;
+        }
+        Ok(())
     }
 
     /// Takes the drop-in away again; gives whether there was one.

@@ -30,7 +30,23 @@ pub fn complaints(fault: &Fault, code: Option<i32>, seen: &Diagnosis) -> Vec<Str
         }
         Some(cause) => root(fault, cause, &roots, seen, &mut wrong),
     }
+    changes(fault, seen, &mut wrong);
     wrong
+}
+
+/// What was changed of late: told where something is wrong, and nowhere else.
+fn changes(fault: &Fault, seen: &Diagnosis, wrong: &mut Vec<String>) {
+    let first = seen.changes.first().map_or("nothing", |c| c.what.as_str());
+    if let Some(what) = fault.changed.filter(|what| !first.starts_with(what)) {
+        wrong.push(format!("first of the changes is {first}, not {what}"));
+    }
+    let old = |what: &str| seen.changes.iter().find(|c| c.what.contains(what));
+    if let Some(change) = fault.not_changed.and_then(old) {
+        wrong.push(format!("{} is said to be of late", change.what));
+    }
+    if fault.cause.is_none() && !seen.changes.is_empty() {
+        wrong.push(format!("{first} is told of a stack in which nothing is wrong"));
+    }
 }
 
 /// What is wrong in the words of a tool that may see less than all: a root that isn't one,
@@ -137,7 +153,13 @@ mod tests {
 
     fn diagnosis(verdict: &str, findings: Vec<Finding>) -> Diagnosis {
         let severity = findings.first().map(|f| f.severity.clone());
-        Diagnosis { schema: "mcp-ir/diagnosis/1".into(), verdict: verdict.into(), severity, findings }
+        Diagnosis {
+            schema: "mcp-ir/diagnosis/1".into(),
+            verdict: verdict.into(),
+            severity,
+            findings,
+            changes: Vec::new(),
+        }
     }
 
     const ROOT: &str = "db-down/postgres-stopped@postgres";
@@ -180,6 +202,22 @@ mod tests {
         let fault = fault::find("hung/postmaster").unwrap();
         let seen = diagnosis("problem", vec![finding("db-down/hung@postgres", "P1", &[])]);
         assert_eq!(complaints(&fault, Some(3), &seen), ["exit code Some(3), not 1"]);
+    }
+
+    #[test]
+    fn what_was_changed_is_asked_for_and_what_was_not_is_refused() {
+        let of = |name: &str, what: &str| {
+            let fault = fault::find(name).unwrap();
+            let mut seen =
+                diagnosis("problem", vec![finding("server-crash/bad-configuration@codebase-mcp", "P1", &[])]);
+            seen.changes.push(crate::tool::Change { what: what.into() });
+            complaints(&fault, Some(1), &seen)
+        };
+        let drop_in = "drop-in lab-fault.conf of codebase-mcp.service (POOL_MAX_SIZE)";
+        assert_eq!(of("bad-configuration/pool-size", drop_in), Vec::<String>::new());
+        assert_eq!(of("bad-configuration/pool-size", "package nano removed").len(), 1);
+        assert_eq!(of("bad-configuration/old-drop-in", drop_in).len(), 1);
+        assert_eq!(of("bad-configuration/old-drop-in", "package nano removed"), Vec::<String>::new());
     }
 
     #[test]

@@ -60,6 +60,8 @@ pub struct Settings {
     /// Further tables of the file.
     pub extra: String,
     pub expect: Option<String>,
+    /// The first service is said to have a cache.
+    pub cache: bool,
     /// Another system's bus, or none.
     pub bus: Option<String>,
     /// The tool is run by nobody, as for a plain user.
@@ -79,6 +81,7 @@ impl Default for Settings {
             pooler: None,
             extra: String::new(),
             expect: None,
+            cache: false,
             bus: None,
             plain_user: false,
         }
@@ -130,6 +133,9 @@ impl Settings {
             }
             let needs = if self.pooler.is_some() { "pgbouncer" } else { "postgres" };
             text += &format!("needs = [\"{needs}\"]\n");
+            if self.cache && service.shape == "a" {
+                text += &format!("caches = [\"{}\"]\n", stack.cache().display());
+            }
             text += "pool = { min_env = \"POOL_MIN_SIZE\", max_env = \"POOL_MAX_SIZE\" }\n";
         }
         let cluster = stack.cluster();

@@ -230,6 +230,11 @@ impl Stack {
         &self.settings
     }
 
+    /// Where the first service keeps its cache, if it is told to have one.
+    pub fn cache(&self) -> PathBuf {
+        self.dir.join("share/cache")
+    }
+
     pub fn spare_ports(&self) -> [u16; 2] {
         self.spare
     }

@@ -32,6 +32,13 @@ pub struct Diagnosis {
     pub verdict: String,
     pub severity: Option<String>,
     pub findings: Vec<Finding>,
+    #[serde(default)]
+    pub changes: Vec<Change>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Change {
+    pub what: String,
 }
 
 impl Finding {

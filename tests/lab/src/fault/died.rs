@@ -89,6 +89,22 @@ pub const FAULTS: &[Fault] = &[
             reaches(stack, A, "failed")
         },
     )
+    .changed("drop-in lab-fault.conf of codebase-mcp.service")
+    .under_systemd(),
+    Fault::new(
+        "bad-configuration/old-drop-in",
+        "server-crash/bad-configuration",
+        A,
+        "the same by a drop-in of yesterday, which a restart of now makes hold",
+        |stack| {
+            let booted = stack.systemd()?;
+            booted.drop_in(UNIT, "[Service]\nEnvironment=POOL_MAX_SIZE=200\n")?;
+            booted.age_drop_in(UNIT, Duration::from_secs(86_400))?;
+            booted.systemctl(&["restart", UNIT]).ok();
+            reaches(stack, A, "failed")
+        },
+    )
+    .not_changed("lab-fault.conf")
     .under_systemd(),
     Fault::new(
         "bad-configuration/argument",

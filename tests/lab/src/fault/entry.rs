@@ -7,7 +7,7 @@ use crate::settings::Settings;
 use crate::stack::Stack;
 
 use super::{
-    access, control, crash, damage, database, died, disk, holders, network, plain, pool, pooler, silent,
+    access, control, crash, damage, database, died, disk, holders, network, own, plain, pool, pooler, silent,
     start, vantage,
 };
 
@@ -33,6 +33,10 @@ pub struct Fault {
     pub heal: fn(&mut Stack) -> Result<()>,
     /// Subjects on which something must be shown as explained by the root.
     pub consequences: &'static [&'static str],
+    /// What must be told first of what was changed of late.
+    pub changed: Option<&'static str>,
+    /// What must not be told of.
+    pub not_changed: Option<&'static str>,
     /// The id of what is true as well, and all that can be told by a look that sees less.
     pub lesser: Option<&'static str>,
     pub settings: fn(&mut Settings),
@@ -68,6 +72,8 @@ impl Fault {
             inject,
             heal: |_| Ok(()),
             consequences: &[],
+            changed: None,
+            not_changed: None,
             lesser: None,
             settings: |_| {},
             needs_systemd: false,
@@ -109,6 +115,16 @@ impl Fault {
 
     pub const fn explains(mut self, subjects: &'static [&'static str]) -> Self {
         self.consequences = subjects;
+        self
+    }
+
+    pub const fn changed(mut self, what: &'static str) -> Self {
+        self.changed = Some(what);
+        self
+    }
+
+    pub const fn not_changed(mut self, what: &'static str) -> Self {
+        self.not_changed = Some(what);
         self
     }
 
@@ -177,6 +193,7 @@ pub fn all() -> Vec<Fault> {
         died::FAULTS,
         silent::FAULTS,
         plain::FAULTS,
+        own::FAULTS,
         control::CONTROLS,
         vantage::CONTROLS,
     ]

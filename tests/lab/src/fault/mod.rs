@@ -11,6 +11,7 @@ mod disk;
 mod entry;
 mod holders;
 mod network;
+mod own;
 mod plain;
 mod pool;
 mod pooler;

@@ -1,0 +1,65 @@
+//! The third question: what was changed of late. Asked only where something is wrong, of the units and
+//! servers that it is about and of those beside them; a healthy look pays nothing for it.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use super::awaited::Awaited;
+use super::diagnose::wrong;
+use crate::config::Config;
+use crate::diagnosis::needs;
+use crate::probe::changes::{Asked, look};
+use crate::probe::timed;
+use crate::snapshot::{Looks, Snapshot};
+
+/// Files are there at once, or on something that hangs: then nobody waits for them.
+const LONGEST: Duration = Duration::from_millis(400);
+/// Of more units than these: the servers', on which others hang, then those that are wrong.
+const UNITS: usize = 64;
+
+pub async fn ask(snapshot: Snapshot, awaited: &Awaited, deadline: Instant) -> Snapshot {
+    let mut looks = Looks { now: snapshot, before: None };
+    let wrong = wrong(&looks);
+    if !wrong.is_empty() {
+        let _guard = awaited.begin("what changed of late");
+        let asked = asked(&wrong, &looks.now);
+        let deadline = deadline.min(Instant::now() + LONGEST);
+        looks.now.changes = timed(look(&looks.now.config.host.proc, asked, deadline)).await;
+    }
+    looks.now
+}
+
+fn asked(wrong: &HashSet<String>, now: &Snapshot) -> Asked {
+    let config = &now.config;
+    let here = |unit: &Option<String>| unit.clone().filter(|u| now.unit(u).is_some());
+    let mut units: Vec<(String, String)> =
+        named(config).filter_map(|(name, unit)| Some((name.to_owned(), here(unit)?))).collect();
+    let near: HashSet<&str> =
+        wrong.iter().flat_map(|w| needs(w, config)).chain(wrong.iter().map(String::as_str)).collect();
+    units.sort_by_key(|(name, _)| {
+        (config.service(name).is_some(), !wrong.contains(name), !near.contains(name.as_str()))
+    });
+    units.truncate(UNITS);
+    let postgres = config.postgres.iter();
+    let postgres = postgres.filter(|p| now.postgres.get(&p.name).is_some_and(|l| l.here == Some(true)));
+    let deployed = config.service.iter().filter_map(|s| Some((s.name.clone(), s.deploy.clone()?)));
+    let window = jiff::SignedDuration::try_from(config.thresholds.recent_change.0);
+    let since = window.ok().and_then(|w| now.taken_at.checked_sub(w).ok());
+    Asked {
+        units,
+        postgres: postgres.map(|p| (p.name.clone(), p.unit.clone(), p.data_directory.clone())).collect(),
+        redis: config.redis.iter().filter(|r| here(&r.unit).is_some()).map(|r| r.name.clone()).collect(),
+        deployments: deployed.take(UNITS).collect(),
+        since: since.unwrap_or(now.taken_at),
+    }
+}
+
+/// All that may have a unit.
+fn named(config: &Config) -> impl Iterator<Item = (&str, &Option<String>)> {
+    let services = config.service.iter().map(|s| (s.name.as_str(), &s.unit));
+    let postgres = config.postgres.iter().map(|p| (p.name.as_str(), &p.unit));
+    let poolers = config.pooler.iter().map(|p| (p.name.as_str(), &p.unit));
+    let redis = config.redis.iter().map(|r| (r.name.as_str(), &r.unit));
+    let ollama = config.ollama.iter().map(|o| (o.name.as_str(), &o.unit));
+    services.chain(postgres).chain(poolers).chain(redis).chain(ollama)
+}

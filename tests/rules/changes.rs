@@ -1,0 +1,138 @@
+//! What was changed of late: told where something is wrong, in the order of what to think of first, and
+//! never as a cause.
+
+use jiff::Timestamp;
+use mcp_ir::diagnosis::{Changed, changed_line};
+use mcp_ir::engine::{Filter, diagnose};
+use mcp_ir::snapshot::Looks;
+use mcp_ir::snapshot::changes::{Change, ChangeKind};
+use mcp_ir::snapshot::units::Event;
+
+use crate::stack::{A, A_UNIT, PG_UNIT, Stack, ago, now, refused, seen};
+
+fn change(seconds: f64, kind: ChangeKind, subject: Option<&str>, what: &str) -> Change {
+    Change { at: ago(seconds), kind, subject: subject.map(Into::into), what: what.into(), path: None }
+}
+
+fn drop_in(seconds: f64, subject: &str, what: &str) -> Change {
+    change(seconds, ChangeKind::DropIn, Some(subject), what)
+}
+
+/// The first service died of itself a minute ago; PostgreSQL is up for a day.
+fn died() -> Stack {
+    let exit = Event::ProcessExited { code: "exited".into(), status: "1".into() };
+    let s = Stack::healthy().no_answer(A, refused()).unit(A_UNIT, "failed", "failed");
+    s.detail(A_UNIT, "exit-code", 1, 1, 60.0).events(A_UNIT, &[(9000.0, Event::Started), (60.0, exit)])
+}
+
+fn changed(mut s: Stack, all: &[Change]) -> Vec<Changed> {
+    s.now.changes = seen(all.to_vec());
+    diagnose(&Looks { now: s.now, before: None }, &Filter::default()).changes
+}
+
+fn said(all: &[Changed]) -> Vec<&str> {
+    all.iter().map(|c| c.change.what.as_str()).collect()
+}
+
+fn line(all: &[Changed], width: usize) -> Option<String> {
+    changed_line(all, now(), |t| t.chars().count() <= width)
+}
+
+#[test]
+fn what_is_about_the_root_comes_before_what_is_newer() {
+    let all = changed(
+        died(),
+        &[
+            change(30.0, ChangeKind::Package, None, "package nano removed"),
+            drop_in(40.0, "workflow-mcp", "drop-in of the other"),
+            drop_in(720.0, A, "drop-in of its own"),
+            change(900.0, ChangeKind::Settings, Some("postgres"), "pg_hba.conf of postgres"),
+        ],
+    );
+    let wanted =
+        ["drop-in of its own", "pg_hba.conf of postgres", "package nano removed", "drop-in of the other"];
+    assert_eq!(said(&all), wanted);
+    assert_eq!(all.iter().map(|c| c.related).collect::<Vec<_>>(), [true, true, false, false]);
+    assert_eq!(line(&all, 60).unwrap(), "changed 12 min ago: drop-in of its own (+3)");
+    assert!(line(&all, 200).unwrap().ends_with("; 40 s ago: drop-in of the other"));
+    // However long: the first is told.
+    assert!(line(&all, 10).unwrap().starts_with("changed 12 min ago: drop-in of its own"));
+}
+
+#[test]
+fn where_nothing_is_wrong_nothing_is_told() {
+    assert_eq!(changed(Stack::healthy(), &[drop_in(40.0, A, "drop-in")]), []);
+    assert_eq!(line(&[], 80), None);
+}
+
+#[test]
+fn only_the_last_hour_counts_or_so_long_as_is_configured() {
+    let all = [drop_in(3700.0, A, "an old one"), drop_in(3500.0, A, "a young one")];
+    assert_eq!(said(&changed(died(), &all)), ["a young one"]);
+    let short = died().config(|c| c.thresholds.recent_change = "10m".parse().unwrap());
+    assert_eq!(changed(short, &all), []);
+}
+
+#[test]
+fn a_change_of_a_clock_that_is_ahead_is_said_to_be_so() {
+    let all = changed(died(), &[drop_in(-7200.0, A, "from tomorrow"), drop_in(300.0, A, "of today")]);
+    assert_eq!(said(&all), ["of today", "from tomorrow"]);
+    assert_eq!(line(&all, 80).unwrap(), "changed 5 min ago: of today (+1)");
+    let all = changed(died(), &[drop_in(-7200.0, A, "from tomorrow")]);
+    assert_eq!(line(&all, 80).unwrap(), "changed dated 2 h ahead of this clock: from tomorrow");
+    // Written while the look went on: that is now.
+    let all = changed(died(), &[drop_in(-2.0, A, "just now")]);
+    assert_eq!(line(&all, 80).unwrap(), "changed 0 s ago: just now");
+}
+
+#[test]
+fn a_start_that_somebody_asked_for_is_a_change_and_one_of_systemds_own_is_none() {
+    let exit = |at| (at, Event::ProcessExited { code: "exited".into(), status: "1".into() });
+    let restart = |at| (at, Event::RestartScheduled { restarts: 1 });
+    let s = Stack::healthy().no_answer(A, refused()).unit(A_UNIT, "failed", "failed");
+    let asked = [(900.0, Event::Starting), (900.0, Event::Started), exit(300.0)];
+    let own = [restart(299.0), (299.0, Event::Starting), (299.0, Event::Started), exit(60.0)];
+    let s = s.detail(A_UNIT, "exit-code", 1, 1, 60.0).events(A_UNIT, &asked).events(A_UNIT, &own);
+    let all = changed(s, &[drop_in(1800.0, A, "a drop-in")]);
+    // What was set comes before what was merely started.
+    assert_eq!(said(&all), ["a drop-in", "codebase-mcp.service was started"]);
+    assert_eq!(all[1].change.at, ago(900.0));
+}
+
+#[test]
+fn postgresql_tells_its_own_start_where_no_journal_does() {
+    let s = died().server(|s| s.uptime_s = 240.0);
+    let all = changed(s, &[]);
+    assert_eq!(said(&all), ["postgres was started"]);
+    assert_eq!(all[0].change.at, ago(240.0));
+    let s = died()
+        .server(|s| s.uptime_s = 240.0)
+        .events(PG_UNIT, &[(250.0, Event::Starting), (240.0, Event::Started)]);
+    assert_eq!(said(&changed(s, &[])), ["postgresql@15-main.service was started"]);
+    // A number that no server says.
+    let s = died().server(|s| s.uptime_s = f64::MAX);
+    assert_eq!(changed(s, &[]), []);
+}
+
+#[test]
+fn nobody_is_told_more_than_can_be_read() {
+    let many: Vec<Change> = (0..500).map(|n| drop_in(f64::from(n), A, &format!("drop-in {n}"))).collect();
+    let all = changed(died(), &many);
+    assert_eq!(all.len(), 50);
+    assert_eq!(all[0].change.what, "drop-in 0");
+}
+
+#[test]
+fn a_look_of_before_reads_as_one_that_asked_for_no_changes() {
+    let mut json: serde_json::Value = serde_json::from_str(&died().now.to_json().unwrap()).unwrap();
+    json.as_object_mut().unwrap().remove("changes");
+    json["config"]["thresholds"].as_object_mut().unwrap().remove("recent_change");
+    let former = mcp_ir::snapshot::Snapshot::from_json(&json.to_string()).unwrap();
+    assert_eq!(former.config.thresholds.recent_change, "1h".parse().unwrap());
+    assert!(former.changes.seen().is_none());
+    let mut s = died();
+    s.now.changes = seen(vec![drop_in(5.0, A, "x")]);
+    let again = mcp_ir::snapshot::Snapshot::from_json(&s.now.to_json().unwrap()).unwrap();
+    assert_eq!(again.changes, s.now.changes);
+    assert!(again.taken_at > Timestamp::UNIX_EPOCH);
+}
