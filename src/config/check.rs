@@ -10,7 +10,7 @@ use crate::error::{Error, Result, nearest};
 
 use super::env::Env;
 use super::layer::Layer;
-use super::model::{Capture, Config, Health, Service, Smoke};
+use super::model::{Capture, Config, Deploy, Health, Service, Smoke};
 use super::origins::Origins;
 use super::url;
 
@@ -40,6 +40,14 @@ pub fn required(layer: &Layer) -> Result<()> {
                 return Err(
                     Error::config(format!("`health` {place} has no `path`")).hint("add path = \"/health\"")
                 );
+            }
+            if let Some(Value::Object(deploy)) = entry.get("deploy")
+                && !deploy.contains_key("argv")
+            {
+                let place = layer.origins.of(&format!("{path}.deploy")).place();
+                return Err(Error::config(format!("`deploy` {place} has no `argv`")).hint(
+                    "name a folder, or a program: deploy = { argv = [\"/usr/local/bin/last-deploy\"] }",
+                ));
             }
             if let Some(smoke) = entry.get("smoke") {
                 either(layer, &format!("{path}.smoke"), smoke, &["method", "path"], &["json"])?;
@@ -286,7 +294,11 @@ impl Check<'_> {
         for (i, folder) in service.caches.iter().enumerate() {
             self.cache(folder, &path(&format!("caches[{i}]")))?;
         }
-        self.absolute(service.deploy.as_deref(), &path("deploy"))?;
+        match &service.deploy {
+            Some(Deploy::Folder(f)) => self.absolute(Some(f), &path("deploy"))?,
+            Some(Deploy::Program(p)) => self.program(p, &path("deploy.argv"), "deploy program")?,
+            None => {}
+        }
         self.absolute(service.headers_file.as_deref(), &path("headers_file"))?;
         self.absolute(service.ca_file.as_deref(), &path("ca_file"))?;
         self.certificate_file(service.ca_file.as_deref().map(Path::new), "ca_file", &path("ca_file"))

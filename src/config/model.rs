@@ -62,9 +62,8 @@ pub struct Service {
     pub pool: Option<Pool>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub caches: Vec<String>,
-    /// Where it is deployed to: a git work tree, or a folder or link that a deployment writes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub deploy: Option<String>,
+    pub deploy: Option<Deploy>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub capture: Vec<Capture>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -131,6 +130,15 @@ pub struct SmokeRequest {
 #[serde(deny_unknown_fields)]
 pub struct Program {
     pub argv: Vec<String>,
+}
+
+/// What tells of its last deployment: a git work tree, or a folder or link that a deployment writes; or a
+/// program that prints when, and what.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Deploy {
+    Folder(String),
+    Program(Program),
 }
 
 /// Evidence to take before a restart.

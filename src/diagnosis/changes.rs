@@ -42,7 +42,7 @@ pub fn changes(findings: &[Finding], now: &Snapshot) -> Vec<Changed> {
     about.extend(roots().flat_map(|f| needs(&f.subject, config)));
     let window = config.thresholds.recent_change.as_secs_f64();
     let age = |at: Timestamp| now.taken_at.duration_since(at).as_secs_f64();
-    let seen = now.changes.seen().into_iter().flatten().cloned();
+    let seen = now.changes.seen().into_iter().flat_map(|c| &c.all).cloned();
     let mut all: Vec<Changed> = seen
         .chain(starts(now))
         .filter(|c| age(c.at) <= window)
@@ -61,6 +61,8 @@ pub fn changes(findings: &[Finding], now: &Snapshot) -> Vec<Changed> {
     all.truncate(KEPT);
     all
 }
+
+const WITH_ITS_START_S: f64 = 5.0;
 
 /// Starts that somebody asked for, by what was seen anyway: of units by their journal, of PostgreSQL by
 /// its own word.
@@ -86,10 +88,19 @@ fn starts(now: &Snapshot) -> Vec<Change> {
         .collect();
     for (name, p) in &now.postgres {
         let told = out.iter().any(|c| c.subject.as_ref() == Some(name));
-        let Some(server) = p.server.seen().filter(|_| !told) else { continue };
-        let up = jiff::SignedDuration::try_from_secs_f64(server.uptime_s);
-        if let Some(at) = up.ok().and_then(|up| now.taken_at.checked_sub(up).ok()) {
+        let Some(server) = p.server.seen() else { continue };
+        let ago = |s: f64| {
+            let s = jiff::SignedDuration::try_from_secs_f64(s).ok()?;
+            now.taken_at.checked_sub(s).ok()
+        };
+        if let Some(at) = ago(server.uptime_s).filter(|_| !told) {
             out.push(start(at, name, format!("{name} was started")));
+        }
+        // As it starts it reads them too.
+        let again = server.settings_s.filter(|s| server.uptime_s - s > WITH_ITS_START_S);
+        if let Some(at) = again.and_then(ago) {
+            let what = format!("{name} read its settings anew");
+            out.push(Change { kind: ChangeKind::Settings, ..start(at, name, what) });
         }
     }
     out
@@ -122,19 +133,33 @@ pub fn line(all: &[Changed], taken_at: Timestamp, fits: impl Fn(&str) -> bool) -
             false => format!("{} ago: {}", age(s.max(0.0)), c.change.what),
         }
     };
-    let mut text = format!("changed {}", said(shown.first()?));
+    let first = format!("changed {}", said(shown.first()?));
+    // Names of what it sets are left out for the room; JSON has them.
+    let mut text =
+        [first.clone(), fewer(&first)].into_iter().find(|t| fits(t)).unwrap_or_else(|| plain(&first));
     let mut told = 1;
     for c in &shown[1..] {
         let longer = format!("{text}; {}", said(c));
-        if !fits(&format!("{longer} (+99)")) {
+        if !fits(&format!("{longer}; 99 more")) {
             break;
         }
         (text, told) = (longer, told + 1);
     }
-    match all.len() - told {
-        0 => Some(text),
-        n => Some(format!("{text} (+{n})")),
+    let more = format!("{text}; {} more", all.len() - told);
+    Some(if all.len() > told && fits(&more) { more } else { text })
+}
+
+/// `x (A, B, C)` as `x (A, …)`.
+fn fewer(text: &str) -> String {
+    let Some((before, names)) = text.rsplit_once(" (") else { return text.to_owned() };
+    match names.split_once(", ") {
+        Some((one, _)) => format!("{before} ({one}, …)"),
+        None => text.to_owned(),
     }
+}
+
+fn plain(text: &str) -> String {
+    text.rsplit_once(" (").filter(|_| text.ends_with(')')).map_or(text, |(before, _)| before).to_owned()
 }
 
 fn age(seconds: f64) -> String {

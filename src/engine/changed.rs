@@ -24,7 +24,8 @@ pub async fn ask(snapshot: Snapshot, awaited: &Awaited, deadline: Instant) -> Sn
         let _guard = awaited.begin("what changed of late");
         let asked = asked(&wrong, &looks.now);
         let deadline = deadline.min(Instant::now() + LONGEST);
-        looks.now.changes = timed(look(&looks.now.config.host.proc, asked, deadline)).await;
+        looks.now.changes =
+            timed(async { Ok(look(&looks.now.config.host.proc, asked, deadline).await) }).await;
     }
     looks.now
 }

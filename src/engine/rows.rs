@@ -86,7 +86,10 @@ pub fn all(now: &Snapshot) -> Vec<ReadingRow> {
         }));
     }
     if !matches!(now.changes.reading, Reading::NotAsked { .. }) {
-        rows.push(row("files", "changes", &now.changes, |all| format!("{} of late", all.len())));
+        rows.push(row("files", "changes", &now.changes, |c| {
+            let missed: String = c.missed.iter().map(|m| format!("; not seen: {m}")).collect();
+            format!("{} of late{missed}", c.all.len())
+        }));
     }
     // Configured, and not looked at by this version: said, so that nobody takes it for healthy.
     for (kind, name) in now.config.names() {

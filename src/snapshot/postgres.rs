@@ -66,6 +66,9 @@ pub struct Server {
     /// processes. Shown only with `pg_monitor`; absent too in looks of before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpointer_s: Option<f64>,
+    /// Since it read its settings last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings_s: Option<f64>,
     /// `default_transaction_read_only`, set for the server or the database: for our own role it says
     /// nothing of others.
     #[serde(default)]

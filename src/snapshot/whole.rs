@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::changes::Change;
+use super::changes::Changes;
 use super::host::Host;
 use super::network::Network;
 use super::ollama::OllamaLook;
@@ -48,10 +48,10 @@ pub struct Snapshot {
     pub listeners: Look<Vec<Listener>>,
     /// Of the last hour, or so long as is configured; asked only where there is a finding.
     #[serde(default = "no_changes")]
-    pub changes: Look<Vec<Change>>,
+    pub changes: Look<Changes>,
 }
 
-pub fn no_changes() -> Look<Vec<Change>> {
+pub fn no_changes() -> Look<Changes> {
     Look::not_asked("nothing was found to be wrong")
 }
 

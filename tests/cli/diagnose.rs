@@ -240,7 +240,8 @@ fn what_changed_stands_on_line_two_and_in_json() {
         change(720, "drop-in \u{1b}[31mx.conf of codebase-mcp.service (POOL_MAX_SIZE)"),
         change(7200, "old"),
     ];
-    look["changes"] = serde_json::json!({"elapsed_ms": 1.0, "reading": {"outcome": "seen", "value": all}});
+    look["changes"] =
+        serde_json::json!({"elapsed_ms": 1.0, "reading": {"outcome": "seen", "value": {"all": all}}});
     desk.file("look.json", &look.to_string());
     let ran = desk.run(&["diagnose", "--from", "look.json"]);
     let two = ran.stdout.lines().nth(1).unwrap();

@@ -89,7 +89,7 @@ async fn a_recovery_from_the_crash_of_a_process_is_seen_and_a_start_is_none() {
     let c = Cluster::start("restart_after_crash = on").await;
     let p = c.target("watcher", "");
     let began = server(&p).await;
-    assert!(began.checkpointer_s.is_some(), "{began:?}");
+    assert!(began.checkpointer_s.is_some() && began.settings_s.is_some(), "{began:?}");
     assert_eq!(began.crash_restart_s(), None);
     assert_eq!(server(&c.target("app", "")).await.crash_restart_s(), None, "not shown to everybody");
     // Later than what counts as its start.

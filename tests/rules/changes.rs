@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use mcp_ir::diagnosis::{Changed, changed_line};
 use mcp_ir::engine::{Filter, diagnose};
 use mcp_ir::snapshot::Looks;
-use mcp_ir::snapshot::changes::{Change, ChangeKind};
+use mcp_ir::snapshot::changes::{Change, ChangeKind, Changes};
 use mcp_ir::snapshot::units::Event;
 
 use crate::stack::{A, A_UNIT, PG_UNIT, Stack, ago, now, refused, seen};
@@ -26,7 +26,7 @@ fn died() -> Stack {
 }
 
 fn changed(mut s: Stack, all: &[Change]) -> Vec<Changed> {
-    s.now.changes = seen(all.to_vec());
+    s.now.changes = seen(Changes { all: all.to_vec(), missed: Vec::new() });
     diagnose(&Looks { now: s.now, before: None }, &Filter::default()).changes
 }
 
@@ -53,10 +53,18 @@ fn what_is_about_the_root_comes_before_what_is_newer() {
         ["drop-in of its own", "pg_hba.conf of postgres", "package nano removed", "drop-in of the other"];
     assert_eq!(said(&all), wanted);
     assert_eq!(all.iter().map(|c| c.related).collect::<Vec<_>>(), [true, true, false, false]);
-    assert_eq!(line(&all, 60).unwrap(), "changed 12 min ago: drop-in of its own (+3)");
+    assert_eq!(line(&all, 60).unwrap(), "changed 12 min ago: drop-in of its own; 3 more");
     assert!(line(&all, 200).unwrap().ends_with("; 40 s ago: drop-in of the other"));
     // However long: the first is told.
-    assert!(line(&all, 10).unwrap().starts_with("changed 12 min ago: drop-in of its own"));
+    assert_eq!(line(&all, 10).unwrap(), "changed 12 min ago: drop-in of its own");
+    // Names of what it sets only where there is room.
+    let all = changed(died(), &[drop_in(720.0, A, "drop-in x of y (POOL_MAX_SIZE, MemoryMax)")]);
+    for (width, tail) in
+        [(80, "x of y (POOL_MAX_SIZE, MemoryMax)"), (57, "x of y (POOL_MAX_SIZE, …)"), (40, "x of y")]
+    {
+        let said = line(&all, width).unwrap();
+        assert!(said.ends_with(tail), "{width}: {said}");
+    }
 }
 
 #[test]
@@ -77,7 +85,7 @@ fn only_the_last_hour_counts_or_so_long_as_is_configured() {
 fn a_change_of_a_clock_that_is_ahead_is_said_to_be_so() {
     let all = changed(died(), &[drop_in(-7200.0, A, "from tomorrow"), drop_in(300.0, A, "of today")]);
     assert_eq!(said(&all), ["of today", "from tomorrow"]);
-    assert_eq!(line(&all, 80).unwrap(), "changed 5 min ago: of today (+1)");
+    assert_eq!(line(&all, 80).unwrap(), "changed 5 min ago: of today; 1 more");
     let all = changed(died(), &[drop_in(-7200.0, A, "from tomorrow")]);
     assert_eq!(line(&all, 80).unwrap(), "changed dated 2 h ahead of this clock: from tomorrow");
     // Written while the look went on: that is now.
@@ -109,6 +117,10 @@ fn postgresql_tells_its_own_start_where_no_journal_does() {
         .server(|s| s.uptime_s = 240.0)
         .events(PG_UNIT, &[(250.0, Event::Starting), (240.0, Event::Started)]);
     assert_eq!(said(&changed(s, &[])), ["postgresql@15-main.service was started"]);
+    // Settings that were read anew; as it starts it reads them too.
+    let s = |settings| died().server(|s| (s.uptime_s, s.settings_s) = (9000.0, Some(settings)));
+    assert_eq!(said(&changed(s(120.0), &[])), ["postgres read its settings anew"]);
+    assert_eq!(changed(s(8999.0), &[]), []);
     // A number that no server says.
     let s = died().server(|s| s.uptime_s = f64::MAX);
     assert_eq!(changed(s, &[]), []);
@@ -131,7 +143,7 @@ fn a_look_of_before_reads_as_one_that_asked_for_no_changes() {
     assert_eq!(former.config.thresholds.recent_change, "1h".parse().unwrap());
     assert!(former.changes.seen().is_none());
     let mut s = died();
-    s.now.changes = seen(vec![drop_in(5.0, A, "x")]);
+    s.now.changes = seen(Changes { all: vec![drop_in(5.0, A, "x")], missed: vec!["units: late".into()] });
     let again = mcp_ir::snapshot::Snapshot::from_json(&s.now.to_json().unwrap()).unwrap();
     assert_eq!(again.changes, s.now.changes);
     assert!(again.taken_at > Timestamp::UNIX_EPOCH);

@@ -327,6 +327,7 @@ fn alive() -> PostgresLook {
         in_recovery: false,
         uptime_s: 86_400.0,
         checkpointer_s: Some(86_399.9),
+        settings_s: None,
         max_connections: 40,
         reserved: 3,
         used: 4,

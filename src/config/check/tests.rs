@@ -205,6 +205,12 @@ fn a_program_is_named_by_its_absolute_path() {
     );
     refused(&service("smoke={argv=['./x']}"), "absolute path", "no shell runs");
     refused(&service("capture=[{argv=['/opt/../tmp/x']}]"), "absolute path", "");
+    refused(&service("deploy={argv=['last-deploy']}"), "absolute path", "no shell runs");
+    refused(&service("deploy={argv=[]}"), "is empty", "");
+    refused(&service("deploy={}"), "has no `argv`", "name a folder");
+    refused(&service("deploy='~/app'"), "must be an absolute path", "");
+    fine("deploy='/srv/app'");
+    fine("deploy={argv=['/usr/local/bin/last-deploy','api']}");
     fine("smoke={argv=['/usr/bin/python3','x.py']}\ncapture=[{argv=['/nonexistent/py-spy','dump']}]");
 }
 

@@ -109,6 +109,7 @@ fn as_root_every_file_and_program_that_is_named_is_judged() {
         ),
         ("capture program", format!("{service}capture=[{{argv=['DIR/f']}}]")),
         ("smoke program", format!("{service}smoke={{argv=['DIR/f']}}")),
+        ("deploy program", format!("{service}deploy={{argv=['DIR/f']}}")),
     ] {
         let bed = Bed::new().config(&text).root();
         let file = bed.file("f", "a: b", 0o700);

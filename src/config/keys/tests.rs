@@ -12,7 +12,7 @@ use crate::config::*;
 fn full() -> Config {
     let program = || Program { argv: vec!["/x".into()] };
     let text = || Some(String::from("/x"));
-    let service = |health, smoke| Service {
+    let service = |health, smoke, deploy| Service {
         name: "x".into(),
         url: Some("http://x".into()),
         health: Some(health),
@@ -25,7 +25,7 @@ fn full() -> Config {
         database_env: vec!["X".into()],
         pool: Some(Pool { min_env: text(), max_env: text(), max_allowed: Some(1), resize: text() }),
         caches: vec!["x".into()],
-        deploy: text(),
+        deploy: Some(deploy),
         capture: vec![Capture::Program(program()), Capture::Url(CaptureUrl { url: "http://x".into() })],
         headers_file: text(),
         ca_file: text(),
@@ -35,8 +35,8 @@ fn full() -> Config {
     Config {
         timeout: Span::secs(1),
         service: vec![
-            service(Health::Path("/x".into()), Smoke::Program(program())),
-            service(Health::Pointers(pointers), Smoke::Request(request)),
+            service(Health::Path("/x".into()), Smoke::Program(program()), Deploy::Folder("/x".into())),
+            service(Health::Pointers(pointers), Smoke::Request(request), Deploy::Program(program())),
         ],
         postgres: vec![Postgres {
             name: "x".into(),

@@ -1,11 +1,15 @@
 //! The last deployment to a git folder: by the reflog of its HEAD, else by the file itself. git is not
 //! run: in a folder of others' it would run what these wish.
 
+use std::time::Instant;
+
 use jiff::Timestamp;
 
 use super::Root;
+use crate::probe::program::run;
 use crate::probe::said;
 use crate::snapshot::changes::{Change, ChangeKind};
+use crate::snapshot::{FailKind, Failure};
 
 const BYTES: u64 = 64 << 10;
 
@@ -27,6 +31,35 @@ pub fn of(root: &Root, subject: &str, place: &str) -> Option<Change> {
     }
     let what = said(&format!("deployment of {subject} in {place}: {what}"), 200);
     Some(Change { at, kind: ChangeKind::Deployment, subject: Some(subject.into()), what, path: Some(path) })
+}
+
+/// By a program that prints one line: when, and what. As a configured program it is trusted; what it says
+/// is not.
+pub async fn told(subject: &str, argv: &[String], deadline: Instant) -> Result<Change, Failure> {
+    let (program, arguments) = argv.split_first().ok_or_else(|| bad("no program is named"))?;
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = run(&[program], &arguments, 4096, deadline).await?;
+    if !done.ok {
+        return Err(Failure::new(FailKind::Unsupported, format!("it failed: {}", said(&done.why, 200))));
+    }
+    let text = String::from_utf8_lossy(&done.out);
+    let line = text.lines().find(|l| !l.trim().is_empty()).ok_or_else(|| bad("it printed nothing"))?;
+    let (when, what) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
+    let at = when
+        .parse()
+        .map_err(|_| bad("it printed no time, as 2026-11-24T12:00:00Z, at the begin of its line"))?;
+    let what = if what.is_empty() { String::new() } else { format!(": {}", what.trim()) };
+    Ok(Change {
+        at,
+        kind: ChangeKind::Deployment,
+        subject: Some(subject.into()),
+        what: said(&format!("deployment of {subject}{what}"), 200),
+        path: None,
+    })
+}
+
+fn bad(why: &str) -> Failure {
+    Failure::new(FailKind::Malformed, why)
 }
 
 /// `.git`, or where a work tree's `.git` file points to.

@@ -17,7 +17,8 @@ use jiff::Timestamp;
 
 use super::blocking;
 use super::host::rooted;
-use crate::snapshot::changes::{Change, ChangeKind};
+use crate::config::Deploy;
+use crate::snapshot::changes::{Change, ChangeKind, Changes};
 use crate::snapshot::{FailKind, Failure};
 
 /// Whose files are looked at. Bounded by who asks.
@@ -29,8 +30,8 @@ pub struct Asked {
     pub postgres: Vec<(String, Option<String>, Option<String>)>,
     /// Redis servers with a unit here.
     pub redis: Vec<String>,
-    /// Names of services, and the folders that they are deployed to.
-    pub deployments: Vec<(String, String)>,
+    /// Names of services, and what tells of their deployments.
+    pub deployments: Vec<(String, Deploy)>,
     /// Older ones are left out.
     pub since: Timestamp,
 }
@@ -43,47 +44,56 @@ struct Root {
     since: Timestamp,
 }
 
-/// Everything by the deadline; of what did not come home in time nothing is known, and that is said
-/// where nothing came home at all.
-pub async fn look(proc: &str, asked: Asked, deadline: Instant) -> Result<Vec<Change>, Failure> {
+/// Everything by the deadline; what did not come home in time is said to be missed.
+pub async fn look(proc: &str, asked: Asked, deadline: Instant) -> Changes {
     within(rooted(proc, "/"), proc.to_owned(), asked, deadline).await
 }
 
-async fn within(
-    folder: PathBuf,
-    proc: String,
-    asked: Asked,
-    deadline: Instant,
-) -> Result<Vec<Change>, Failure> {
+async fn within(folder: PathBuf, proc: String, asked: Asked, deadline: Instant) -> Changes {
     let Asked { units, postgres, redis, deployments, since } = asked;
     let names: Vec<(String, String)> = units.clone();
     let servers = (postgres.first().map(|p| p.0.clone()), redis.first().cloned());
-    let mut parts: Vec<Part> = vec![
-        Box::new(move |root| booted(&proc).filter(|c| root.is_young(c.at)).into_iter().collect()),
-        Box::new(move |root| units.iter().flat_map(|(name, unit)| units::of(root, name, unit)).collect()),
-        Box::new(move |root| settings::of(root, &postgres, &redis)),
-        Box::new(move |root| packages::of(root, &names, &servers)),
+    let mut parts: Vec<(String, Part)> = vec![
+        (
+            "its boot".into(),
+            Box::new(move |root| booted(&proc).filter(|c| root.is_young(c.at)).into_iter().collect()),
+        ),
+        (
+            "units".into(),
+            Box::new(move |root| units.iter().flat_map(|(name, unit)| units::of(root, name, unit)).collect()),
+        ),
+        ("files of settings".into(), Box::new(move |root| settings::of(root, &postgres, &redis))),
+        ("packages".into(), Box::new(move |root| packages::of(root, &names, &servers))),
     ];
-    for (name, place) in deployments {
-        parts.push(Box::new(move |root| deployment::of(root, &name, &place).into_iter().collect()));
-    }
-    let asked = parts.into_iter().map(|part| {
-        let root = Root { folder: folder.clone(), since };
-        blocking(deadline, "what changed", move || Ok(part(&root)))
-    });
-    let mut out = Vec::new();
-    let mut late = None;
-    let mut home = false;
-    for part in join_all(asked).await {
-        match part {
-            Ok(changes) => (home, out) = (true, [out, changes].concat()),
-            Err(f) => late = Some(f),
+    let mut programs = Vec::new();
+    for (name, deploy) in deployments {
+        let what = format!("deployment of {name}");
+        match deploy {
+            Deploy::Folder(place) => {
+                parts.push((
+                    what,
+                    Box::new(move |root| deployment::of(root, &name, &place).into_iter().collect()),
+                ));
+            }
+            Deploy::Program(p) => programs.push(async move {
+                let told = deployment::told(&name, &p.argv, deadline).await;
+                (what, told.map(|c| Some(c).filter(|c| c.at >= since).into_iter().collect()))
+            }),
         }
     }
-    match late {
-        Some(f) if !home => Err(f),
-        _ => Ok(out),
+    let parts = parts.into_iter().map(|(what, part)| {
+        let root = Root { folder: folder.clone(), since };
+        async move { (what, blocking(deadline, "what changed", move || Ok(part(&root))).await) }
+    });
+    let (parts, programs) = tokio::join!(join_all(parts), join_all(programs));
+    let mut out = Changes::default();
+    for (what, part) in parts.into_iter().chain(programs) {
+        match part {
+            Ok(changes) => out.all.extend::<Vec<Change>>(changes),
+            Err(f) => out.missed.push(format!("{what}: {}", f.detail)),
+        }
     }
+    out
 }
 
 /// When the machine came up, by the kernel.

@@ -185,9 +185,36 @@ async fn all_of_it_by_one_deadline() {
     let folder = t.0.path().to_owned();
     let proc = folder.to_str().unwrap().to_owned();
     let end = Instant::now() + Duration::from_secs(5);
-    let seen = within(folder.clone(), proc.clone(), asked(), end).await.unwrap();
-    assert_eq!(said(&seen), ["this machine came up", "unit file api.service"]);
+    let seen = within(folder.clone(), proc.clone(), asked(), end).await;
+    assert_eq!(said(&seen.all), ["this machine came up", "unit file api.service"]);
+    assert_eq!(seen.missed, [""; 0]);
     // No time at all: that nothing is known is said, not that nothing was changed.
     let late = within(folder, proc, asked(), Instant::now() - Duration::from_secs(1)).await;
-    assert!(late.is_err_and(|f| f.kind == FailKind::TimedOut));
+    assert_eq!(late.all, []);
+    assert!(late.missed.len() == 4 && late.missed[1].starts_with("units: "), "{:?}", late.missed);
+}
+
+#[tokio::test]
+async fn a_program_may_tell_of_a_deployment_and_is_believed_only_where_it_says_when() {
+    let told = |script: &str, seconds: u64| {
+        let argv: Vec<String> = ["/bin/sh", "-c", script].map(String::from).into();
+        async move { deployment::told("api", &argv, Instant::now() + Duration::from_secs(seconds)).await }
+    };
+    let seen = told("echo; echo '2026-11-24T12:00:00Z v1.2.3 by ci'; echo more", 5).await.unwrap();
+    assert_eq!((seen.what.as_str(), seen.kind), ("deployment of api: v1.2.3 by ci", ChangeKind::Deployment));
+    assert_eq!(seen.at, "2026-11-24T12:00:00Z".parse().unwrap());
+    for (script, why) in [
+        ("echo v1.2.3", "no time"),
+        ("true", "printed nothing"),
+        ("echo broken >&2; exit 3", "it failed: broken"),
+    ] {
+        let f = told(script, 5).await.unwrap_err();
+        assert!(f.detail.contains(why), "{script}: {}", f.detail);
+    }
+    let began = Instant::now();
+    let f = told("sleep 60", 1).await.unwrap_err();
+    assert!(f.kind == FailKind::TimedOut && began.elapsed() < Duration::from_secs(10), "{f:?}");
+    let none =
+        deployment::told("api", &["/nonexistent/x".into()], Instant::now() + Duration::from_secs(1)).await;
+    assert_eq!(none.unwrap_err().kind, FailKind::Missing);
 }

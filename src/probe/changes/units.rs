@@ -88,7 +88,10 @@ pub fn of(root: &Root, subject: &str, unit: &str) -> Vec<Change> {
 /// ` (POOL_MAX_SIZE, MemoryMax)`: the names of what a drop-in sets, variables by their own.
 fn settings(text: &str) -> String {
     let mut names: Vec<&str> = Vec::new();
-    for (key, value) in lines(text) {
+    let mut all: Vec<_> = lines(text).collect();
+    // A variable says more than a directive.
+    all.sort_by_key(|(key, _)| *key != "Environment");
+    for (key, value) in all {
         let variable = value.trim_start_matches(['"', '\'']).split('=').next().unwrap_or_default();
         let name = if key == "Environment" { variable } else { key };
         let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');

@@ -23,6 +23,7 @@ SELECT json_build_object(
   'version', current_setting('server_version'),
   'in_recovery', pg_is_in_recovery(),
   'uptime_s', extract(epoch FROM clock_timestamp() - pg_postmaster_start_time()),
+  'settings_s', extract(epoch FROM clock_timestamp() - pg_conf_load_time()),
   'checkpointer_s', (SELECT extract(epoch FROM clock_timestamp() - backend_start)
       FROM pg_stat_activity WHERE backend_type = 'checkpointer'),
   'max_connections', current_setting('max_connections')::int,
@@ -77,6 +78,7 @@ pub async fn ask(session: Session, deadline: Instant) -> Result<Server, Failure>
         in_recovery: a.in_recovery,
         uptime_s: a.uptime_s,
         checkpointer_s: a.checkpointer_s,
+        settings_s: a.settings_s,
         max_connections: a.max_connections,
         reserved: a.reserved,
         used: a.used,
@@ -98,6 +100,7 @@ struct Answer {
     in_recovery: bool,
     uptime_s: f64,
     checkpointer_s: Option<f64>,
+    settings_s: Option<f64>,
     max_connections: u32,
     reserved: u32,
     sees_all: bool,
