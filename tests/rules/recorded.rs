@@ -37,6 +37,7 @@ const FAULTS: &[(&str, &str, Certainty, &[&str])] = &[
         Certainty::Proven,
         &["server-crash/unhealthy@codebase-mcp", "server-crash/unhealthy@workflow-mcp"],
     ),
+    ("bad-configuration-pool-size", "server-crash/bad-configuration@codebase-mcp", Certainty::Proven, &[]),
     (
         "blocking-chain-migration",
         "pool-exhausted/blocking-chain@postgres",
@@ -61,6 +62,9 @@ const FAULTS: &[(&str, &str, Certainty, &[&str])] = &[
         Certainty::Proven,
         &["server-crash/unhealthy@workflow-mcp"],
     ),
+    ("corrupted-state-truncated", "server-crash/corrupted-state@codebase-mcp", Certainty::Proven, &[]),
+    ("disk-full-once", "server-crash/disk-full@codebase-mcp", Certainty::Proven, &[]),
+    ("exec-failed-program", "server-crash/exec-failed@codebase-mcp", Certainty::Proven, &[]),
     ("failed-abort", "server-crash/failed@workflow-mcp", Certainty::Proven, &[]),
     ("failed-auto-restart", "server-crash/failed@codebase-mcp", Certainty::Proven, &[]),
     ("failed-exit-1", "server-crash/failed@codebase-mcp", Certainty::Proven, &[]),
@@ -84,6 +88,7 @@ const FAULTS: &[(&str, &str, Certainty, &[&str])] = &[
         Certainty::Proven,
         &["pool-exhausted/server-slots-full@postgres"],
     ),
+    ("not-listening-closed", "server-crash/not-listening@codebase-mcp", Certainty::Likely, &[]),
     (
         "postgres-stopped-killed",
         "db-down/postgres-stopped@postgres",
@@ -112,6 +117,8 @@ const FAULTS: &[(&str, &str, Certainty, &[&str])] = &[
     ("stopped-exit-0", "server-crash/stopped@codebase-mcp", Certainty::Proven, &[]),
     ("unhealthy-shape-a", "server-crash/unhealthy@codebase-mcp", Certainty::Proven, &[]),
     ("unhealthy-shape-c", "server-crash/unhealthy@workflow-mcp", Certainty::Proven, &[]),
+    ("stopped-on-purpose-systemctl", "server-crash/stopped-on-purpose@codebase-mcp", Certainty::Proven, &[]),
+    ("tasks-limit-threads", "server-crash/tasks-limit@codebase-mcp", Certainty::Proven, &[]),
 ];
 
 /// Noise: healthy, exit 0, no finding at all.
@@ -298,6 +305,16 @@ fn a_look_in_which_two_share_a_name_is_refused() {
     s.config.service[1].name = s.config.service[0].name.clone();
     let said = mcp_ir::snapshot::Snapshot::from_json(&s.to_json().unwrap()).unwrap_err().to_string();
     assert!(said.contains("two targets are called `codebase-mcp`"), "{said}");
+}
+
+/// What was changed before it is kept with the look, and told in the same order on any machine.
+#[test]
+fn a_recorded_look_keeps_what_was_changed() {
+    let told = replay("bad-configuration-pool-size");
+    let first = &told.d.changes[0];
+    assert!(first.related && !first.ahead);
+    let what = "drop-in lab-fault.conf of codebase-mcp.service (POOL_MAX_SIZE, ";
+    assert!(first.change.what.starts_with(what), "{}", first.change.what);
 }
 
 /// Found by the fuzzer: the plain reader of numbers is one bit off for some.
