@@ -3,17 +3,17 @@
 use std::time::Instant;
 
 use super::exit::Exit;
+use super::load::load;
 use super::look::look;
 use super::run::say;
 use super::tree::Global;
-use crate::config::{Env, load};
 use crate::diagnosis::{Permit, permissions};
 use crate::engine::Depth;
 use crate::error::Result;
 use crate::render::{self, Out};
 
 pub fn run(global: &Global, out: &Out, start: Instant) -> Result<Exit> {
-    let loaded = load(&global.flags(), &Env::process())?;
+    let loaded = load(global)?;
     let now = look(&loaded, global, start, Depth::Everything)?;
     let all = permissions(&now);
     let text = if global.json() {

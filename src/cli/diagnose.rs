@@ -8,13 +8,14 @@ use std::time::Instant;
 use clap::Args;
 
 use super::exit::Exit;
+use super::load::load;
 use super::look::look;
 use super::run::say;
 use super::save::Saved;
 use super::tree::{Global, Output};
 use super::why_not;
-use crate::config::{Config, Env, load};
-use crate::diagnosis::Diagnosis;
+use crate::config::Config;
+use crate::diagnosis::{Diagnosis, Verdict};
 use crate::engine::{self, Depth, Filter};
 use crate::error::{Error, Result, nearest};
 use crate::render::{self, Out};
@@ -67,12 +68,14 @@ pub fn run(args: &DiagnoseArgs, global: &Global, out: &Out, start: Instant) -> R
         why_not::for_people_or_as_json(global)?;
     }
     let mut saving = None;
+    let mut unconfigured = false;
     let report = args.write.as_deref().map(|f| Saved::begin(f, 0o644)).transpose()?;
     let now = if let Some(file) = &args.from {
         read(file)?
     } else {
-        let loaded = load(&global.flags(), &Env::process())?;
+        let loaded = load(global)?;
         known_names(&args.service, &loaded.config)?;
+        unconfigured = loaded.file.is_none() && global.output == Output::Human && !global.quiet;
         for warning in loaded.warnings.iter().filter(|_| !global.quiet) {
             out.note(&format!("warning: {}\n", render::text::line(warning)));
         }
@@ -94,6 +97,9 @@ pub fn run(args: &DiagnoseArgs, global: &Global, out: &Out, start: Instant) -> R
     match report {
         Some(file) => file.end(&text)?,
         None => drop(say(&text, out)?),
+    }
+    if unconfigured && d.verdict != Verdict::Healthy {
+        out.note("note: there is no configuration file: only what the defaults name was looked at; `mcp-ir config init` writes one\n");
     }
     let exit = match global.output {
         Output::Nagios => Exit::from(render::nagios_state(&d)),

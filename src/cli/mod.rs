@@ -5,6 +5,7 @@ mod config;
 mod diagnose;
 mod exit;
 mod generate;
+mod load;
 mod look;
 mod run;
 mod runbook;

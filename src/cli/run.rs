@@ -7,9 +7,10 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 use super::exit::Exit;
+use super::load::load;
 use super::tree::{Cli, Global, Output, Verb};
 use super::{check, config, diagnose, generate, runbook, schema, who};
-use crate::config::{Env, load};
+use crate::config::Env;
 use crate::error::{Error, Result};
 use crate::render::{self, Color, Out};
 
@@ -59,7 +60,7 @@ fn verb(cli: Cli, out: &Out, start: Instant) -> Result<Exit> {
 }
 
 fn show(global: &Global) -> Result<String> {
-    let loaded = load(&global.flags(), &Env::process())?;
+    let loaded = load(global)?;
     Ok(render::text::block(&config::show(&loaded, global.json())).into_owned())
 }
 

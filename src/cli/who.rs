@@ -6,9 +6,10 @@ use clap::Args;
 use serde::Serialize;
 
 use super::exit::Exit;
+use super::load::load;
 use super::run::say;
 use super::tree::{Global, Output};
-use crate::config::{Env, Span, load};
+use crate::config::Span;
 use crate::engine::{self, Awaited};
 use crate::error::{Error, Result};
 use crate::render::{self, Out, Progress};
@@ -80,7 +81,7 @@ struct SessionRow<'a> {
 }
 
 pub fn run(args: &WhoArgs, global: &Global, out: &Out, start: Instant) -> Result<Exit> {
-    let mut loaded = load(&global.flags(), &Env::process())?;
+    let mut loaded = load(global)?;
     super::diagnose::known_names(&args.service, &loaded.config)?;
     loaded.config.postgres.retain(|p| args.service.is_empty() || args.service.contains(&p.name));
     if loaded.config.postgres.is_empty() {

@@ -202,6 +202,10 @@ impl Check<'_> {
                     };
                     let hint = match nearest(need, others()) {
                         Some(near) => format!("did you mean `{near}`?"),
+                        None if others().next().is_none() => {
+                            "nothing of that kind is configured: give it a [[postgres]] heading of its own"
+                                .into()
+                        }
                         None => format!("configured: {}", others().collect::<Vec<_>>().join(", ")),
                     };
                     return Err(self.fail(&path, &format!("is `{need}`, which is {what}")).hint(hint));

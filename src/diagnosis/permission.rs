@@ -128,6 +128,19 @@ pub fn permissions(now: &Snapshot) -> Vec<Permission> {
         let says = |j: &crate::snapshot::units::Journal| format!("{} lines", j.lines.len() + j.events.len());
         out.push(by_look("read the journal", unit, look, says, grant));
     }
+    for (server, log) in &now.host.logs {
+        let who = shell_word(&now.vantage.user);
+        let grant = format!("usermod -aG adm {who}   # Debian's logs are that group's; then log in anew");
+        let look = Look { elapsed_ms: 0.0, reading: log.clone() };
+        let says = |l: &crate::snapshot::host::Log| format!("{} lines of {}", l.lines.len(), l.path);
+        out.push(by_look("read its log", server, &look, says, grant));
+    }
+    if !matches!(now.network.rules, Reading::NotAsked { .. }) {
+        let look = Look { elapsed_ms: 0.0, reading: now.network.rules.clone() };
+        let says = |all: &Vec<_>| format!("{} rules that drop or reject", all.len());
+        let grant = "run as root, or with the capability CAP_NET_ADMIN".to_owned();
+        out.push(by_look("read the packet filter", "nft", &look, says, grant));
+    }
     for (unit, look) in &now.units.process {
         let grant = "run as root: this /proc is not shown to you".to_owned();
         out.push(by_look("see its process", unit, look, |p| format!("process {}", p.pid), grant));

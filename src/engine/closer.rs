@@ -104,7 +104,7 @@ pub async fn ask(
     target::look_there(snapshot, deadline).await;
     // Now it is known who listens: a port that is refused and open is shut by something between.
     let shut = network::shut(snapshot);
-    if !shut.is_empty() {
+    if !shut.is_empty() || everything {
         network::look(shut, snapshot, deadline).await;
     }
 }

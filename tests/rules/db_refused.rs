@@ -3,7 +3,7 @@
 
 use mcp_ir::diagnosis::{Certainty, Verdict};
 use mcp_ir::snapshot::postgres::Postmaster;
-use mcp_ir::snapshot::{FailKind, Reading, Stage};
+use mcp_ir::snapshot::{FailKind, Failure, Reading, Stage};
 
 use crate::stack::{FOLDER, PG_UNIT, Stack, UMBRELLA, fail, postmaster, refused};
 
@@ -277,4 +277,20 @@ fn the_evidence_names_unit_and_last_words() {
         .evidence(STOPPED, "signal");
     assert_eq!(told.find(STOPPED).since, Some(crate::stack::ago(60.0)));
     assert!(told.find(STOPPED).remedy.command.contains(PG_UNIT));
+}
+
+/// It failed, and why stands where this user may not look: no start is offered before that is read.
+#[test]
+fn a_server_whose_log_is_not_ours_to_read_is_not_started_unread() {
+    let stopped = |result: &str| {
+        let s = Stack::healthy().login(refused()).unit(PG_UNIT, "failed", "failed").postmasters(Vec::new());
+        let mut s = s.detail(PG_UNIT, result, 1, 1, 5.0);
+        let denied = Failure::new(FailKind::Denied, "/var/log/postgresql/x.log: permission denied");
+        s.now.host.logs.insert("postgres".into(), Reading::Failed(denied));
+        s.told()
+    };
+    let told = stopped("exit-code");
+    told.evidence(STOPPED, "not read: /var/log/postgresql/x.log");
+    assert_eq!(told.find(STOPPED).remedy.command, "sudo mcp-ir diagnose db-down");
+    assert!(stopped("success").find(STOPPED).remedy.command.starts_with("systemctl start"));
 }

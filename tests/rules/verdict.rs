@@ -106,3 +106,21 @@ fn a_note_on_a_subject_does_not_stand_for_its_symptom() {
         );
     }
 }
+
+/// A stranger holds the database's port and makes no sense: services that miss it must not be restarted.
+#[test]
+fn who_misses_a_database_that_is_not_well_for_no_known_reason_is_not_the_root() {
+    for kind in [FailKind::Closed, FailKind::Malformed] {
+        let missing = "error communicating with the server: Connection reset by peer";
+        let s = Stack::healthy().login(fail(kind, Stage::Answer));
+        let told = s
+            .health(A, payload::a_down(missing))
+            .health(C, payload::c_down(missing))
+            .told()
+            .case(kind.word());
+        told.never("server-crash/unhealthy").unknown();
+        // Whose own trouble it is, by its own word, is still told.
+        let s = Stack::healthy().login(fail(kind, Stage::Answer)).health(A, payload::a_own());
+        s.told().case(kind.word()).expect_roots(&["server-crash/unhealthy@codebase-mcp"]);
+    }
+}

@@ -176,3 +176,18 @@ fn a_service_whose_name_does_not_resolve_is_said_to_be_so() {
     let s = service(fail(FailKind::TimedOut, Stage::Resolve), "203.0.113.7", false, Vec::new());
     s.told().expect_root(SERVICE, Certainty::Likely);
 }
+
+/// This user may not read the rules, and the postmaster could answer: silence has more than one reason.
+#[test]
+fn silence_is_not_called_hung_where_a_rule_may_hide() {
+    use crate::stack::{FOLDER, postmaster};
+    let hidden = |state: &str| {
+        let s = Stack::healthy().login(silent());
+        let mut s = s.postmasters(vec![postmaster(state, Some(FOLDER), Some(5432))]);
+        let denied = Failure::new(FailKind::Denied, "nft: Operation not permitted");
+        s.now.network.rules = Reading::Failed(denied);
+        s
+    };
+    hidden("S").told().never("db-down/hung");
+    hidden("T").told().expect_root("db-down/hung@postgres", Certainty::Proven);
+}

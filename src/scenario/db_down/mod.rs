@@ -78,17 +78,35 @@ fn detect(looks: &Looks, config: &Config) -> Vec<Finding> {
         .postgres
         .iter()
         .filter_map(|p| Some((p, looks.now.postgres.get(&p.name)?)))
-        .flat_map(|(p, look)| {
-            reach::detect(p, look, &looks.now, config)
-                .into_iter()
-                .chain(service::detect(p, look, &looks.now, config))
-                .chain(inside::detect(p, look, &looks.now, config))
-                .chain(disk::detect(p, look, &looks.now, config))
-                .chain(words::crashes(p, look, &looks.now, config))
-                .chain(words::index(p, look, &looks.now, config))
-        })
+        .flat_map(|(p, look)| of_server(p, look, &looks.now, config))
         .chain(config.service.iter().filter_map(|s| target::detect(s, &looks.now, config)))
         .collect()
+}
+
+fn of_server<'a>(
+    p: &'a Postgres,
+    look: &'a PostgresLook,
+    now: &'a Snapshot,
+    config: &'a Config,
+) -> impl Iterator<Item = Finding> + 'a {
+    reach::detect(p, look, now, config)
+        .into_iter()
+        .chain(service::detect(p, look, now, config))
+        .chain(inside::detect(p, look, now, config))
+        .chain(disk::detect(p, look, now, config))
+        .chain(words::crashes(p, look, now, config))
+        .chain(words::index(p, look, now, config))
+}
+
+/// Whether a server is not well by its login, and nothing that is known here says why. Who misses it
+/// is not the root of anything then, and no restart of theirs brings it back.
+pub fn unclear(server: &str, now: &Snapshot, config: &Config) -> bool {
+    let seen = config.postgres(server).zip(now.postgres.get(server));
+    seen.is_some_and(|(p, look)| {
+        facts::login_meaning(look) == Some(Meaning::Other)
+            && look.login.failure().is_some_and(|f| f.kind != FailKind::NotTried)
+            && of_server(p, look, now, config).next().is_none()
+    })
 }
 
 /// A login by us or, where ours is refused, a service that says it is connected.

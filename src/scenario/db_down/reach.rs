@@ -56,9 +56,11 @@ fn by_login(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Finding
             "PostgreSQL is being shut down: it waits for its clients to leave".into(),
         )
         .remedy(status(p, now), "See who stops it, and why, before anything else", Risk::Safe),
-        Meaning::Silent => hung(p, look, failure, now),
+        Meaning::Silent => return hung(p, look, failure, now),
         // A stopped process does not empty its queue either: then connections are no longer made.
-        Meaning::Unreachable if clusters::stuck(p, look, now).is_some() => hung(p, look, failure, now),
+        Meaning::Unreachable if clusters::stuck(p, look, now).is_some() => {
+            return hung(p, look, failure, now);
+        }
         Meaning::Unreachable => no_way(p, look, failure, now),
         // A local policy may say the same to this program alone; a route says it to all.
         Meaning::NotPermitted => {
@@ -218,18 +220,26 @@ fn refused(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Finding>
     let sure = !open && clusters::named_unit(p).is_some();
     let certainty = if sure { Certainty::Proven } else { Certainty::Likely };
     let d = facts::detail(now, name);
-    Some(
-        found(&POSTGRES_STOPPED, certainty, format!("PostgreSQL does not run: {name} is {}", state(u)))
-            .since(d.and_then(|d| d.state_since))
-            .saw("systemd", name, state(u))
-            .saw_if("systemd", "result", d.filter(|d| d.result != "success").map(|d| d.result.clone()))
-            .saw_if("journal", "last words", facts::journal(now, name).and_then(facts::last_words))
-            .remedy(
-                format!("systemctl start {}", shell_word(name)),
-                "Start it, and wait until it accepts",
-                Risk::Disruptive,
-            ),
-    )
+    let unread = d.filter(|d| d.result != "success").and_then(|_| unread(p, now));
+    let f = found(&POSTGRES_STOPPED, certainty, format!("PostgreSQL does not run: {name} is {}", state(u)))
+        .since(d.and_then(|d| d.state_since))
+        .saw("systemd", name, state(u))
+        .saw_if("systemd", "result", d.filter(|d| d.result != "success").map(|d| d.result.clone()))
+        .saw_if("journal", "last words", facts::journal(now, name).and_then(facts::last_words))
+        .saw_if("log", "last words", unread.clone());
+    Some(match unread {
+        // It failed: whatever it says there may speak against a start.
+        Some(_) => f.remedy(
+            format!("sudo {}", again()),
+            "Why it failed stands in its log, which this user may not read: look as root before a start",
+            Risk::Safe,
+        ),
+        None => f.remedy(
+            format!("systemctl start {}", shell_word(name)),
+            "Start it, and wait until it accepts",
+            Risk::Disruptive,
+        ),
+    })
 }
 
 /// What of this host's own is in the way is named; else the address is all that is known.
@@ -245,7 +255,15 @@ fn no_way(p: &Postgres, look: &PostgresLook, failure: &Failure, now: &Snapshot) 
     }
 }
 
-fn hung(p: &Postgres, look: &PostgresLook, failure: &Failure, now: &Snapshot) -> Finding {
+/// Who failed says why in its log: that it could not be read is said, too.
+fn unread(p: &Postgres, now: &Snapshot) -> Option<String> {
+    let f = now.host.logs.get(&p.name)?.failure().filter(|f| f.kind == FailKind::Denied)?;
+    Some(format!("not read: {}", f.detail))
+}
+
+/// Silence alone is likely, not proven; and where its process may run and this host's rules are not
+/// ours to read, it is neither: they may drop what it answers.
+fn hung(p: &Postgres, look: &PostgresLook, failure: &Failure, now: &Snapshot) -> Option<Finding> {
     let found = |certainty, summary: String| {
         Finding::new(&HUNG, &p.name, certainty, summary).saw(
             "postgres login",
@@ -257,22 +275,26 @@ fn hung(p: &Postgres, look: &PostgresLook, failure: &Failure, now: &Snapshot) ->
         if let Some(r) = rule(p, look, now, Verdict::Drop) {
             let why = format!("connected to {}, and a rule of this host drops the rest", look.endpoint);
             let f = Finding::new(&UNREACHABLE, &p.name, Certainty::Likely, why);
-            return firewall::saw(f.saw("postgres login", &look.endpoint, &failure.detail), r);
+            return Some(firewall::saw(f.saw("postgres login", &look.endpoint, &failure.detail), r));
+        }
+        let hidden = now.network.rules.failure().is_some_and(|f| f.kind == FailKind::Denied);
+        if hidden && look.here == Some(true) && look.postmasters.seen().is_some_and(|all| !all.is_empty()) {
+            return None;
         }
         let summary = "PostgreSQL accepts connections and does not answer a login in time".into();
-        return found(Certainty::Likely, summary).remedy(
+        return Some(found(Certainty::Likely, summary).remedy(
             "mcp-ir diagnose --timeout 20s",
             "Look once more, longer: a login under load is slow, not hung",
             Risk::Safe,
-        );
+        ));
     };
     let summary = format!("PostgreSQL accepts connections and answers nothing: process {pid} is {what}");
     let f = found(Certainty::Proven, summary).saw("/proc", &format!("state of process {pid}"), what);
-    if what.starts_with(['T', 't']) {
+    Some(if what.starts_with(['T', 't']) {
         f.remedy(format!("kill -CONT {pid}"), "Let the stopped process go on", Risk::Disruptive)
     } else {
         f.remedy(format!("cat /proc/{pid}/stack"), "See which device it waits for; don't restart", Risk::Safe)
-    }
+    })
 }
 
 fn again() -> &'static str {

@@ -4,7 +4,7 @@
 use super::{cause, last_words, port, runbook, shortage, silent, unit, unreachable};
 use crate::config::Service;
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity, shell_word};
-use crate::scenario::facts;
+use crate::scenario::{db_down, facts};
 use crate::snapshot::service::Shape;
 use crate::snapshot::{FailKind, Failure, Snapshot, Stage};
 
@@ -21,6 +21,10 @@ pub fn unhealthy(s: &Service, now: &Snapshot) -> Option<Finding> {
             s,
             &format!("HTTP {}, an error: {}", health.http_status, health.messages.join(", ")),
         ));
+    }
+    let misses = health.database.is_some() && !health.says_connected();
+    if misses && now.config.needs(&s.name).iter().any(|n| db_down::unclear(n, now, &now.config)) {
+        return None;
     }
     let says = match &health.status {
         Some(_) => "answers that it is unhealthy".to_owned(),

@@ -13,7 +13,7 @@ use crate::wait::until;
 
 use super::Fault;
 use super::entry::{BOTH, all_unhealthy};
-use super::start::has_failed;
+use super::start::{STOPPED, has_failed};
 
 pub const FAULTS: &[Fault] = &[
     Fault::new(
@@ -49,6 +49,7 @@ pub const FAULTS: &[Fault] = &[
             all_unhealthy(stack)
         },
     )
+    .or_at_least(STOPPED)
     .explains(BOTH)
     .under_systemd(),
     Fault::new(
@@ -116,6 +117,7 @@ pub const FAULTS: &[Fault] = &[
             has_failed(stack)
         },
     )
+    .or_at_least(STOPPED)
     .explains(BOTH)
     .under_systemd(),
     Fault::new(

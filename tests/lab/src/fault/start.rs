@@ -16,6 +16,9 @@ use crate::wait::until;
 use super::Fault;
 use super::entry::{BOTH, all_unhealthy};
 
+/// True as well, for who may not read the words it failed with.
+pub(super) const STOPPED: &str = "db-down/postgres-stopped@postgres";
+
 pub const FAULTS: &[Fault] = &[
     Fault::new(
         "start-failed/configuration",
@@ -28,6 +31,7 @@ pub const FAULTS: &[Fault] = &[
         },
     )
     .healed_by(|stack| stack.cluster().write_auto_conf(""))
+    .or_at_least(STOPPED)
     .explains(BOTH)
     .under_systemd(),
     Fault::new(
@@ -41,6 +45,7 @@ pub const FAULTS: &[Fault] = &[
         },
     )
     .healed_by(|stack| Ok(fs::set_permissions(&stack.cluster().data, fs::Permissions::from_mode(0o700))?))
+    .or_at_least(STOPPED)
     .explains(BOTH)
     .under_systemd(),
     Fault::new(
@@ -72,6 +77,7 @@ pub const FAULTS: &[Fault] = &[
         },
     )
     .healed_by(|stack| stack.cluster().write_auto_conf(""))
+    .or_at_least(STOPPED)
     .explains(BOTH)
     .under_systemd(),
     Fault::new(
