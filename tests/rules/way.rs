@@ -177,17 +177,11 @@ fn a_service_whose_name_does_not_resolve_is_said_to_be_so() {
     s.told().expect_root(SERVICE, Certainty::Likely);
 }
 
-/// This user may not read the rules, and the postmaster could answer: silence has more than one reason.
+/// This user may not read the rules: silence has more than one reason, and that is said.
 #[test]
-fn silence_is_not_called_hung_where_a_rule_may_hide() {
-    use crate::stack::{FOLDER, postmaster};
-    let hidden = |state: &str| {
-        let s = Stack::healthy().login(silent());
-        let mut s = s.postmasters(vec![postmaster(state, Some(FOLDER), Some(5432))]);
-        let denied = Failure::new(FailKind::Denied, "nft: Operation not permitted");
-        s.now.network.rules = Reading::Failed(denied);
-        s
-    };
-    hidden("S").told().never("db-down/hung");
-    hidden("T").told().expect_root("db-down/hung@postgres", Certainty::Proven);
+fn silence_is_only_likely_and_the_rules_that_could_not_be_read_are_named() {
+    const HUNG: &str = "db-down/hung@postgres";
+    let mut s = Stack::healthy().login(silent());
+    s.now.network.rules = Reading::Failed(Failure::new(FailKind::Denied, "nft: Operation not permitted"));
+    s.told().expect_root(HUNG, Certainty::Likely).evidence(HUNG, "not read: nft: Operation not permitted");
 }

@@ -56,11 +56,9 @@ fn by_login(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Finding
             "PostgreSQL is being shut down: it waits for its clients to leave".into(),
         )
         .remedy(status(p, now), "See who stops it, and why, before anything else", Risk::Safe),
-        Meaning::Silent => return hung(p, look, failure, now),
+        Meaning::Silent => hung(p, look, failure, now),
         // A stopped process does not empty its queue either: then connections are no longer made.
-        Meaning::Unreachable if clusters::stuck(p, look, now).is_some() => {
-            return hung(p, look, failure, now);
-        }
+        Meaning::Unreachable if clusters::stuck(p, look, now).is_some() => hung(p, look, failure, now),
         Meaning::Unreachable => no_way(p, look, failure, now),
         // A local policy may say the same to this program alone; a route says it to all.
         Meaning::NotPermitted => {
@@ -261,9 +259,9 @@ fn unread(p: &Postgres, now: &Snapshot) -> Option<String> {
     Some(format!("not read: {}", f.detail))
 }
 
-/// Silence alone is likely, not proven; and where its process may run and this host's rules are not
-/// ours to read, it is neither: they may drop what it answers.
-fn hung(p: &Postgres, look: &PostgresLook, failure: &Failure, now: &Snapshot) -> Option<Finding> {
+/// Silence alone is likely, not proven: this host's rules may drop what it answers, where they are not
+/// ours to read.
+fn hung(p: &Postgres, look: &PostgresLook, failure: &Failure, now: &Snapshot) -> Finding {
     let found = |certainty, summary: String| {
         Finding::new(&HUNG, &p.name, certainty, summary).saw(
             "postgres login",
@@ -275,26 +273,26 @@ fn hung(p: &Postgres, look: &PostgresLook, failure: &Failure, now: &Snapshot) ->
         if let Some(r) = rule(p, look, now, Verdict::Drop) {
             let why = format!("connected to {}, and a rule of this host drops the rest", look.endpoint);
             let f = Finding::new(&UNREACHABLE, &p.name, Certainty::Likely, why);
-            return Some(firewall::saw(f.saw("postgres login", &look.endpoint, &failure.detail), r));
+            return firewall::saw(f.saw("postgres login", &look.endpoint, &failure.detail), r);
         }
-        let hidden = now.network.rules.failure().is_some_and(|f| f.kind == FailKind::Denied);
-        if hidden && look.here == Some(true) && look.postmasters.seen().is_some_and(|all| !all.is_empty()) {
-            return None;
-        }
+        let hidden = now.network.rules.failure().filter(|f| f.kind == FailKind::Denied);
         let summary = "PostgreSQL accepts connections and does not answer a login in time".into();
-        return Some(found(Certainty::Likely, summary).remedy(
-            "mcp-ir diagnose --timeout 20s",
-            "Look once more, longer: a login under load is slow, not hung",
-            Risk::Safe,
-        ));
+        let found = found(Certainty::Likely, summary);
+        return found
+            .saw_if("nft", "packet filter", hidden.map(|f| format!("not read: {}", f.detail)))
+            .remedy(
+                "mcp-ir diagnose --timeout 20s",
+                "Look once more, longer: a login under load is slow, not hung",
+                Risk::Safe,
+            );
     };
     let summary = format!("PostgreSQL accepts connections and answers nothing: process {pid} is {what}");
     let f = found(Certainty::Proven, summary).saw("/proc", &format!("state of process {pid}"), what);
-    Some(if what.starts_with(['T', 't']) {
+    if what.starts_with(['T', 't']) {
         f.remedy(format!("kill -CONT {pid}"), "Let the stopped process go on", Risk::Disruptive)
     } else {
         f.remedy(format!("cat /proc/{pid}/stack"), "See which device it waits for; don't restart", Risk::Safe)
-    })
+    }
 }
 
 fn again() -> &'static str {

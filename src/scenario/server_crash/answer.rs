@@ -39,6 +39,13 @@ pub fn unhealthy(s: &Service, now: &Snapshot) -> Option<Finding> {
     for m in health.messages.iter().take(3) {
         f = f.saw("http health", "says", m);
     }
+    // Its database answers us: what it misses is another one, or another way. A restart keeps both.
+    let answers = |n: &String| now.postgres.get(n).is_some_and(facts::takes_logins);
+    if misses && now.config.needs(&s.name).iter().any(answers) {
+        let words =
+            "Its database answers here: see its pool, and where its own settings lead, before a restart";
+        return Some(f.remedy(runbook(&UNHEALTHY), words, Risk::Safe));
+    }
     f = match s.unit.as_deref().filter(|_| !port::bare(s, now)) {
         Some(unit) => last_words(f, now, unit).remedy(
             format!("systemctl restart {}", shell_word(unit)),

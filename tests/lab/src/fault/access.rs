@@ -166,6 +166,7 @@ pub const FAULTS: &[Fault] = &[
         },
     )
     .explains(&["codebase-mcp"])
+    .or_at_least("server-crash/unhealthy@codebase-mcp")
     .under_systemd(),
     Fault::new(
         "wrong-target/other-cluster",

@@ -28,6 +28,7 @@ pub const FAULTS: &[Fault] = &[
         "ten requests keep their connections for ever; PostgreSQL sees them idle",
         |stack| leak(stack, "workflow-mcp"),
     )
+    .or_at_least("server-crash/unhealthy@workflow-mcp")
     .with(|settings| settings.impatient()),
     Fault::new(
         "long-queries/own-pool",

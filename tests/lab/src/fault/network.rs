@@ -135,6 +135,8 @@ pub const FAULTS: &[Fault] = &[
         },
     )
     .healed_by(|_| no_firewall())
+    // True as well, for who may not read the rule.
+    .or_at_least("db-down/hung@postgres")
     .explains(BOTH)
     .under_systemd(),
     Fault::new(
