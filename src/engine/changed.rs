@@ -9,17 +9,26 @@ use super::diagnose::wrong;
 use crate::config::Config;
 use crate::diagnosis::needs;
 use crate::probe::changes::{Asked, look};
-use crate::probe::timed;
-use crate::snapshot::{Looks, Snapshot};
+use crate::probe::{millis, timed};
+use crate::snapshot::{FailKind, Failure, Look, Looks, Reading, Snapshot};
 
 /// Files are there at once, or on something that hangs: then nobody waits for them.
 const LONGEST: Duration = Duration::from_millis(400);
+/// With less than this left nothing would come home.
+const SHORTEST: Duration = Duration::from_millis(20);
 /// Of more units than these: the servers', on which others hang, then those that are wrong.
 const UNITS: usize = 64;
 
 pub async fn ask(snapshot: Snapshot, awaited: &Awaited, deadline: Instant) -> Snapshot {
     let mut looks = Looks { now: snapshot, before: None };
+    let begun = Instant::now();
+    if begun + SHORTEST > deadline {
+        let late = Failure::new(FailKind::TimedOut, "no time was left to ask");
+        looks.now.changes = Look { elapsed_ms: 0.0, reading: Reading::Failed(late) };
+        return looks.now;
+    }
     let wrong = wrong(&looks);
+    tracing::debug!(ms = millis(begun), wrong = wrong.len(), "what changed of late");
     if !wrong.is_empty() {
         let _guard = awaited.begin("what changed of late");
         let asked = asked(&wrong, &looks.now);
