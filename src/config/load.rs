@@ -46,6 +46,7 @@ pub fn load(flags: &Flags, env: &Env) -> Result<Loaded> {
         None => (None, Vec::new()),
     };
     let asked = variables(&mut layer, env, &mut warnings)?;
+    docker_host(&mut layer, env);
     flag_values(&mut layer, flags);
     fit_built_in(&mut layer, &named, &asked);
     check::required(&layer)?;
@@ -206,6 +207,19 @@ fn variables(layer: &mut Layer, env: &Env, warnings: &mut Vec<String>) -> Result
         layer.origins.set(path, Origin::Variable(name.into()));
     }
     Ok(asked)
+}
+
+/// Where the file leaves it out, docker's own variable holds: it is what a person's `docker` asks. What
+/// only that can reach is left to it.
+fn docker_host(layer: &mut Layer, env: &Env) {
+    let Some(host) = env.text("DOCKER_HOST") else { return };
+    let asked = ["unix:///", "tcp://", "http://", "https://"].iter().any(|s| host.starts_with(s));
+    if !asked || *layer.origins.of("docker.host") != Origin::Default {
+        return;
+    }
+    let entry = layer.values.entry("docker").or_insert_with(|| Value::Object(Map::new()));
+    entry.as_object_mut().map(|t| t.insert("host".into(), host.into()));
+    layer.origins.set("docker.host", Origin::Variable("DOCKER_HOST".into()));
 }
 
 /// Variables that a `password_env` names are known, whatever they are called.

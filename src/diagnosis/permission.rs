@@ -145,8 +145,26 @@ pub fn permissions(now: &Snapshot) -> Vec<Permission> {
         let grant = "run as root: this /proc is not shown to you".to_owned();
         out.push(by_look("see its process", unit, look, |p| format!("process {}", p.pid), grant));
     }
+    out.extend(engine(now));
     out.sort_by_key(|p| (p.state != Permit::Missing, p.state == Permit::Granted));
     out
+}
+
+/// One engine for all of them: that it has no such container, it has said itself.
+fn engine(now: &Snapshot) -> Option<Permission> {
+    let all: Vec<_> = now.containers.values().collect();
+    let denied = all.iter().find(|c| c.inspected.failure().is_some_and(|f| f.kind == FailKind::Denied));
+    let look = denied.or_else(|| all.first())?;
+    let group =
+        format!("usermod -aG docker {}   # as good as root; then log in anew", shell_word(&now.vantage.user));
+    let says = format!("{} containers asked for", all.len());
+    Some(if look.is_missing() {
+        let (what, subject) = ("ask the container engine".into(), now.config.docker.host.clone());
+        Permission { what, subject, state: Permit::Granted, says, grant: None }
+    } else {
+        let subject = &now.config.docker.host;
+        by_look("ask the container engine", subject, &look.inspected, |_| says.clone(), group)
+    })
 }
 
 fn by_look<T>(

@@ -12,9 +12,11 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 
 use super::awaited::Awaited;
+use super::containers;
 use super::look::Depth;
 use crate::config::{Config, Service};
 use crate::probe::{blocking, host, listeners, systemd, timed};
+use crate::snapshot::containers::ContainerLook;
 use crate::snapshot::host::Place;
 use crate::snapshot::ollama::OllamaLook;
 use crate::snapshot::process::Listener;
@@ -39,14 +41,19 @@ pub async fn ask(
     let shut = network::shut(snapshot);
     let servers = server::doubtful(snapshot, &config, &units, everything);
     let (ports, twice) = ports(snapshot, &config, everything);
-    let wrong = !units.is_empty() || !servers.is_empty() || !ports.is_empty() || !shut.is_empty();
+    let containers = containers::wrong(snapshot, &config, &postgres, everything);
+    let wrong = !units.is_empty()
+        || !containers.is_empty()
+        || !servers.is_empty()
+        || !ports.is_empty()
+        || !shut.is_empty();
     if !wrong && pools.is_empty() && doubtful.is_empty() {
         return;
     }
     tracing::debug!(?units, ?postgres, ?pools, "closer look");
     let _guard = awaited.begin("a closer look at what is wrong");
     let bus = bus.as_ref();
-    let units_asked = !units.is_empty();
+    let down = !units.is_empty() || !containers.is_empty();
     let (units, left_out) = match depth {
         Depth::Wrong => near::first(units, snapshot, &config),
         Depth::Everything => (units.into_iter().collect(), Vec::new()),
@@ -68,11 +75,13 @@ pub async fn ask(
     let words = join_all(servers.into_iter().map(|(p, unit)| server::words(p, unit, &config, deadline)));
     let caches = join_all(caches(snapshot, &config).into_iter().map(|s| cache_places(s, &config, deadline)));
     let similar = similar(unknown_units(snapshot, &config), bus, deadline);
-    let kernel = kernel(units_asked, &config, deadline);
+    let kernel = kernel(down, &config, deadline);
     let listeners = listeners(ports, twice, &config, deadline);
-    let (units, hosts, words, pools, targets, kernel, listeners, similar, caches) =
-        tokio::join!(units, hosts, words, pools, targets, kernel, listeners, similar, caches);
+    let containers = containers::look(containers, &config, deadline);
+    let (units, hosts, words, pools, targets, kernel, listeners, similar, caches, containers) =
+        tokio::join!(units, hosts, words, pools, targets, kernel, listeners, similar, caches, containers);
     snapshot.host.places.extend(caches.into_iter().flatten());
+    snapshot.containers.extend(containers);
     snapshot.units.kernel = kernel;
     snapshot.units.similar = similar;
     snapshot.listeners = listeners;
@@ -145,13 +154,15 @@ fn wrong_units(now: &Snapshot, config: &Config) -> BTreeSet<String> {
     out
 }
 
-/// By its health answer; where none is asked for, by its unit.
-fn unwell(s: &Service, now: &Snapshot) -> bool {
+/// By its health answer; where none is asked for, by its unit or container.
+pub fn unwell(s: &Service, now: &Snapshot) -> bool {
     match now.services.get(&s.name).map(|l| &l.health.reading) {
         Some(Reading::Seen { value }) => value.is_bad(),
         Some(Reading::Failed(_)) => true,
         Some(Reading::NotAsked { .. }) | None => {
-            s.unit.as_deref().and_then(|u| now.unit(u)).is_some_and(|u| u.active != "active")
+            let unit = || s.unit.as_deref().and_then(|u| now.unit(u)).is_some_and(|u| u.active != "active");
+            let of_it = || s.container.as_deref().and_then(|name| now.containers.get(name));
+            unit() || of_it().is_some_and(ContainerLook::is_wrong)
         }
     }
 }

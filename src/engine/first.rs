@@ -3,15 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::admission::Admission;
 use super::awaited::Awaited;
-use super::silence;
+use super::{containers, silence};
 use crate::config::Loaded;
 use crate::probe::{blocking, health, host, log, ollama, postgres, redis, systemd, timed};
+use crate::snapshot::containers::{Container, ContainerLook};
 use crate::snapshot::host::{Log, Place};
 use crate::snapshot::ollama::OllamaLook;
 use crate::snapshot::pooler::{PoolerLook, Pools};
@@ -30,6 +32,7 @@ enum Seen {
     Health(String, Look<Health>),
     Host(String, Vec<Place>, Reading<Log>),
     Units(Look<BTreeMap<String, Unit>>, Option<systemd::Bus>),
+    Container(String, Look<Container>),
 }
 
 impl Seen {
@@ -43,6 +46,7 @@ impl Seen {
             Seen::Health(name, h) => (name.as_str(), h.reading.word(), h.elapsed_ms),
             Seen::Host(name, ..) => (name.as_str(), "host", 0.0),
             Seen::Units(l, _) => ("systemd", l.reading.word(), l.elapsed_ms),
+            Seen::Container(name, c) => (name.as_str(), c.reading.word(), c.elapsed_ms),
         };
         tracing::debug!(what, outcome, ms, "first look");
     }
@@ -123,6 +127,16 @@ pub async fn ask(
             spawn(name, Box::pin(look));
         }
     }
+    let gate = Arc::new(Semaphore::new(containers::AT_ONCE));
+    for name in containers::alone(config) {
+        snapshot.containers.insert(name.clone(), ContainerLook::unasked(unasked(deadline)));
+        let (host, gate, of) = (config.docker.host.clone(), gate.clone(), name.clone());
+        let ask = async move {
+            let inspected = containers::inspect(&host, &of, &gate, deadline).await;
+            Seen::Container(of, inspected)
+        };
+        spawn(name, Box::pin(ask));
+    }
     for r in config.redis.clone() {
         snapshot.redis.insert(r.name.clone(), late_redis(&r, deadline));
         let password = loaded.secrets.redis(&r.name).cloned();
@@ -169,6 +183,9 @@ pub async fn ask(
                 if let Some(s) = snapshot.services.get_mut(&name) {
                     s.health = look;
                 }
+            }
+            Seen::Container(name, inspected) => {
+                snapshot.containers.insert(name, ContainerLook::unasked(inspected));
             }
             Seen::Host(name, places, log) => {
                 snapshot.host.places.extend(places);

@@ -61,6 +61,7 @@ fn blank(loaded: &Loaded, taken_at: Timestamp) -> Snapshot {
         poolers: std::collections::BTreeMap::new(),
         services: std::collections::BTreeMap::new(),
         units: crate::snapshot::units::Units::unasked(),
+        containers: std::collections::BTreeMap::new(),
         network: crate::snapshot::network::Network::default(),
         host: crate::snapshot::host::Host::default(),
         listeners: crate::snapshot::no_listeners(),

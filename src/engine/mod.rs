@@ -5,6 +5,7 @@ mod admission;
 mod awaited;
 mod changed;
 mod closer;
+mod containers;
 mod diagnose;
 mod first;
 mod look;

@@ -1,6 +1,8 @@
 //! The readings of a snapshot as rows: what was asked, how it came out, how long it took.
 
 use crate::diagnosis::ReadingRow;
+use crate::snapshot::containers::Container;
+use crate::snapshot::units::Journal;
 use crate::snapshot::{FailKind, Look, Reading, Snapshot};
 
 pub fn all(now: &Snapshot) -> Vec<ReadingRow> {
@@ -65,6 +67,15 @@ pub fn all(now: &Snapshot) -> Vec<ReadingRow> {
     }
     for (unit, j) in &now.units.journal {
         rows.push(row("journal", unit, j, |j| format!("{} events, {} lines", j.events.len(), j.lines.len())));
+    }
+    for (name, c) in &now.containers {
+        rows.push(row("docker", name, &c.inspected, Container::words));
+        let events = |j: &Journal| format!("{} events remembered", j.events.len());
+        rows.extend(reading("docker events", name, &c.journal.reading, events));
+        rows.extend(reading("docker logs", name, &c.log, |n| format!("{n} lines")));
+        rows.extend(reading("/proc", name, &c.process.reading, |p| {
+            format!("process {} in state {}", p.pid, p.state)
+        }));
     }
     for (unit, p) in &now.units.process {
         rows.push(row("/proc", unit, p, |p| format!("process {} in state {}", p.pid, p.state)));

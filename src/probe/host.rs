@@ -9,6 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::probe::io_failure;
+use crate::snapshot::containers::is_group_of;
 use crate::snapshot::postgres::{PidFile, Postmaster};
 use crate::snapshot::process::Holder;
 use crate::snapshot::units::Process;
@@ -65,12 +66,24 @@ fn in_cgroup(proc: &Path, pid: u32, control_group: &str) -> bool {
 
 /// The state of a unit's main process.
 pub fn process(proc: &str, pid: u32, control_group: &str) -> Result<Process, Failure> {
+    one_of(proc, pid, "unit", |proc| in_cgroup(proc, pid, control_group))
+}
+
+/// The state of a container's main process, by its id.
+pub fn container_process(proc: &str, pid: u32, id: &str) -> Result<Process, Failure> {
+    one_of(proc, pid, "container", |proc| {
+        let groups = fs::read_to_string(proc.join(pid.to_string()).join("cgroup")).unwrap_or_default();
+        groups.lines().any(|l| is_group_of(l, id))
+    })
+}
+
+fn one_of(proc: &str, pid: u32, whose: &str, is_its: impl Fn(&Path) -> bool) -> Result<Process, Failure> {
     let proc = Path::new(proc);
     let s = stat(proc, pid)?;
-    if !in_cgroup(proc, pid, control_group) {
+    if !is_its(proc) {
         return Err(Failure::new(
             FailKind::Missing,
-            format!("process {pid} here is not the unit's: another /proc"),
+            format!("process {pid} here is not the {whose}'s: another /proc"),
         ));
     }
     Ok(Process { pid, state: s.state, freezer: still::freezer(proc, pid) })

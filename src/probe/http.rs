@@ -17,7 +17,7 @@ use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, LOCATION, USER_AGENT};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use url::{Host, Url};
 
@@ -190,6 +190,16 @@ pub async fn get(
             Box::pin(exchange(&place, stream, request, deadline)).await
         }
     }
+}
+
+/// The same over a socket of this machine: `target` is a path, with its query.
+pub async fn get_unix(socket: &str, target: &str, deadline: Instant) -> Result<Answer, Failure> {
+    let place = Place { name: socket.to_owned(), ..Place::of(&format!("http://localhost{target}"))? };
+    let request = place.request(&[])?;
+    let made = tokio::time::timeout_at(deadline.into(), UnixStream::connect(socket));
+    let late = |_| place.failed(FailKind::TimedOut, Stage::Connect, "no connection in time");
+    let stream = made.await.map_err(late)?.map_err(|e| io_failure(&e, socket).at(Stage::Connect))?;
+    exchange(&place, stream, request, deadline).await
 }
 
 /// The beginning of a body on one line, masked.

@@ -3,6 +3,7 @@
 
 pub mod changes;
 pub mod descriptors;
+pub mod docker;
 pub mod health;
 pub mod host;
 pub mod http;
@@ -14,6 +15,7 @@ mod place;
 pub mod postgres;
 mod program;
 pub mod redis;
+mod similar;
 mod stream;
 pub mod systemd;
 pub mod target;

@@ -3,6 +3,7 @@
 
 use super::facts;
 use super::login::{Meaning, meaning};
+use super::place::Place;
 use super::witness;
 use crate::config::{Config, Postgres, Service};
 use crate::diagnosis::{Cause, Fact, Stand};
@@ -137,9 +138,10 @@ fn said(s: &Service, now: &Snapshot, needs: &str) -> Stand {
             return ruled_out("http health", &s.name, words, needs);
         }
     }
-    let journal = s.unit.as_deref().and_then(|u| facts::journal(now, u));
-    if let Some(line) = journal.and_then(facts::last_line) {
-        return ruled_out("journal", &s.name, format!("{} ({})", line.text, line.at), needs);
+    let place = Place::of(s);
+    let line = place.and_then(|p| Some((p, facts::last_line(p.journal(now)?)?)));
+    if let Some((place, line)) = line {
+        return ruled_out(place.log(), &s.name, format!("{} ({})", line.text, line.at), needs);
     }
     let health = now.services.get(&s.name).filter(|_| health.is_none());
     let words = health.map_or_else(|| "no words of it were seen".into(), |look| why(&look.health));

@@ -3,8 +3,8 @@
 
 use jiff::Timestamp;
 
-use super::facts;
 use crate::snapshot::Snapshot;
+use crate::snapshot::containers::is_group_of;
 use crate::snapshot::units::{Event, Journal, Kernel, KernelAct, UnitEvent};
 
 /// A main process that ended badly, by itself.
@@ -100,33 +100,29 @@ pub fn restarts(journal: &Journal, now: &Snapshot) -> usize {
     count
 }
 
-/// What the kernel did to a unit's control group, within two seconds of that time.
-pub fn kernel_act<'a>(now: &'a Snapshot, unit: &str, at: Timestamp) -> Option<&'a KernelAct> {
+/// What the kernel did to the control group of a unit, or of a container by its id, within two seconds
+/// of that time.
+pub fn kernel_act<'a>(now: &'a Snapshot, name: &str, at: Timestamp) -> Option<&'a KernelAct> {
     let near = |act: &&KernelAct| act.at.duration_since(at).as_secs_f64().abs() <= KERNEL_S;
-    let of_unit = |act: &&KernelAct| act.control_group.split('/').any(|group| group == unit);
-    now.units.kernel.seen()?.iter().rev().filter(near).find(of_unit)
+    let of_it = |act: &&KernelAct| is_group_of(&act.control_group, name);
+    now.units.kernel.seen()?.iter().rev().filter(near).find(of_it)
 }
 
 /// The kernel refused it a thread or process within that time.
 pub fn fork_refused<'a>(
     now: &'a Snapshot,
-    unit: &str,
+    name: &str,
     from: Timestamp,
     to: Timestamp,
 ) -> Option<&'a KernelAct> {
     let within = |at: Timestamp| at >= from && at.duration_since(to).as_secs_f64() <= KERNEL_S;
-    let of_unit = |act: &KernelAct| act.control_group.split('/').any(|group| group == unit);
+    let of_it = |act: &KernelAct| is_group_of(&act.control_group, name);
     let mut all = now.units.kernel.seen()?.iter().rev();
-    all.find(|a| a.what == Kernel::ForkRefused && within(a.at) && of_unit(a))
+    all.find(|a| a.what == Kernel::ForkRefused && within(a.at) && of_it(a))
 }
 
 /// The kernel's line and systemd's belong together within so many seconds (causes, edges).
 const KERNEL_S: f64 = 2.0;
-
-/// The deaths of a unit whose journal was read.
-pub fn of(now: &Snapshot, unit: &str) -> Vec<Death> {
-    facts::journal(now, unit).map(deaths).unwrap_or_default()
-}
 
 /// Those that are young enough to explain what is seen now.
 pub fn recent(deaths: &[Death], now: &Snapshot) -> Vec<Death> {
@@ -147,12 +143,12 @@ pub fn badly(journal: &Journal) -> bool {
 }
 
 /// The newest of: a stop job began, a start began or ended.
-pub fn last_job<'a>(now: &'a Snapshot, unit: &str) -> Option<&'a UnitEvent> {
-    let events = &facts::journal(now, unit)?.events;
+pub fn last_job(journal: &Journal) -> Option<&UnitEvent> {
+    let events = &journal.events;
     events.iter().rev().find(|e| matches!(e.what, Event::Stopping | Event::Starting | Event::Started))
 }
 
 /// A stop job, where none was started after it.
-pub fn stop_job<'a>(now: &'a Snapshot, unit: &str) -> Option<&'a UnitEvent> {
-    last_job(now, unit).filter(|e| e.what == Event::Stopping)
+pub fn stop_job(journal: &Journal) -> Option<&UnitEvent> {
+    last_job(journal).filter(|e| e.what == Event::Stopping)
 }

@@ -1,5 +1,5 @@
 //! Each scenario is one pipeline and pure: no async, no clock, no client.
-//! `registry` lists them; `against` says what speaks against a cause; `facts`, `login`, `clusters`, `targets`, `witness`, `way`, `log` and `ends` hold what they derive from readings.
+//! `registry` lists them; `against` says what speaks against a cause; `facts`, `login`, `clusters`, `targets`, `witness`, `way`, `log`, `place` and `ends` hold what they derive from readings.
 
 mod against;
 pub mod clusters;
@@ -9,6 +9,7 @@ mod facts;
 mod firewall;
 mod log;
 mod login;
+pub mod place;
 mod pool_exhausted;
 mod registry;
 mod server_crash;

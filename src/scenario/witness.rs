@@ -1,6 +1,7 @@
 //! What services say of what they need: the only evidence of what our own login does not meet. Pure.
 //! It must be of now: an old line may be of a trouble long mended.
 
+use super::place::{Place, container};
 use super::{facts, targets};
 use crate::config::{Config, Service};
 use crate::diagnosis::Finding;
@@ -65,11 +66,15 @@ fn words<'a>(
             return h.messages.iter().find(|m| says(m)).map(|m| ("http health", m.as_str()));
         }
     }
-    let unit = s.unit.as_deref()?;
-    let ended = facts::detail(now, unit).and_then(|d| d.exited_at).filter(|_| health.is_none());
-    let line = facts::last_line(facts::journal(now, unit)?)?;
+    let place = Place::of(s)?;
+    let ended = match place {
+        Place::Unit(unit) => facts::detail(now, unit).and_then(|d| d.exited_at),
+        Place::Container(name) => container(now, name).filter(|c| c.pid == 0).and_then(|c| c.finished_at),
+    };
+    let ended = ended.filter(|_| health.is_none());
+    let line = facts::last_line(place.journal(now)?)?;
     let silence = ended.unwrap_or(now.taken_at).duration_since(line.at).as_secs_f64();
-    (silence < LAST_WORDS_S && says(&line.text)).then_some(("journal", line.text.as_str()))
+    (silence < LAST_WORDS_S && says(&line.text)).then_some((place.log(), line.text.as_str()))
 }
 
 /// SQLSTATE 28P01 or 28000, as drivers print them. 28000 is also a plain number: it counts only

@@ -2,6 +2,7 @@
 //! Every type here is part of the saved snapshot, versioned by `whole::SCHEMA`.
 
 pub mod changes;
+pub mod containers;
 pub mod host;
 pub mod network;
 pub mod ollama;

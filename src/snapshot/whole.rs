@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::changes::Changes;
+use super::containers::ContainerLook;
 use super::host::Host;
 use super::network::Network;
 use super::ollama::OllamaLook;
@@ -35,6 +36,9 @@ pub struct Snapshot {
     pub poolers: BTreeMap<String, PoolerLook>,
     pub services: BTreeMap<String, ServiceLook>,
     pub units: Units,
+    /// By the name that they are configured with.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub containers: BTreeMap<String, ContainerLook>,
     #[serde(default)]
     pub network: Network,
     #[serde(default)]

@@ -33,6 +33,8 @@ if [ "${1:-}" != --plain ]; then                       # without root no systemd
   need e2fsprogs mkfs.ext4
   need faketime '/usr/lib/*/faketime/libfaketime.so.1'
   need pgbouncer pgbouncer
+  need docker.io dockerd                               # and its client; only the lab starts it
+  need busybox-static busybox
 fi
 [ ${#missing[@]} -gt 0 ] || exit 0
 

@@ -8,6 +8,7 @@ mod anything;
 mod auth;
 mod chains;
 mod changes;
+mod containers;
 mod crash;
 mod crash_journal;
 mod crash_own;

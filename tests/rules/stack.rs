@@ -21,6 +21,7 @@ use mcp_ir::snapshot::{
 use crate::payload;
 use crate::told::Told;
 
+pub mod containers;
 mod processes;
 
 pub const A: &str = "codebase-mcp";
@@ -116,6 +117,7 @@ impl Stack {
             poolers: BTreeMap::new(),
             services: BTreeMap::new(),
             units,
+            containers: BTreeMap::new(),
             network: Network::default(),
             host: Host::default(),
             listeners: no_listeners(),

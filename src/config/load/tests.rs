@@ -233,6 +233,18 @@ fn every_scalar_has_its_variable() {
 }
 
 #[test]
+fn dockers_own_variable_holds_where_nothing_else_names_the_engine() {
+    let host = |bed: Bed| bed.loaded().config.docker.host;
+    let bed = || Bed::new().var("DOCKER_HOST", "unix:///run/user/1000/docker.sock");
+    assert_eq!(host(bed()), "unix:///run/user/1000/docker.sock");
+    assert_eq!(origin(&bed().loaded(), "docker.host"), "$DOCKER_HOST");
+    assert_eq!(host(bed().config("[docker]\nhost = 'unix:///x'")), "unix:///x");
+    assert_eq!(host(bed().var("MCP_IR_DOCKER_HOST", "tcp://h:1")), "tcp://h:1");
+    // What this program can't reach is no error of its configuration.
+    assert_eq!(host(Bed::new().var("DOCKER_HOST", "ssh://root@h")), "unix:///var/run/docker.sock");
+}
+
+#[test]
 fn a_wrong_variable_is_named() {
     let said = |name: &str, value: &str| Bed::new().var(name, value).error();
     said("MCP_IR_TIMEOUT", "soon")

@@ -6,7 +6,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use zbus::{DBusError as _, OwnedObjectPath, OwnedVariant};
 
-use crate::probe::{by, io_failure, said};
+use crate::probe::{by, io_failure, said, similar};
 use crate::snapshot::units::{Unit, UnitDetail};
 use crate::snapshot::{FailKind, Failure, Stage};
 
@@ -79,7 +79,7 @@ impl Bus {
             .body()
             .deserialize()
             .map_err(|e| Failure::new(FailKind::Malformed, format!("systemd: {e}")))?;
-        Ok(near(name, files.iter().filter_map(|(path, _)| path.rsplit('/').next())))
+        Ok(similar::near(name, files.iter().filter_map(|(path, _)| path.rsplit('/').next())))
     }
 
     /// All properties of one listed unit that the rules use.
@@ -159,17 +159,6 @@ impl Bus {
             by(deadline, Stage::Answer, "no answer from systemd", call).await?.map_err(|e| failure(&e))?;
         reply.body().deserialize().map_err(|e| Failure::new(FailKind::Malformed, format!("systemd: {e}")))
     }
-}
-
-/// At most three, the nearest first. What all units have in common makes nothing similar.
-fn near<'a>(name: &str, all: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let stem = |n: &'a str| n.trim_end_matches(".service");
-    let name = name.trim_end_matches(".service");
-    let rated = all.map(|n| (strsim::jaro_winkler(name, stem(n)), n));
-    let mut rated: Vec<(f64, &str)> = rated.filter(|(score, n)| *score > 0.85 && stem(n) != name).collect();
-    rated.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
-    rated.dedup();
-    rated.into_iter().take(3).map(|(_, n)| n.to_owned()).collect()
 }
 
 /// Why there is no connection: the address is said once, as people know it.

@@ -1,6 +1,7 @@
 //! The database takes no work: told by a real login, and by what its host says of it.
 //! Our own refused login is "alive, cannot look inside", never a cause.
 
+mod container;
 mod disk;
 mod inside;
 mod reach;

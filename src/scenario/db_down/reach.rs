@@ -5,7 +5,7 @@ use super::super::facts::{self, state};
 use super::super::firewall;
 use super::super::login::{Meaning, meaning};
 use super::super::way;
-use super::{cause, words};
+use super::{cause, container, words};
 use crate::config::{Config, Postgres};
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, shell_word};
 use crate::snapshot::network::{FilterRule, Verdict};
@@ -58,7 +58,11 @@ fn by_login(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Finding
         .remedy(status(p, now), "See who stops it, and why, before anything else", Risk::Safe),
         Meaning::Silent => hung(p, look, failure, now),
         // A stopped process does not empty its queue either: then connections are no longer made.
-        Meaning::Unreachable if clusters::stuck(p, look, now).is_some() => hung(p, look, failure, now),
+        Meaning::Unreachable
+            if clusters::stuck(p, look, now).is_some() || container::paused(p, look, now).is_some() =>
+        {
+            hung(p, look, failure, now)
+        }
         Meaning::Unreachable => no_way(p, look, failure, now),
         // A local policy may say the same to this program alone; a route says it to all.
         Meaning::NotPermitted => {
@@ -145,6 +149,9 @@ fn refused(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Finding>
         let why = format!("{} refuses: nothing listens there, or a firewall rejects", look.endpoint);
         return Some(elsewhere(Certainty::Proven, why));
     }
+    if let Some(found) = container::stopped(p, look, now) {
+        return Some(found);
+    }
     // Another port is another address, however far its start has come.
     let stops = |(_, u): &(&str, &Unit)| u.active == "deactivating";
     if let Some((m, port)) =
@@ -203,7 +210,7 @@ fn refused(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Finding>
             Certainty::Likely,
             "no PostgreSQL of this address runs on this host".into(),
         );
-        return (!open).then(|| {
+        return (!open && !container::runs(p, now)).then(|| {
             none.saw("/proc", "postmasters of this port or folder", "none").remedy(
                 "pg_lsclusters",
                 "See which clusters this host has, then start the right one",
@@ -262,6 +269,9 @@ fn unread(p: &Postgres, now: &Snapshot) -> Option<String> {
 /// Silence alone is likely, not proven: this host's rules may drop what it answers, where they are not
 /// ours to read.
 fn hung(p: &Postgres, look: &PostgresLook, failure: &Failure, now: &Snapshot) -> Finding {
+    if let Some(found) = container::paused(p, look, now) {
+        return found;
+    }
     let found = |certainty, summary: String| {
         Finding::new(&HUNG, &p.name, certainty, summary).saw(
             "postgres login",

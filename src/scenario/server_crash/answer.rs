@@ -4,7 +4,9 @@
 use super::{cause, last_words, port, runbook, shortage, silent, unit, unreachable};
 use crate::config::Service;
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity, shell_word};
+use crate::scenario::place::{Place, container};
 use crate::scenario::{db_down, facts};
+use crate::snapshot::containers::Container;
 use crate::snapshot::service::Shape;
 use crate::snapshot::{FailKind, Failure, Snapshot, Stage};
 
@@ -46,9 +48,9 @@ pub fn unhealthy(s: &Service, now: &Snapshot) -> Option<Finding> {
             "Its database answers here: see its pool, and where its own settings lead, before a restart";
         return Some(f.remedy(runbook(&UNHEALTHY), words, Risk::Safe));
     }
-    f = match s.unit.as_deref().filter(|_| !port::bare(s, now)) {
-        Some(unit) => last_words(f, now, unit).remedy(
-            format!("systemctl restart {}", shell_word(unit)),
+    f = match Place::of(s).filter(|_| !port::bare(s, now)) {
+        Some(place) => last_words(f, now, place).remedy(
+            place.restart(),
             "Take its logs as evidence first, then restart that one service",
             Risk::Disruptive,
         ),
@@ -73,12 +75,39 @@ pub fn none(s: &Service, f: &Failure, now: &Snapshot) -> Option<Finding> {
             silent::stopped(s, f, now).or_else(|| unreachable::detect(s, f, now))
         }
         (FailKind::Unreachable | FailKind::Unresolved | FailKind::Denied | FailKind::TimedOut, _) => {
-            unit::down(s, f, now).or_else(|| unreachable::detect(s, f, now))
+            unit::down(s, f, now).or_else(|| unreachable::detect(s, f, now)).or_else(|| check(s, f, now))
         }
+        (FailKind::NotTried, _) => check(s, f, now),
         // What answers there is not this service: no database is the reason.
         (FailKind::Malformed, _) => Some(malformed(s, &f.detail).own(true)),
         _ => None,
     }
+}
+
+/// The answer is not to be had: then the engine's own check is all that speaks of it.
+fn check(s: &Service, f: &Failure, now: &Snapshot) -> Option<Finding> {
+    if !matches!(f.kind, FailKind::Denied | FailKind::NotTried) {
+        return None;
+    }
+    let Some(Place::Container(name)) = Place::of(s) else { return None };
+    let c = container(now, name).filter(|c| c.is_unhealthy())?;
+    Some(by_check(s, Place::Container(name), c, now).saw("http health", "answer", &f.detail))
+}
+
+/// Its engine's own check says that it does not work, and nothing else does.
+pub fn by_check(s: &Service, place: Place, c: &Container, now: &Snapshot) -> Finding {
+    let check = c.health.clone().unwrap_or_default();
+    let times = facts::count(check.failed as usize, "time");
+    let summary = format!("{} fails the health check of its container", s.name);
+    let f = Finding::new(&UNHEALTHY, &s.name, Certainty::Likely, summary)
+        .saw("docker", place.name(), c.words())
+        .saw("docker", "health check", format!("failed {times} in a row"))
+        .saw_if("docker", "it says", check.says);
+    last_words(f, now, place).remedy(
+        place.restart(),
+        "Take its logs as evidence first, then restart that one service",
+        Risk::Disruptive,
+    )
 }
 
 fn malformed(s: &Service, what: &str) -> Finding {

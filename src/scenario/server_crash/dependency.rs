@@ -9,7 +9,8 @@ use crate::diagnosis::{
 };
 use crate::scenario::against::{ruled_out, unseen};
 use crate::scenario::ends;
-use crate::scenario::facts::{self, state};
+use crate::scenario::facts;
+use crate::scenario::place::{Place, container};
 use crate::scenario::witness::{self, Witness};
 use crate::snapshot::service::Status;
 use crate::snapshot::{FailKind, Failure, Looks, Reading, Snapshot};
@@ -172,6 +173,11 @@ pub fn unanswered(d: &Dependency, f: &Failure, here: Option<bool>, now: &Snapsho
                 start(d, Trouble { gone: true, ..trouble })
             }
             (FailKind::TimedOut, Some(Stage::Answer | Stage::Tls | Stage::Body)) => {
+                if let Some(name) =
+                    d.container.filter(|n| container(now, n).is_some_and(|c| c.state == "paused"))
+                {
+                    return Some(paused(name).saw(probe(d), "answer", f.detail.clone()));
+                }
                 match d.unit.and_then(|u| facts::stuck_process(now, u)) {
                     Some((pid, how)) => {
                         let what = format!("answers nothing: process {pid} is {how}");
@@ -206,17 +212,23 @@ pub fn unanswered(d: &Dependency, f: &Failure, here: Option<bool>, now: &Snapsho
     Some(trouble.saw(probe(d), "answer", f.detail.clone()))
 }
 
+fn paused(container: &str) -> Trouble {
+    let trouble = Trouble::new(
+        Certainty::Proven,
+        "answers nothing: the engine keeps its container from running",
+        "Ask who paused it, and why; then let it go on",
+    );
+    let trouble = trouble.command(format!("docker unpause {}", shell_word(container)));
+    Trouble { risk: Risk::Disruptive, ..trouble }
+}
+
 pub fn probe(d: &Dependency) -> &'static str {
     if d.kind == "Redis" { "redis" } else { "http ollama" }
 }
 
 fn start(d: &Dependency, trouble: Trouble) -> Trouble {
-    let command = match (d.unit, d.container) {
-        (Some(unit), _) => format!("systemctl start {}", shell_word(unit)),
-        (None, Some(container)) => format!("docker start {}", shell_word(container)),
-        (None, None) => return trouble,
-    };
-    Trouble { risk: Risk::Disruptive, ..trouble.command(command) }
+    let Some(place) = Place::named(d.unit, d.container) else { return trouble };
+    Trouble { risk: Risk::Disruptive, ..trouble.command(place.start()) }
 }
 
 fn finding(d: &Dependency, trouble: Trouble, now: &Snapshot, config: &Config) -> Option<Finding> {
@@ -232,15 +244,17 @@ fn finding(d: &Dependency, trouble: Trouble, now: &Snapshot, config: &Config) ->
     for (probe, fact, value) in trouble.evidence {
         f = f.saw(probe, &fact, value);
     }
-    if let Some(unit) = d.unit {
-        let journal = facts::journal(now, unit);
-        f = f.saw_if("systemd", unit, now.unit(unit).map(state)).saw_if(
-            "journal",
+    if let Some(place) = Place::named(d.unit, d.container) {
+        f = f.saw_if(place.keeper(), place.name(), place.state(now)).saw_if(
+            place.log(),
             "last words",
-            journal.filter(|_| trouble.gone).and_then(facts::last_words),
+            place.last_words(now).filter(|_| trouble.gone),
         );
         if trouble.gone {
-            f = f.since(facts::detail(now, unit).and_then(|d| d.state_since));
+            f = f.since(match place {
+                Place::Unit(unit) => facts::detail(now, unit).and_then(|d| d.state_since),
+                Place::Container(name) => container(now, name).and_then(|c| c.finished_at),
+            });
         }
     }
     f = witness::heard(f, &blamed);
@@ -255,15 +269,20 @@ fn finding(d: &Dependency, trouble: Trouble, now: &Snapshot, config: &Config) ->
 /// What an optional one weighs that is not there: nothing where nobody installed it, little where
 /// it was stopped, more where it died or its port is closed.
 fn optional(d: &Dependency, now: &Snapshot) -> Option<Severity> {
-    let unit = d.unit.and_then(|u| Some((u, now.unit(u)?)));
-    match unit {
-        Some((name, u)) if u.active == "inactive" => {
-            let died = facts::journal(now, name).is_some_and(ends::badly);
-            Some(if died { Severity::P3 } else { Severity::P4 })
-        }
-        Some(_) => Some(Severity::P3),
-        None if d.seen_before => Some(Severity::P3),
-        None => None,
+    let place = Place::named(d.unit, d.container);
+    let died = || place.and_then(|p| p.journal(now)).is_some_and(ends::badly);
+    let weight = |died: bool| Some(if died { Severity::P3 } else { Severity::P4 });
+    match place {
+        Some(Place::Unit(name)) if now.unit(name).is_some_and(|u| u.active == "inactive") => weight(died()),
+        Some(Place::Container(name)) => match container(now, name) {
+            Some(c) if c.is_down() => weight(died() || c.exit_code != 0 && place?.stop_job(now).is_none()),
+            Some(_) => Some(Severity::P3),
+            None if d.seen_before => Some(Severity::P3),
+            None => None,
+        },
+        Some(Place::Unit(name)) if now.unit(name).is_some() => Some(Severity::P3),
+        _ if d.seen_before => Some(Severity::P3),
+        _ => None,
     }
 }
 

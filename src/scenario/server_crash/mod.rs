@@ -1,7 +1,8 @@
-//! A service does not do its work: told by its health answer, its unit, its unit's journal.
-//! The health answer is the symptom; the unit only where the service has no URL.
+//! A service does not do its work: told by its health answer, its unit or container, and
+//! the log of that. The health answer is the symptom; its place only where the service has no URL.
 
 mod answer;
+mod container;
 mod dependency;
 mod died;
 mod ollama;
@@ -16,11 +17,14 @@ mod why_not;
 mod words;
 
 use super::facts::{self, state};
+use super::place::{Place, container as inspected};
 use super::registry::Scenario;
 use crate::config::Service;
 use crate::diagnosis::{Cause, Finding, Severity, Symptom, SymptomState};
 use crate::snapshot::service::Status;
 use crate::snapshot::{FailKind, Failure, Looks, Reading, Snapshot};
+
+use unit::UNIT_MISSING;
 
 const fn cause(name: &'static str, severity: Severity, title: &'static str) -> Cause {
     Cause { name, severity, title, explains: &[] }
@@ -112,15 +116,20 @@ fn symptom(s: &Service, looks: &Looks) -> Symptom {
             Reading::NotAsked { why } => (SymptomState::Unseen, format!("not asked: {why}")),
         },
         None if by_health => (SymptomState::Unseen, "not looked at".into()),
-        None => by_unit_alone(s, now),
+        None => by_place_alone(s, now),
     };
     Symptom { subject: s.name.clone(), state, says }
 }
 
-fn by_unit_alone(s: &Service, now: &Snapshot) -> (SymptomState, String) {
-    let Some(name) = s.unit.as_deref() else {
-        return (SymptomState::Unseen, "neither a URL nor a unit is configured".into());
-    };
+fn by_place_alone(s: &Service, now: &Snapshot) -> (SymptomState, String) {
+    match Place::of(s) {
+        Some(Place::Unit(name)) => by_unit_alone(name, now),
+        Some(Place::Container(name)) => by_container_alone(name, now),
+        None => (SymptomState::Unseen, "neither a URL, a unit nor a container is configured".into()),
+    }
+}
+
+fn by_unit_alone(name: &str, now: &Snapshot) -> (SymptomState, String) {
     match &now.units.listed.reading {
         Reading::Seen { value } => match value.get(name) {
             Some(u) if u.active == "active" || u.active == "reloading" => {
@@ -134,16 +143,34 @@ fn by_unit_alone(s: &Service, now: &Snapshot) -> (SymptomState, String) {
     }
 }
 
-fn with_refusal(f: Finding, refused: Option<&Failure>) -> Finding {
-    f.saw_if("http health", "answer", refused.map(|r| r.detail.clone()))
+/// The engine's own check counts, where there is one.
+fn by_container_alone(name: &str, now: &Snapshot) -> (SymptomState, String) {
+    let Some(look) = now.containers.get(name) else {
+        return (SymptomState::Unseen, "not looked at".into());
+    };
+    let Some(c) = inspected(now, name) else {
+        return match &look.inspected.reading {
+            Reading::Failed(f) if look.is_missing() => (SymptomState::Bad, f.detail.clone()),
+            Reading::Failed(f) => (SymptomState::Unseen, f.detail.clone()),
+            Reading::NotAsked { why } => (SymptomState::Unseen, format!("not asked: {why}")),
+            Reading::Seen { .. } => (SymptomState::Unseen, "not looked at".into()),
+        };
+    };
+    let state = match (c.state.as_str(), c.health.as_ref().map(|h| h.status.as_str())) {
+        ("running", Some("starting")) => SymptomState::Unseen,
+        ("running", Some("unhealthy")) => SymptomState::Bad,
+        ("running", _) => SymptomState::Good,
+        _ => SymptomState::Bad,
+    };
+    (state, format!("{name} is {}", c.words()))
 }
 
 /// How many of a service's own last lines a finding shows.
 const WORDS: usize = 3;
 
-/// The last that the unit itself said; a warning or worse before that takes the first place.
-fn last_words(mut f: Finding, now: &Snapshot, unit: &str) -> Finding {
-    let Some(journal) = facts::journal(now, unit) else { return f };
+/// The last that the service itself said; a warning or worse before that takes the first place.
+fn last_words(mut f: Finding, now: &Snapshot, place: Place) -> Finding {
+    let Some(journal) = place.journal(now) else { return f };
     let said = journal.lines.iter().filter(|l| !l.text.trim().is_empty());
     let mut last: Vec<_> = said.rev().take(WORDS).collect();
     last.reverse();
@@ -151,9 +178,13 @@ fn last_words(mut f: Finding, now: &Snapshot, unit: &str) -> Finding {
         last.splice(..last.len().min(1), [worst]);
     }
     for l in last {
-        f = f.saw("journal", "last words", &l.text);
+        f = f.saw(place.log(), "last words", &l.text);
     }
     f
+}
+
+fn with_refusal(f: Finding, refused: Option<&Failure>) -> Finding {
+    f.saw_if("http health", "answer", refused.map(|r| r.detail.clone()))
 }
 
 fn runbook(c: &Cause) -> String {

@@ -1,4 +1,4 @@
-//! Its port is held by a process that is not of its unit: so it can't start. Told by the kernel's
+//! Its port is held by a process that is not of its unit or container: so it can't start. Told by the kernel's
 //! table of sockets, and by who holds the listener.
 
 use std::net::{IpAddr, SocketAddr};
@@ -6,25 +6,26 @@ use std::net::{IpAddr, SocketAddr};
 use super::{cause, last_words};
 use crate::config::Service;
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity};
-use crate::scenario::ends;
-use crate::scenario::facts::{self, state};
+use crate::scenario::place::{Place, container};
 use crate::snapshot::Snapshot;
+use crate::snapshot::containers::{ContainerLook, is_group_of};
 use crate::snapshot::process::{Holder, Listener};
 
 pub static PORT_CONFLICT: Cause =
     cause("server-crash/port-conflict", Severity::P1, "another process holds the service's port");
 
-/// Its unit is down, and somebody else listens where it should, whatever that one answers.
+/// It is down, and somebody else listens where it should, whatever that one answers.
 pub fn conflict(s: &Service, now: &Snapshot) -> Option<Finding> {
-    let unit = s.unit.as_deref()?;
-    let u = now.units.listed.seen()?.get(unit)?;
-    let down = matches!(u.active.as_str(), "failed" | "inactive") || u.sub.starts_with("auto-restart");
-    if !down || u.load != "loaded" {
+    let place = Place::of(s)?;
+    if !down(place, now) {
         return None;
     }
-    let (l, h) = foreign(s, unit, now)?;
+    if let Some(why) = engine_says(place, now) {
+        return Some(by_engine(s, place, why, now));
+    }
+    let (l, h) = foreign(s, place, now)?;
     // A proxy that always stands before the service holds its port as well.
-    if !found_it_taken(unit, now) {
+    if !found_it_taken(place, now) {
         return None;
     }
     let of = h.control_group.as_deref().unwrap_or_default();
@@ -34,36 +35,68 @@ pub fn conflict(s: &Service, now: &Snapshot) -> Option<Finding> {
         // What answers there is not this service: no database is the reason.
         .own(true)
         .saw("sockets", &l.address, format!("held by process {} ({}) of {of}", h.pid, h.name))
-        .saw("systemd", unit, state(u));
-    let f = last_words(f, now, unit);
+        .saw_if(place.keeper(), place.name(), place.state(now));
+    let f = last_words(f, now, place);
     let words = "See what it is, and whose; end it only if nobody needs it, then start the service";
     Some(f.remedy(format!("ps -o pid,user,lstart,args -p {}", h.pid), words, Risk::Safe))
 }
 
+fn down(place: Place, now: &Snapshot) -> bool {
+    match place {
+        Place::Unit(unit) => now.unit(unit).is_some_and(|u| {
+            u.load == "loaded"
+                && (matches!(u.active.as_str(), "failed" | "inactive") || u.sub.starts_with("auto-restart"))
+        }),
+        Place::Container(name) => {
+            container(now, name).is_some_and(|c| c.is_down() || c.state == "restarting")
+        }
+    }
+}
+
+/// An engine that publishes ports takes them itself, before it starts anything.
+fn engine_says<'a>(place: Place, now: &'a Snapshot) -> Option<&'a str> {
+    let Place::Container(name) = place else { return None };
+    let error = container(now, name)?.error.as_str();
+    (error.contains("port is already allocated") || in_use(error)).then_some(error)
+}
+
+fn by_engine(s: &Service, place: Place, why: &str, now: &Snapshot) -> Finding {
+    let summary = format!("{} is down: the engine can't have the port that it publishes", s.name);
+    let holder = held(s, now).first().map(|(l, h)| (l.address.clone(), named(h)));
+    let mut f = Finding::new(&PORT_CONFLICT, &s.name, Certainty::Proven, summary)
+        .own(true)
+        .saw_if("docker", place.name(), place.state(now))
+        .saw("docker", "result", why);
+    if let Some((address, who)) = holder {
+        f = f.saw("sockets", &address, format!("held by {who}"));
+    }
+    let port = s.address().map_or(0, |(_, port)| port);
+    let words = "See who has it, another container or a process; end it only if nobody needs it";
+    f.remedy(format!("ss -ltnp 'sport = :{port}'"), words, Risk::Safe)
+}
+
 /// In its last run it could not have the port, by its own words.
-fn found_it_taken(unit: &str, now: &Snapshot) -> bool {
-    let Some(journal) = facts::journal(now, unit) else { return false };
-    let Some(death) = ends::of(now, unit).pop() else { return false };
-    let in_use = |text: &str| {
-        let lower = text.to_lowercase();
-        ["address already in use", "address in use", "eaddrinuse", "errno 98"]
-            .iter()
-            .any(|w| lower.contains(w))
-    };
-    // journald notes the last line of a dying process a moment after its death.
-    let during =
-        |at| death.began.is_none_or(|b| at >= b) && death.at.duration_since(at).as_secs_f64() >= -1.0;
+fn found_it_taken(place: Place, now: &Snapshot) -> bool {
+    let Some(journal) = place.journal(now) else { return false };
+    let Some(death) = place.deaths(now).pop() else { return false };
+    let during = |at| place.in_run(at, death.began, death.at);
     journal.lines.iter().any(|l| during(l.at) && in_use(&l.text))
+}
+
+fn in_use(text: &str) -> bool {
+    let lower = text.to_lowercase();
+    ["address already in use", "address in use", "eaddrinuse", "errno 98"].iter().any(|w| lower.contains(w))
 }
 
 /// The process that holds the service's port, where it is none of its unit's, nor one that passes
 /// connections on to it: systemd for a socket unit, docker-proxy.
-fn foreign<'a>(s: &Service, unit: &str, now: &'a Snapshot) -> Option<(&'a Listener, &'a Holder)> {
+fn foreign<'a>(s: &Service, place: Place, now: &'a Snapshot) -> Option<(&'a Listener, &'a Holder)> {
     let held = held(s, now);
-    let of_unit = |group: &str| group.split('/').any(|g| g == unit);
-    // Whose it is must be known: else it may be the unit's own child.
+    // Whose it is must be known: else it may be the service's own child.
     let elsewhere = |h: &Holder| {
-        h.pid != 1 && h.name != "docker-proxy" && h.control_group.as_deref().is_some_and(|g| !of_unit(g))
+        h.pid != 1
+            && h.name != "docker-proxy"
+            && h.control_group.as_deref().is_some_and(|g| !is_of(place, g, now))
     };
     if held.iter().any(|(_, h)| !elsewhere(h)) {
         return None;
@@ -86,23 +119,37 @@ pub fn own<'a>(s: &Service, now: &'a Snapshot) -> Vec<(&'a Listener, &'a Holder)
     if bare(s, now) {
         all.retain(|(_, h)| h.pid != 1 && h.name != "docker-proxy");
     } else {
-        let of_unit = |g: &String| g.split('/').any(|g| Some(g) == s.unit.as_deref());
-        all.retain(|(_, h)| h.control_group.as_ref().is_some_and(of_unit));
+        let own = |g: &String| Place::of(s).is_some_and(|place| is_of(place, g, now));
+        all.retain(|(_, h)| h.control_group.as_ref().is_some_and(own));
     }
     all
+}
+
+/// Whether a control group is the unit's or the container's.
+fn is_of(place: Place, group: &str, now: &Snapshot) -> bool {
+    match place {
+        Place::Unit(unit) => group.split('/').any(|g| g == unit),
+        Place::Container(name) => container(now, name).is_some_and(|c| is_group_of(group, &c.id)),
+    }
+}
+
+/// Its engine takes connections for it, and knows only afterwards whether anybody listens inside.
+pub fn behind_proxy(s: &Service, now: &Snapshot) -> bool {
+    held(s, now).iter().any(|(_, h)| h.name == "docker-proxy")
 }
 
 /// It runs here, if at all, without a unit or container: none is configured, or there is none.
 pub fn bare(s: &Service, now: &Snapshot) -> bool {
     let here = s.address().is_some_and(|(host, _)| is_here(host));
-    let without = match &s.unit {
+    let without = match Place::of(s) {
         None => true,
-        Some(unit) => {
+        Some(Place::Unit(unit)) => {
             let u = now.units.listed.seen().and_then(|l| l.get(unit));
             u.is_some_and(|u| u.load == "not-found" || u.load == "masked" && u.active == "inactive")
         }
+        Some(Place::Container(name)) => now.containers.get(name).is_some_and(ContainerLook::is_missing),
     };
-    here && without && s.container.is_none()
+    here && without
 }
 
 /// Whatever is asked there is this machine: of other addresses the configuration does not say it.

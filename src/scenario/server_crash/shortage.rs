@@ -9,6 +9,7 @@ use crate::config::Service;
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity, shell_word};
 use crate::scenario::ends;
 use crate::scenario::facts;
+use crate::scenario::place::Place as Where;
 use crate::scenario::witness;
 use crate::snapshot::Snapshot;
 use crate::snapshot::host::{FileSystem, MIB, Place};
@@ -21,21 +22,21 @@ pub static DISK_FULL: Cause =
 
 /// It lives and is not well: unhealthy by its own word, or silent.
 pub fn alive(s: &Service, now: &Snapshot) -> Option<Finding> {
-    let unit = s.unit.as_deref()?;
-    let lines = recent(unit, now)?;
-    tasks(s, unit, &lines, now).or_else(|| disk(s, &lines, true, now))
+    let place = Where::of(s)?;
+    let lines = recent(place, now)?;
+    tasks(s, place, &lines, now).or_else(|| disk(s, &lines, true, now))
 }
 
 /// It is silent: only its threads tell; what it could not write does not keep it from answering.
 pub fn tasks_of(s: &Service, now: &Snapshot) -> Option<Finding> {
-    let unit = s.unit.as_deref()?;
-    tasks(s, unit, &recent(unit, now)?, now)
+    let place = Where::of(s)?;
+    tasks(s, place, &recent(place, now)?, now)
 }
 
-fn recent<'a>(unit: &str, now: &'a Snapshot) -> Option<Vec<&'a LogLine>> {
+fn recent<'a>(place: Where, now: &'a Snapshot) -> Option<Vec<&'a LogLine>> {
     let window = now.config.thresholds.recent_failure.as_secs_f64();
     let young = |l: &&LogLine| now.taken_at.duration_since(l.at).as_secs_f64() <= window;
-    Some(facts::journal(now, unit)?.lines.iter().filter(young).collect())
+    Some(place.journal(now)?.lines.iter().filter(young).collect())
 }
 
 /// It ended: what the run said that ended last.
@@ -43,12 +44,16 @@ pub fn ended(end: &End) -> Option<Finding> {
     let lines = end.lines();
     let last = end.last.as_ref()?;
     let from = last.began.unwrap_or(last.at);
-    let act = ends::fork_refused(end.now, end.unit, from, last.at);
+    let act = ends::fork_refused(end.now, end.kernel_name, from, last.at);
     if let Some((act, line)) = act.zip(lines.iter().rev().find(|l| no_thread(&l.text))) {
         let summary = format!("{} ended as it could start no more threads{}", end.s.name, end.again());
-        let max = facts::detail(end.now, end.unit).and_then(|d| d.tasks_max);
-        let f = end.finding(&TASKS_LIMIT, Certainty::Proven, summary).saw("journal", "says", &line.text);
-        return Some(more_tasks(f.saw("kernel log", "fork refused", act.at.to_string()), end.unit, max));
+        let max = match end.place {
+            Where::Unit(unit) => facts::detail(end.now, unit).and_then(|d| d.tasks_max),
+            Where::Container(_) => None,
+        };
+        let f =
+            end.finding(&TASKS_LIMIT, Certainty::Proven, summary).saw(end.place.log(), "says", &line.text);
+        return Some(more_tasks(f.saw("kernel log", "fork refused", act.at.to_string()), end.place, max));
     }
     // What one run could not write may be what the next can't read.
     let proven =
@@ -59,7 +64,9 @@ pub fn ended(end: &End) -> Option<Finding> {
 }
 
 /// At its limit; that somebody wanted more is by the kernel's word, or its own.
-fn tasks(s: &Service, unit: &str, lines: &[&LogLine], now: &Snapshot) -> Option<Finding> {
+fn tasks(s: &Service, place: Where, lines: &[&LogLine], now: &Snapshot) -> Option<Finding> {
+    // How many a container has its engine does not say.
+    let Where::Unit(unit) = place else { return None };
     let d = facts::detail(now, unit)?;
     let (tasks, max) = d.tasks.zip(d.tasks_max).filter(|(tasks, max)| tasks >= max)?;
     let from = d.state_since.unwrap_or(Timestamp::MIN);
@@ -77,12 +84,12 @@ fn tasks(s: &Service, unit: &str, lines: &[&LogLine], now: &Snapshot) -> Option<
     if let Some((probe, text)) = says {
         f = f.saw(probe, "says", text);
     }
-    Some(more_tasks(f, unit, Some(max)))
+    Some(more_tasks(f, place, Some(max)))
 }
 
-fn more_tasks(f: Finding, unit: &str, max: Option<u64>) -> Finding {
-    let unit = shell_word(unit);
-    let restart = format!("systemctl restart {unit}");
+fn more_tasks(f: Finding, place: Where, max: Option<u64>) -> Finding {
+    let unit = shell_word(place.name());
+    let restart = place.restart();
     f.remedy(
         match max {
             Some(max) => {
@@ -135,7 +142,7 @@ fn disk(s: &Service, lines: &[&LogLine], goes_on: bool, now: &Snapshot) -> Optio
     let certainty = if full.is_some() { Certainty::Proven } else { Certainty::Likely };
     let mut f = Finding::new(&DISK_FULL, &s.name, certainty, summary).own(!shared(full, s, now));
     for l in context.iter().filter(|l| no_space(&l.text) || path(&l.text).is_some()) {
-        f = f.saw("journal", "says", &l.text);
+        f = f.saw(Where::of(s).map_or("journal", Where::log), "says", &l.text);
     }
     if let Some((d, x)) = full {
         let left = if x.inodes > 0 && x.inodes_available == 0 {

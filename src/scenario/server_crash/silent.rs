@@ -1,10 +1,11 @@
 //! It takes connections, or the kernel does for it, and answers nothing: frozen from outside, stopped,
 //! or stuck in itself. Told by its processes; these are known by its unit, and by its listener.
 
-use super::{cause, port, runbook};
+use super::{cause, port, runbook, with_refusal};
 use crate::config::Service;
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity, shell_word};
 use crate::scenario::facts;
+use crate::scenario::place::{Place, container};
 use crate::snapshot::process::{Freezer, Listener};
 use crate::snapshot::{Failure, Snapshot};
 
@@ -30,14 +31,33 @@ struct Process<'a> {
 
 /// Its main process, and all that hold its listener.
 fn processes<'a>(s: &Service, now: &'a Snapshot) -> Vec<Process<'a>> {
-    let main = s.unit.as_deref().and_then(|u| now.units.process.get(u)?.seen());
+    let main = Place::of(s).and_then(|place| match place {
+        Place::Unit(unit) => now.units.process.get(unit)?.seen(),
+        Place::Container(name) => now.containers.get(name)?.process.seen(),
+    });
     let main = main.map(|p| Process { pid: p.pid, state: &p.state, freezer: p.freezer.as_ref() });
     let listens = port::own(s, now).into_iter();
     let listens = listens.map(|(_, h)| Process { pid: h.pid, state: &h.state, freezer: h.freezer.as_ref() });
     main.into_iter().chain(listens).collect()
 }
 
+/// By its engine's word.
+pub fn paused_container(s: &Service, f: Option<&Failure>, now: &Snapshot) -> Option<Finding> {
+    let Some(Place::Container(name)) = Place::of(s) else { return None };
+    container(now, name).filter(|c| c.state == "paused")?;
+    let summary = format!("{} is paused: the engine keeps its container from running", s.name);
+    let found = with_refusal(Finding::new(&PAUSED, &s.name, Certainty::Proven, summary), f);
+    Some(found.own(true).saw("docker", name, "paused").remedy(
+        format!("docker unpause {}", shell_word(name)),
+        "Ask who paused it, and why; then let it go on",
+        Risk::Disruptive,
+    ))
+}
+
 fn paused(s: &Service, f: &Failure, now: &Snapshot) -> Option<Finding> {
+    if let Some(found) = paused_container(s, Some(f), now) {
+        return Some(found);
+    }
     let unit = s.unit.as_deref().filter(|u| facts::detail(now, u).is_some_and(|d| d.frozen));
     if let Some(unit) = unit {
         let found = found(&PAUSED, s, Certainty::Proven, "is frozen: systemd keeps its unit from running", f);

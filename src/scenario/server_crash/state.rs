@@ -5,6 +5,7 @@ use super::died::{End, START_S};
 use super::shortage::path;
 use super::{cause, runbook};
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity, shell_word};
+use crate::scenario::place::Place;
 use crate::snapshot::units::LogLine;
 
 pub static CORRUPTED_STATE: Cause =
@@ -26,16 +27,15 @@ pub fn detect(end: &End) -> Option<Finding> {
     let certainty = if file.is_some() { Certainty::Proven } else { Certainty::Likely };
     let what = file.unwrap_or("its cache");
     let summary = format!("{} can't start: it can't read {what}{}", end.s.name, end.again());
-    let mut f = end.finding(&CORRUPTED_STATE, certainty, summary).saw("journal", "says", &line.text);
+    let mut f = end.finding(&CORRUPTED_STATE, certainty, summary).saw(end.place.log(), "says", &line.text);
     if let Some(reason) = lines.iter().rev().find(|l| broken(&l.text) && l.text != line.text) {
-        f = f.saw("journal", "says", &reason.text);
+        f = f.saw(end.place.log(), "says", &reason.text);
     }
-    let unit = shell_word(end.unit);
     let words = "Stop it, move that aside (it is kept), and start it: it makes it anew";
     Some(match file {
         Some(file) => {
             let (from, to) = (shell_word(file), shell_word(&format!("{file}.aside")));
-            let command = format!("systemctl stop {unit} && mv {from} {to} && systemctl start {unit}");
+            let command = format!("{} && mv {from} {to} && {}", end.place.stop(), end.place.start());
             f.saw("configuration", "caches", end.s.caches.join(", ")).remedy(command, words, Risk::Disruptive)
         }
         None => f.remedy(runbook(&CORRUPTED_STATE), words, Risk::Disruptive),
@@ -44,6 +44,8 @@ pub fn detect(end: &End) -> Option<Finding> {
 
 /// The file that a line names, where it is inside a folder that is configured as a cache.
 fn in_cache<'a>(end: &End, line: &'a LogLine) -> Option<&'a str> {
+    // A path in a container is another on this host.
+    let Place::Unit(_) = end.place else { return None };
     let file = path(&line.text).filter(|p| !p.split('/').any(|part| part == ".." || part == "."))?;
     let inside = |folder: &String| {
         let rest = file.strip_prefix(folder.trim_end_matches('/'));

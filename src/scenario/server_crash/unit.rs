@@ -1,11 +1,14 @@
-//! How a service's unit stands, and how it ended: by systemd's list and the journal.
+//! How a service's unit stands, and how it ended: by systemd's list and the journal. What is said of it is
+//! said of a container as well.
 
-use super::{cause, died, last_words, port, runbook, with_refusal};
+use jiff::Timestamp;
+
+use super::{cause, container, died, last_words, port, runbook, with_refusal};
 use crate::config::Service;
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity, shell_word};
 use crate::scenario::ends;
-use crate::scenario::facts::{self, state};
-use crate::snapshot::units::Unit;
+use crate::scenario::facts;
+use crate::scenario::place::{Place, container as inspected};
 use crate::snapshot::{FailKind, Failure, Snapshot};
 
 pub static STOPPED: Cause =
@@ -18,11 +21,16 @@ pub static UNIT_MISSING: Cause =
     cause("server-crash/unit-missing", Severity::P1, "nothing is there to run the service");
 
 /// How long after its start a service may keep its port closed.
-const STARTING_S: f64 = 30.0;
+pub const STARTING_S: f64 = 30.0;
 
 /// Nothing answers at its port, or it has none: systemd and the journal say how it ended.
 pub fn detect(s: &Service, refused: Option<&Failure>, now: &Snapshot) -> Option<Finding> {
-    let Some(name) = s.unit.as_deref() else { return without(s, refused, now) };
+    let name = match Place::of(s) {
+        Some(Place::Unit(name)) => name,
+        Some(Place::Container(name)) => return container::detect(s, name, refused, now),
+        None => return without(s, refused, now),
+    };
+    let place = Place::Unit(name);
     // A unit that was not listed is not known to be missing.
     let u = now.units.listed.seen()?.get(name)?;
     let runs = u.active == "active" || u.active == "reloading";
@@ -34,25 +42,22 @@ pub fn detect(s: &Service, refused: Option<&Failure>, now: &Snapshot) -> Option<
         }
         return Some(elsewhere(s, refused, now).unwrap_or_else(|| missing(s, name, &u.load, refused, now)));
     }
-    let base = |cause, certainty, text: String| {
-        with_refusal(Finding::new(cause, &s.name, certainty, text), refused).saw("systemd", name, state(u))
-    };
     match u.active.as_str() {
         // A service that ends badly when it is told to stop is `failed` too: the stop job came first.
-        "failed" | "inactive" if ends::stop_job(now, name).is_some() => Some(ended(s, name, u, refused, now)),
+        "failed" | "inactive" if place.stop_job(now).is_some() => Some(ended(s, name, refused, now)),
         "failed" => Some(died::detect(s, name, u, refused, now)),
         "activating" if u.sub.starts_with("auto-restart") => Some(died::detect(s, name, u, refused, now)),
         // Dead and started again, over and over: whichever of the two it is at this moment.
         "activating" if died::loops(name, now) => Some(died::detect(s, name, u, refused, now)),
         "inactive" if failed_once(now, name) => Some(died::detect(s, name, u, refused, now)),
-        "inactive" => Some(ended(s, name, u, refused, now)),
+        "inactive" => Some(ended(s, name, refused, now)),
         "active" | "reloading" => {
             let failure = refused?;
             let up = facts::detail(now, name).and_then(|d| d.state_since);
             let age = up.map(|t| now.taken_at.duration_since(t).as_secs_f64());
             let starting = age.is_none_or(|a| a < STARTING_S);
             // Who has run for long since he was brought back is not down by that death.
-            let died = !ends::recent(&ends::of(now, name), now).is_empty();
+            let died = !ends::recent(&place.deaths(now), now).is_empty();
             if died && (starting || died::loops(name, now)) {
                 return Some(died::detect(s, name, u, refused, now));
             }
@@ -60,30 +65,34 @@ pub fn detect(s: &Service, refused: Option<&Failure>, now: &Snapshot) -> Option<
             if starting || failure.kind != FailKind::Refused {
                 return None;
             }
-            Some(
-                last_words(
-                    base(&NOT_LISTENING, Certainty::Likely, format!("{name} runs, and its port is closed")),
-                    now,
-                    name,
-                )
-                .since(up)
-                .remedy(
-                    format!("systemctl restart {}", shell_word(name)),
-                    "Take its logs as evidence first, then restart that one service",
-                    Risk::Disruptive,
-                ),
-            )
+            Some(closed(s, place, refused, now).since(up))
         }
         // Starting or stopping under a job of systemd's: wait for its end, say nothing.
         _ => None,
     }
 }
 
-/// Whatever the way to it is: its unit does not run.
+/// Whatever the way to it is: its unit or container does not run.
 pub fn down(s: &Service, f: &Failure, now: &Snapshot) -> Option<Finding> {
-    let u = now.units.listed.seen()?.get(s.unit.as_deref()?)?;
-    let down = u.load == "loaded" && matches!(u.active.as_str(), "failed" | "inactive");
+    let down = match Place::of(s)? {
+        Place::Unit(name) => {
+            let u = now.units.listed.seen()?.get(name)?;
+            u.load == "loaded" && matches!(u.active.as_str(), "failed" | "inactive")
+        }
+        Place::Container(name) => inspected(now, name)?.is_down(),
+    };
     down.then(|| detect(s, Some(f), now))?
+}
+
+/// It runs, for longer than a start takes, and nothing listens at its port.
+pub fn closed(s: &Service, place: Place, refused: Option<&Failure>, now: &Snapshot) -> Finding {
+    let summary = format!("{} runs, and its port is closed", place.name());
+    let f = with_refusal(Finding::new(&NOT_LISTENING, &s.name, Certainty::Likely, summary), refused);
+    last_words(f.saw_if(place.keeper(), place.name(), place.state(now)), now, place).remedy(
+        place.restart(),
+        "Take its logs as evidence first, then restart that one service",
+        Risk::Disruptive,
+    )
 }
 
 /// systemd has no such unit, or may not start it.
@@ -152,49 +161,62 @@ fn failed_once(now: &Snapshot, name: &str) -> bool {
 }
 
 /// Inactive without a failure: somebody's stop job, or it ended by itself, or it never ran.
-fn ended(s: &Service, name: &str, u: &Unit, refused: Option<&Failure>, now: &Snapshot) -> Finding {
+fn ended(s: &Service, name: &str, refused: Option<&Failure>, now: &Snapshot) -> Finding {
+    let place = Place::Unit(name);
     let d = facts::detail(now, name);
-    let journal = facts::journal(now, name);
-    let start = |f: Finding, words: &str| {
-        f.remedy(format!("systemctl start {}", shell_word(name)), words, Risk::Disruptive)
-    };
-    let since = d.and_then(|d| d.state_since);
-    if let Some(stop) = ends::stop_job(now, name) {
-        let f = with_refusal(
-            Finding::new(
-                &STOPPED_ON_PURPOSE,
-                &s.name,
-                Certainty::Proven,
-                format!("{} was stopped on purpose: a stop job of systemd ended it", s.name),
-            ),
-            refused,
-        );
-        return start(
-            f.since(Some(stop.at)).saw("systemd", name, state(u)).saw(
-                "journal",
-                "stop job",
-                stop.at.to_string(),
-            ),
-            "Ask who stopped it, and why; then start it",
-        );
+    if let Some(stop) = place.stop_job(now) {
+        let found = on_purpose(s, place, refused, now, Certainty::Proven, Some(stop.at));
+        return found.saw("journal", "stop job", stop.at.to_string());
     }
-    let (certainty, how) = match (journal, d.and_then(|d| d.exited_at)) {
-        _ if ends::last_job(now, name).is_some() => (Certainty::Proven, "ended by itself, without a failure"),
+    let (certainty, how) = match (place.journal(now), d.and_then(|d| d.exited_at)) {
+        _ if place.last_job(now).is_some() => (Certainty::Proven, "ended by itself, without a failure"),
         (Some(j), None) if j.events.is_empty() => {
             (Certainty::Proven, "has not been started since this machine came up")
         }
         // The journal could not be read, or does not reach back: a person's stop is not ruled out.
         _ => (Certainty::Likely, "is not running, and did not fail"),
     };
-    let f = Finding::new(&STOPPED, &s.name, certainty, format!("{} {how}", s.name));
-    let f = last_words(
-        with_refusal(f, refused).since(since).saw("systemd", name, state(u)).saw_if(
-            "systemd",
-            "result",
-            d.map(|d| format!("{}, exit status {}", d.result, d.exit_status)),
-        ),
-        now,
-        name,
-    );
-    start(f, "Start it, and see why it ended")
+    by_itself(s, place, refused, now, certainty, how).since(d.and_then(|d| d.state_since)).saw_if(
+        "systemd",
+        "result",
+        d.map(|d| format!("{}, exit status {}", d.result, d.exit_status)),
+    )
+}
+
+/// Somebody had it stopped, or it looks so.
+pub fn on_purpose(
+    s: &Service,
+    place: Place,
+    refused: Option<&Failure>,
+    now: &Snapshot,
+    certainty: Certainty,
+    since: Option<Timestamp>,
+) -> Finding {
+    let how = match (place, certainty) {
+        (Place::Unit(_), _) => "a stop job of systemd ended it",
+        (Place::Container(_), Certainty::Proven) => "the engine was told to stop it",
+        (Place::Container(_), Certainty::Likely) => "else its policy would bring it back",
+    };
+    let summary = format!("{} was stopped on purpose: {how}", s.name);
+    with_refusal(Finding::new(&STOPPED_ON_PURPOSE, &s.name, certainty, summary), refused)
+        .since(since)
+        .saw_if(place.keeper(), place.name(), place.state(now))
+        .remedy(place.start(), "Ask who stopped it, and why; then start it", Risk::Disruptive)
+}
+
+/// It is not running, and did not fail.
+pub fn by_itself(
+    s: &Service,
+    place: Place,
+    refused: Option<&Failure>,
+    now: &Snapshot,
+    certainty: Certainty,
+    how: &str,
+) -> Finding {
+    let f = with_refusal(Finding::new(&STOPPED, &s.name, certainty, format!("{} {how}", s.name)), refused);
+    last_words(f.saw_if(place.keeper(), place.name(), place.state(now)), now, place).remedy(
+        place.start(),
+        "Start it, and see why it ended",
+        Risk::Disruptive,
+    )
 }

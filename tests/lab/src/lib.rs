@@ -17,6 +17,7 @@ mod cluster;
 mod contenders;
 pub mod demo;
 mod disk;
+mod docker;
 pub mod fault;
 pub mod guard;
 mod http;

@@ -64,6 +64,10 @@ pub struct Settings {
     pub cache: bool,
     /// Another system's bus, or none.
     pub bus: Option<String>,
+    /// The first service's place is a container of its name.
+    pub contained: bool,
+    /// The tool is told of the lab's engine.
+    pub engine: bool,
     /// The tool is run by nobody, as for a plain user.
     pub plain_user: bool,
 }
@@ -83,6 +87,8 @@ impl Default for Settings {
             expect: None,
             cache: false,
             bus: None,
+            contained: false,
+            engine: false,
             plain_user: false,
         }
     }
@@ -128,7 +134,9 @@ impl Settings {
                 "\n[[service]]\nname = \"{}\"\nurl = \"http://{}:{}\"\nhealth = \"/health/status\"\n",
                 service.name, self.address, service.port
             );
-            if booted.is_some() {
+            if self.contained && service.name == stack.services()[0].name {
+                text += &format!("container = \"{}\"\n", service.name);
+            } else if booted.is_some() {
                 text += &format!("unit = \"{}\"\n", service.unit());
             }
             let needs = if self.pooler.is_some() { "pgbouncer" } else { "postgres" };
@@ -165,6 +173,10 @@ impl Settings {
                 booted.journal().display(),
                 booted.proc().display()
             );
+        }
+        if self.contained || self.engine {
+            let socket = stack.dir().join("run/docker.sock");
+            text += &format!("\n[docker]\nhost = \"unix://{}\"\n", socket.display());
         }
         text += "\n[thresholds]\n";
         for (key, age) in

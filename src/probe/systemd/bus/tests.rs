@@ -146,8 +146,11 @@ fn a_property_that_is_missing_or_of_another_type_is_what_systemd_says_for_none()
 fn similar_names_are_near_and_few_and_never_the_name_itself() {
     let all = ["codebase-mcpd.service", "codebase-mcp.service", "cron.service", "codebase_mcp.service"];
     assert_eq!(
-        super::near("codebase-mcp.service", all.into_iter()),
+        crate::probe::similar::near("codebase-mcp.service", all.into_iter()),
         ["codebase-mcpd.service", "codebase_mcp.service"]
     );
-    assert!(super::near("workflow.service", ["dbus.service", "ssh.service"].into_iter()).is_empty());
+    assert!(
+        crate::probe::similar::near("workflow.service", ["dbus.service", "ssh.service"].into_iter())
+            .is_empty()
+    );
 }

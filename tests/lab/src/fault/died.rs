@@ -139,12 +139,12 @@ pub const FAULTS: &[Fault] = &[
         "another program took its port while it was stopped; its start fails",
         port_taken,
     )
-    .healed_by(|stack| stack.systemd()?.systemctl(&["stop", "intruder.service"]).map(drop))
+    .healed_by(end_intruder)
     .under_systemd(),
 ];
 
 /// A server of another unit, with a database of its own that is not there, listens first.
-fn port_taken(stack: &mut Stack) -> Result<()> {
+pub(super) fn intrude(stack: &Stack) -> Result<()> {
     let port = stack.service(A)?.port;
     let booted = stack.systemd()?;
     booted.systemctl(&["stop", UNIT])?;
@@ -154,8 +154,16 @@ fn port_taken(stack: &mut Stack) -> Result<()> {
     other.extend(["--setenv=DATABASE_URL=postgresql://nobody@127.0.0.1:1/none", &program]);
     other.extend(["serve", "--name", "intruder", "--listen", &listen, "--shape", "c"]);
     booted.exec(&other)?;
-    until("the other program listens", Duration::from_secs(5), || TcpStream::connect(&listen).is_ok())?;
-    booted.systemctl(&["start", UNIT]).ok();
+    until("the other program listens", Duration::from_secs(5), || TcpStream::connect(&listen).is_ok())
+}
+
+pub(super) fn end_intruder(stack: &mut Stack) -> Result<()> {
+    stack.systemd()?.systemctl(&["stop", "intruder.service"]).map(drop)
+}
+
+fn port_taken(stack: &mut Stack) -> Result<()> {
+    intrude(stack)?;
+    stack.systemd()?.systemctl(&["start", UNIT]).ok();
     reaches(stack, A, "failed")
 }
 

@@ -7,8 +7,8 @@ use crate::settings::Settings;
 use crate::stack::Stack;
 
 use super::{
-    access, control, crash, damage, database, died, disk, holders, network, own, plain, pool, pooler, silent,
-    start, vantage,
+    access, container, control, crash, damage, database, died, disk, holders, network, own, plain, pool,
+    pooler, silent, start, vantage,
 };
 
 /// One way to break the stack, or a noise that must not be taken for a fault.
@@ -194,6 +194,7 @@ pub fn all() -> Vec<Fault> {
         silent::FAULTS,
         plain::FAULTS,
         own::FAULTS,
+        container::FAULTS,
         control::CONTROLS,
         vantage::CONTROLS,
     ]

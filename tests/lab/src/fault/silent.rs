@@ -75,7 +75,7 @@ pub const FAULTS: &[Fault] = &[
         .under_systemd(),
 ];
 
-fn falls_silent(stack: &Stack) -> Result<()> {
+pub(super) fn falls_silent(stack: &Stack) -> Result<()> {
     let service = stack.service(A)?;
     until("it answers nothing", Duration::from_secs(10), || service.health(Duration::from_secs(1)).is_err())
 }

@@ -4,6 +4,7 @@ use anyhow::Result;
 use rustix::process::Signal;
 
 use crate::cluster::SERVICES;
+use crate::docker::Docker;
 
 use super::{Ground, Stack};
 
@@ -13,6 +14,7 @@ impl Stack {
         self.programs.clear();
         self.stop_asking();
         self.neighbour = None;
+        Docker::clear(self)?;
         self.signal_postgres(true, Signal::CONT).ok();
         let mut changed = Vec::new();
         if let Ground::Systemd(booted) = &self.ground {
