@@ -90,6 +90,7 @@ pub const FAULTS: &[Fault] = &[
         },
     )
     .changed("drop-in lab-fault.conf of codebase-mcp.service")
+    .or_at_least("server-crash/failed@codebase-mcp")
     .under_systemd(),
     Fault::new(
         "bad-configuration/old-drop-in",
@@ -105,6 +106,7 @@ pub const FAULTS: &[Fault] = &[
         },
     )
     .not_changed("lab-fault.conf")
+    .or_at_least("server-crash/failed@codebase-mcp")
     .under_systemd(),
     Fault::new(
         "bad-configuration/argument",
@@ -120,6 +122,7 @@ pub const FAULTS: &[Fault] = &[
             reaches(stack, A, "failed")
         },
     )
+    .or_at_least("server-crash/failed@codebase-mcp")
     .under_systemd(),
     Fault::new(
         "bad-configuration/missing",
@@ -131,6 +134,7 @@ pub const FAULTS: &[Fault] = &[
             reaches(stack, A, "failed")
         },
     )
+    .or_at_least("server-crash/failed@codebase-mcp")
     .under_systemd(),
     Fault::new(
         "port-conflict/another-program",

@@ -31,6 +31,7 @@ pub const FAULTS: &[Fault] = &[
             stack.service(A).and_then(|a| until("it says so", Duration::from_secs(5), || a.says("unhealthy")))
         },
     )
+    .or_at_least("server-crash/unhealthy@codebase-mcp")
     .under_systemd(),
     Fault::control("healthy/many-threads", "a hundred threads, and room for more", |stack| {
         limited(stack, "TasksMax=512")?;
@@ -54,6 +55,7 @@ pub const FAULTS: &[Fault] = &[
     )
     .with(|settings| settings.cache = true)
     .healed_by(take_disk_away)
+    .or_at_least("server-crash/failed@codebase-mcp")
     .under_systemd(),
     Fault::new("disk-full/once", "server-crash/disk-full", A, "the same, and nobody tries again", |stack| {
         cache_on_disk(stack)?;
@@ -64,6 +66,7 @@ pub const FAULTS: &[Fault] = &[
     })
     .with(|settings| settings.cache = true)
     .healed_by(take_disk_away)
+    .or_at_least("server-crash/failed@codebase-mcp")
     .under_systemd(),
     Fault::control("healthy/full-cache", "the same file system is full, and its index is there", |stack| {
         cache_on_disk(stack)?;
@@ -89,6 +92,7 @@ pub const FAULTS: &[Fault] = &[
     )
     .with(|settings| settings.cache = true)
     .healed_by(|stack| Ok(fs::remove_dir_all(stack.cache())?))
+    .or_at_least("server-crash/failed@codebase-mcp")
     .under_systemd(),
     Fault::new(
         "failed/cache-not-to-read",

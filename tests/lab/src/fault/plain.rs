@@ -28,6 +28,7 @@ pub const FAULTS: &[Fault] = &[
             reaches(stack, A, "inactive")
         },
     )
+    .or_at_least("server-crash/stopped@codebase-mcp")
     .under_systemd(),
     Fault::new(
         "stopped-on-purpose/ends-badly",
@@ -41,6 +42,7 @@ pub const FAULTS: &[Fault] = &[
             reaches(stack, A, "failed")
         },
     )
+    .or_at_least("server-crash/failed@codebase-mcp")
     .under_systemd(),
     Fault::new("exec-failed/program", "server-crash/exec-failed", A, "its program is not there", |stack| {
         never_executed(stack, "ExecStart=\nExecStart=/opt/mcp/bin/server\n")
