@@ -157,9 +157,9 @@ pub fn wraparound(text: &str) -> bool {
     text.contains("wraparound data loss")
 }
 
-/// Redis lets them in no more: its own codes, as its clients print them.
+/// Redis lets them in no more, or not to what they do: its own codes, as its clients print them.
 pub fn redis_login_refused(text: &str) -> bool {
-    ["NOAUTH", "WRONGPASS"].iter().any(|code| has(text, code))
+    ["NOAUTH", "WRONGPASS", "NOPERM"].iter().any(|code| has(text, code))
 }
 
 /// Redis refuses what they write: it is full, can't save, or is a replica.

@@ -8,4 +8,5 @@ mod documents;
 mod postgres;
 mod proxy;
 mod redis;
+mod redis_tls;
 mod tls;

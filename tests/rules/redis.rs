@@ -196,7 +196,11 @@ fn our_own_refused_login_is_not_the_services() {
 
 #[test]
 fn a_login_that_the_services_are_refused_is_down_though_ours_works() {
-    for text in ["NOAUTH Authentication required.", "redis: WRONGPASS invalid username-password pair"] {
+    for text in [
+        "NOAUTH Authentication required.",
+        "redis: WRONGPASS invalid username-password pair",
+        "redis: NOPERM this user has no permissions to run the 'set' command",
+    ] {
         let told = complains(stack(|_| ()), text).told().case(text);
         told.expect_root(DOWN, Certainty::Proven).explained(A_BAD, &[DOWN]).evidence(DOWN, text);
     }

@@ -160,7 +160,10 @@ fn login(d: &Dependency, r: &Redis, look: &RedisLook, now: &Snapshot, config: &C
     let first = heard.first()?;
     let ours = look.ping.failure().filter(|f| f.kind == FailKind::Denied);
     let certainty = if first.sure { Certainty::Proven } else { Certainty::Likely };
-    let what = "does not let its services in";
+    let what = match first.text.contains("NOPERM") {
+        true => "does not permit what its services do",
+        false => "does not let its services in",
+    };
     let trouble = Trouble::new(certainty, what, "Compare its users and password with the services' settings")
         .command(cli(r, "ACL LIST"))
         .saw(first.probe, first.service, first.text);
