@@ -94,6 +94,11 @@ pub fn permissions(now: &Snapshot) -> Vec<Permission> {
             |h| format!("HTTP {}", h.http_status),
             grant,
         ));
+        if let Some(m) = &look.mcp {
+            let says = |h: &crate::snapshot::mcp::Hello| format!("protocol {}", h.protocol);
+            let grant = format!("headers_file of `{}` in the configuration", s.name);
+            out.push(by_look("ask its MCP endpoint", &s.name, &m.initialize, says, grant));
+        }
         match &look.pool_max {
             Reading::NotAsked { .. } => {}
             reading => {

@@ -134,7 +134,7 @@ fn wrong_units(now: &Snapshot, config: &Config) -> BTreeSet<String> {
     let mut out = BTreeSet::new();
     let listed = now.units.listed.seen();
     for s in &config.service {
-        out.extend(s.unit.clone().filter(|_| unwell(s, now)));
+        out.extend(s.unit.clone().filter(|_| unwell(s, now) || no_mcp(s, now)));
     }
     for name in wrong_postgres(now) {
         let configured = config.postgres(&name).and_then(|p| p.unit.clone());
@@ -165,6 +165,11 @@ pub fn unwell(s: &Service, now: &Snapshot) -> bool {
             unit() || of_it().is_some_and(ContainerLook::is_wrong)
         }
     }
+}
+
+/// Its own last words may say why.
+fn no_mcp(s: &Service, now: &Snapshot) -> bool {
+    now.services.get(&s.name).and_then(|l| l.mcp.as_ref()).is_some_and(|m| m.looks_wrong())
 }
 
 /// Servers on this host whose login failed by other than their own word.

@@ -12,9 +12,10 @@ use super::admission::Admission;
 use super::awaited::Awaited;
 use super::{containers, silence};
 use crate::config::Loaded;
-use crate::probe::{blocking, health, host, log, ollama, postgres, redis, systemd, timed};
+use crate::probe::{blocking, health, host, log, mcp, ollama, postgres, redis, systemd, timed};
 use crate::snapshot::containers::{Container, ContainerLook};
 use crate::snapshot::host::{Log, Place};
+use crate::snapshot::mcp::McpLook;
 use crate::snapshot::ollama::OllamaLook;
 use crate::snapshot::pooler::{PoolerLook, Pools};
 use crate::snapshot::postgres::PostgresLook;
@@ -30,6 +31,7 @@ enum Seen {
     Redis(String, Box<RedisLook>),
     Ollama(String, OllamaLook),
     Health(String, Look<Health>),
+    Mcp(String, Box<McpLook>),
     Host(String, Vec<Place>, Reading<Log>),
     Units(Look<BTreeMap<String, Unit>>, Option<systemd::Bus>),
     Container(String, Look<Container>),
@@ -44,6 +46,7 @@ impl Seen {
             Seen::Redis(name, r) => (name.as_str(), r.ping.reading.word(), r.ping.elapsed_ms),
             Seen::Ollama(name, o) => (name.as_str(), o.models.reading.word(), o.models.elapsed_ms),
             Seen::Health(name, h) => (name.as_str(), h.reading.word(), h.elapsed_ms),
+            Seen::Mcp(name, m) => (name.as_str(), m.initialize.reading.word(), m.initialize.elapsed_ms),
             Seen::Host(name, ..) => (name.as_str(), "host", 0.0),
             Seen::Units(l, _) => ("systemd", l.reading.word(), l.elapsed_ms),
             Seen::Container(name, c) => (name.as_str(), c.reading.word(), c.elapsed_ms),
@@ -105,7 +108,8 @@ pub async fn ask(
         };
         spawn(name, Box::pin(ask));
     }
-    let admission = Admission::new(config.service.len(), deadline);
+    let shaken = config.service.iter().filter(|s| s.url.is_some() && s.mcp.is_some()).count();
+    let admission = Admission::new(config.service.len() + shaken, deadline);
     for s in config.service.clone() {
         let asked = s.url.is_some() && s.health.is_some();
         let none = if asked {
@@ -114,9 +118,18 @@ pub async fn ask(
             Look::not_asked("no URL, or no health path, is configured")
         };
         let pool_max = Reading::not_asked("the payload says it, or names no pool");
-        snapshot
-            .services
-            .insert(s.name.clone(), ServiceLook { health: none, pool_max, targets: Reading::default() });
+        let mut look = ServiceLook { health: none, pool_max, targets: Reading::default(), mcp: None };
+        if s.url.is_some() && s.mcp.is_some() {
+            look.mcp = Some(Box::new(mcp::failed(unasked(deadline))));
+            let (s, headers) = (s.clone(), loaded.secrets.headers(&s.name).to_vec());
+            let (name, admission) = (format!("the MCP of {}", s.name), admission.clone());
+            let shake = async move {
+                let look = admission.run(|| mcp::look(&s, &headers, deadline)).await;
+                Seen::Mcp(s.name, Box::new(look))
+            };
+            spawn(name, Box::pin(shake));
+        }
+        snapshot.services.insert(s.name.clone(), look);
         if asked {
             let headers = loaded.secrets.headers(&s.name).to_vec();
             let (name, admission) = (s.name.clone(), admission.clone());
@@ -186,6 +199,11 @@ pub async fn ask(
             }
             Seen::Container(name, inspected) => {
                 snapshot.containers.insert(name, ContainerLook::unasked(inspected));
+            }
+            Seen::Mcp(name, look) => {
+                if let Some(s) = snapshot.services.get_mut(&name) {
+                    s.mcp = Some(look);
+                }
             }
             Seen::Host(name, places, log) => {
                 snapshot.host.places.extend(places);

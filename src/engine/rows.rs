@@ -37,6 +37,20 @@ pub fn all(now: &Snapshot) -> Vec<ReadingRow> {
             let says: String = h.messages.iter().map(|m| format!("; says: {m}")).collect();
             format!("HTTP {}{}{says}", h.http_status, pool.unwrap_or_default())
         }));
+        if let Some(m) = &s.mcp {
+            rows.push(row("mcp initialize", name, &m.initialize, |h| {
+                let server = h.server.as_deref().unwrap_or("a server without a name");
+                let how = if h.events { ", by events" } else { "" };
+                let session = if h.session { ", in a session" } else { "" };
+                format!("{server}, protocol {}{session}{how}", h.protocol)
+            }));
+            rows.extend(reading("mcp ping", name, &m.ping, |()| "answered".into()));
+            if !matches!(m.tools.reading, Reading::NotAsked { .. }) {
+                rows.push(row("mcp tools/list", name, &m.tools, |n| {
+                    format!("{n} {}", if *n == 1 { "tool" } else { "tools" })
+                }));
+            }
+        }
         rows.extend(reading("environment", name, &s.targets, |all| {
             all.iter().map(|t| format!("{}: {t}", t.source)).collect::<Vec<_>>().join("; ")
         }));

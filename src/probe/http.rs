@@ -1,4 +1,4 @@
-//! One bounded GET: no proxy, no redirect, a size limit, a deadline, a connection of its own.
+//! One bounded request: no proxy, no redirect, a size limit, a deadline, a connection of its own.
 //! Transport, HTTP status and body are three separate facts (errata 5); each stage is made here, one
 //! after another, so that it is known how far a look came.
 
@@ -10,10 +10,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::{Either, select};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, LOCATION, USER_AGENT};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, LOCATION, USER_AGENT};
+use hyper::http::Method;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -29,7 +30,23 @@ use crate::snapshot::{FailKind, Failure, Stage};
 /// The largest body that is read, in bytes. A health answer has a few hundred.
 pub const MAX_BODY: usize = 1 << 20;
 
-type Request = hyper::Request<Empty<Bytes>>;
+type Request = hyper::Request<Full<Bytes>>;
+
+/// What is asked, beside the URL.
+pub struct Ask<'a> {
+    pub method: Method,
+    /// Those that are configured.
+    pub headers: &'a [Header],
+    /// Those of the protocol that is spoken.
+    pub also: &'a [(&'static str, &'a str)],
+    pub body: String,
+}
+
+impl<'a> Ask<'a> {
+    fn get(headers: &'a [Header]) -> Self {
+        Self { method: Method::GET, headers, also: &[("accept", "*/*")], body: String::new() }
+    }
+}
 
 /// What a server answered.
 #[derive(Debug)]
@@ -146,19 +163,23 @@ impl Place {
         self.failed(FailKind::Malformed, stage, &format!("no HTTP answer: {}", said(&why, 200)))
     }
 
-    fn request(&self, headers: &[Header]) -> Result<Request, Failure> {
+    fn request(&self, ask: &Ask) -> Result<Request, Failure> {
         let query = self.url.query().map(|q| format!("?{q}")).unwrap_or_default();
         let host = self.url.host_str().unwrap_or_default();
         let port = self.url.port().map(|p| format!(":{p}")).unwrap_or_default();
-        let mut request = hyper::Request::get(format!("{}{query}", self.url.path()))
+        let mut request = hyper::Request::builder()
+            .method(&ask.method)
+            .uri(format!("{}{query}", self.url.path()))
             .header(HOST, format!("{host}{port}"))
-            .header(USER_AGENT, concat!("mcp-ir/", env!("CARGO_PKG_VERSION")))
-            .header(ACCEPT, "*/*");
-        for h in headers {
+            .header(USER_AGENT, concat!("mcp-ir/", env!("CARGO_PKG_VERSION")));
+        for (name, value) in ask.also {
+            request = request.header(*name, *value);
+        }
+        for h in ask.headers {
             request = request.header(&h.name, h.value.reveal());
         }
         let bad = |_| Failure::new(FailKind::Malformed, "a configured header can't be sent");
-        request.body(Empty::new()).map_err(bad)
+        request.body(Full::from(ask.body.clone())).map_err(bad)
     }
 }
 
@@ -179,15 +200,28 @@ pub async fn get(
     headers: &[Header],
     deadline: Instant,
 ) -> Result<Answer, Failure> {
+    let (answer, _) = send(client, url, &Ask::get(headers), |_, _| false, deadline).await?;
+    Ok(answer)
+}
+
+/// Asks, and reads the answer until it ends or `enough` says so: which is shown the head first, and
+/// then each piece.
+pub async fn send(
+    client: &Client,
+    url: &str,
+    ask: &Ask<'_>,
+    enough: impl FnMut(&Answer, &[u8]) -> bool,
+    deadline: Instant,
+) -> Result<(Answer, HeaderMap), Failure> {
     let place = Place::of(url)?;
-    let request = place.request(headers)?;
+    let request = place.request(ask)?;
     let stream = place.connect(deadline).await?;
     match &client.0 {
-        None => exchange(&place, stream, request, deadline).await,
+        None => exchange(&place, stream, request, enough, deadline).await,
         // On the heap: those who need no TLS, a thousand at once, do not pay for it.
         Some(tls) => {
             let stream = place.encrypt(tls, stream, deadline).await?;
-            Box::pin(exchange(&place, stream, request, deadline)).await
+            Box::pin(exchange(&place, stream, request, enough, deadline)).await
         }
     }
 }
@@ -195,11 +229,12 @@ pub async fn get(
 /// The same over a socket of this machine: `target` is a path, with its query.
 pub async fn get_unix(socket: &str, target: &str, deadline: Instant) -> Result<Answer, Failure> {
     let place = Place { name: socket.to_owned(), ..Place::of(&format!("http://localhost{target}"))? };
-    let request = place.request(&[])?;
+    let request = place.request(&Ask::get(&[]))?;
     let made = tokio::time::timeout_at(deadline.into(), UnixStream::connect(socket));
     let late = |_| place.failed(FailKind::TimedOut, Stage::Connect, "no connection in time");
     let stream = made.await.map_err(late)?.map_err(|e| io_failure(&e, socket).at(Stage::Connect))?;
-    exchange(&place, stream, request, deadline).await
+    let (answer, _) = exchange(&place, stream, request, |_, _| false, deadline).await?;
+    Ok(answer)
 }
 
 /// The beginning of a body on one line, masked.
@@ -219,8 +254,9 @@ async fn exchange(
     place: &Place,
     stream: impl AsyncRead + AsyncWrite + Unpin,
     request: Request,
+    enough: impl FnMut(&Answer, &[u8]) -> bool,
     deadline: Instant,
-) -> Result<Answer, Failure> {
+) -> Result<(Answer, HeaderMap), Failure> {
     let shaken = http1::handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = shaken.map_err(|e| place.failure(&e, Stage::Answer))?;
     let answer = async {
@@ -237,9 +273,10 @@ async fn exchange(
             body: Vec::new(),
         };
         let endless = format!("{} began to answer and did not end", place.name);
+        let (head, body) = response.into_parts();
         // The whole body under one deadline, so that what is said was waited is the whole of it.
-        let body = by(deadline, Stage::Body, &endless, whole(place, response.into_body())).await??;
-        Ok(Answer { body, ..answer })
+        let body = by(deadline, Stage::Body, &endless, whole(place, body, &answer, enough)).await??;
+        Ok((Answer { body, ..answer }, head.headers))
     };
     match select(pin!(answer), pin!(connection)).await {
         Either::Left((answer, _)) => answer,
@@ -258,16 +295,24 @@ fn heard_out(f: Failure, asked: Instant) -> Failure {
     Failure { kind: FailKind::NotTried, detail: format!("{}: no time was left to wait", f.detail), ..f }
 }
 
-async fn whole(place: &Place, mut body: hyper::body::Incoming) -> Result<Vec<u8>, Failure> {
+async fn whole(
+    place: &Place,
+    mut body: hyper::body::Incoming,
+    head: &Answer,
+    mut enough: impl FnMut(&Answer, &[u8]) -> bool,
+) -> Result<Vec<u8>, Failure> {
     let mut all = Vec::new();
-    while let Some(frame) = body.frame().await {
+    let mut done = enough(head, &[]);
+    while !done && let Some(frame) = body.frame().await {
         let frame = frame.map_err(|e| place.failure(&e, Stage::Body))?;
         let Some(chunk) = frame.data_ref() else { continue };
         if all.len() + chunk.len() > MAX_BODY {
             let text = format!("an answer of more than {} KiB", MAX_BODY >> 10);
-            return Err(Failure::new(FailKind::Malformed, text).at(Stage::Body));
+            let code = Some("size".into());
+            return Err(Failure { code, ..Failure::new(FailKind::Malformed, text).at(Stage::Body) });
         }
         all.extend_from_slice(chunk);
+        done = enough(head, chunk);
     }
     Ok(all)
 }

@@ -9,6 +9,7 @@ pub mod host;
 pub mod http;
 pub mod listeners;
 pub mod log;
+pub mod mcp;
 pub mod network;
 pub mod ollama;
 mod place;

@@ -4,6 +4,7 @@
 pub mod changes;
 pub mod containers;
 pub mod host;
+pub mod mcp;
 pub mod network;
 pub mod ollama;
 pub mod pooler;

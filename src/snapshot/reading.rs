@@ -28,7 +28,8 @@ pub struct Failure {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<Stage>,
     /// Redis's own first word, where it was Redis that refused: `NOAUTH`, `LOADING`, …; the status
-    /// where Ollama answered with an error.
+    /// where Ollama answered with an error; `HTTP 503`, `error -32603` or `session` of an MCP
+    /// endpoint; `size` where too much was answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
     /// PostgreSQL's own words, where it was PostgreSQL that refused.

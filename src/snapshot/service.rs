@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::mcp::McpLook;
 use super::network::Target;
 use super::reading::{Look, Reading};
 
@@ -18,6 +19,9 @@ pub struct ServiceLook {
     /// it is not well, or not seen at its server.
     #[serde(default)]
     pub targets: Reading<Vec<Target>>,
+    /// Where an MCP endpoint is configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mcp: Option<Box<McpLook>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -11,6 +11,7 @@ use mcp_ir::snapshot::{FailKind, Failure, Look, Looks, Snapshot, Stage};
 use proptest::prelude::*;
 
 use crate::any_server::{Inside, inside};
+use crate::mcp;
 use crate::payload;
 use crate::stack::{A, A_UNIT, C, C_UNIT, FOLDER, PG_UNIT, Stack, UMBRELLA, fail, postmaster, says, session};
 
@@ -133,6 +134,7 @@ enum Bend {
     Inside(Inside),
     Health(bool, Look<Health>),
     PoolMax(bool, u64),
+    Mcp(bool, Failure, u8, u64),
     Unit(u8, u8, u8),
     Detail(u8, u8, i32, i32, u32),
     Events(u8, Vec<(f64, Event)>),
@@ -158,6 +160,7 @@ fn bend() -> impl Strategy<Value = Bend> {
         (any::<bool>(), health()).prop_map(|(w, h)| Bend::Health(w, h)),
         (any::<bool>(), health()).prop_map(|(w, h)| Bend::Health(w, h)),
         (any::<bool>(), 0..25u64).prop_map(|(w, n)| Bend::PoolMax(w, n)),
+        (any::<bool>(), failure(), any::<u8>(), 0..3u64).prop_map(|(w, f, n, t)| Bend::Mcp(w, f, n, t)),
         (0..5u8, 0..4u8, 0..7u8).prop_map(|(n, l, a)| Bend::Unit(n, l, a)),
         (0..5u8, 0..4u8, 0..7u8).prop_map(|(n, l, a)| Bend::Unit(n, l, a)),
         (0..5u8, 0..6u8, 0..4i32, 0..256i32, 0..2000u32)
@@ -203,6 +206,7 @@ fn bent(s: Stack, bend: Bend) -> Stack {
         }
         Bend::Health(which, h) => s.health(service(which), h),
         Bend::PoolMax(which, n) => s.pool_max(service(which), n),
+        Bend::Mcp(which, f, n, tools) => s.mcp(service(which), mcp::any(f, n, tools)),
         Bend::Unit(n, load, active) => {
             let load = pick(&["loaded", "not-found", "masked", "bad-setting"], load);
             let (active, sub) = [
@@ -334,7 +338,8 @@ proptest! {
 
     #[test]
     fn a_service_that_says_it_is_healthy_is_never_called_crashed(bends in prop::collection::vec(bend(), 0..14)) {
-        let keeps = bends.into_iter().filter(|b| !matches!(b, Bend::Health(true, _) | Bend::NoUrl(true)));
+        let about = |b: &Bend| matches!(b, Bend::Health(true, _) | Bend::NoUrl(true) | Bend::Mcp(true, ..));
+        let keeps = bends.into_iter().filter(|b| !about(b));
         let d = told(&keeps.fold(Stack::healthy(), bent).now);
         let crashed = d.findings.iter().any(|f| f.subject == A && f.scenario == "server-crash");
         prop_assert!(!crashed, "{:?}", d.findings);

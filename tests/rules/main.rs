@@ -28,6 +28,7 @@ mod idle;
 mod leak;
 mod long;
 mod many;
+mod mcp;
 mod noise;
 mod ollama;
 mod payload;

@@ -218,6 +218,7 @@ impl Stack {
             health: Look::not_asked("-"),
             pool_max,
             targets: Reading::default(),
+            mcp: None,
         })
         .health = health;
         self

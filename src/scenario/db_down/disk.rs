@@ -21,6 +21,7 @@ const STOPS: &[(&str, Relation)] = &[
     ("server-crash/disk-full", NeededBy),
     ("server-crash/not-listening", NeededBy),
     ("server-crash/malformed-health", NeededBy),
+    ("server-crash/mcp-broken", NeededBy),
     ("pool-exhausted/client-pool-saturated", NeededBy),
 ];
 

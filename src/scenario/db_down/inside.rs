@@ -17,6 +17,7 @@ const NO_WRITES: &[(&str, Relation)] = &[
     ("server-crash/crash-loop", NeededBy),
     ("server-crash/not-listening", NeededBy),
     ("server-crash/malformed-health", NeededBy),
+    ("server-crash/mcp-broken", NeededBy),
 ];
 
 pub static READ_ONLY: Cause = Cause {

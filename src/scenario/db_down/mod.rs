@@ -30,6 +30,7 @@ const DIES_OF_IT: &[(&str, crate::diagnosis::Relation)] = &[
     ("server-crash/oom-killed", NeededBy),
     ("server-crash/not-listening", NeededBy),
     ("server-crash/malformed-health", NeededBy),
+    ("server-crash/mcp-broken", NeededBy),
     ("pool-exhausted/client-pool-saturated", NeededBy),
     ("pool-exhausted/pooler-full", NeededBy),
 ];

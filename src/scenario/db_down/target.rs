@@ -18,6 +18,7 @@ pub static WRONG_TARGET: Cause = Cause {
         ("server-crash/failed", Same),
         ("server-crash/not-listening", Same),
         ("server-crash/malformed-health", Same),
+        ("server-crash/mcp-broken", Same),
     ],
 };
 

@@ -27,6 +27,7 @@ const CRASHES: &[(&str, Relation)] = &[
     ("server-crash/failed", NeededBy),
     ("server-crash/not-listening", NeededBy),
     ("server-crash/malformed-health", NeededBy),
+    ("server-crash/mcp-broken", NeededBy),
 ];
 
 pub static INDEX_CORRUPT: Cause = Cause {

@@ -19,7 +19,11 @@ pub static CLIENT_POOL_SATURATED: Cause = Cause {
     name: "pool-exhausted/client-pool-saturated",
     severity: Severity::P2,
     title: "the service's own pool is used up",
-    explains: &[("server-crash/unhealthy", Same), ("server-crash/hung", Same)],
+    explains: &[
+        ("server-crash/unhealthy", Same),
+        ("server-crash/hung", Same),
+        ("server-crash/mcp-broken", Same),
+    ],
 };
 pub static POOL_LEAK: Cause = Cause {
     name: "pool-exhausted/pool-leak",
@@ -29,6 +33,7 @@ pub static POOL_LEAK: Cause = Cause {
         ("pool-exhausted/client-pool-saturated", Same),
         ("server-crash/unhealthy", Same),
         ("server-crash/hung", Same),
+        ("server-crash/mcp-broken", Same),
         ("pool-exhausted/server-slots-full", Needs),
     ],
 };

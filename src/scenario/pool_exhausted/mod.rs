@@ -15,7 +15,7 @@ use crate::diagnosis::{Finding, Severity, Symptom, SymptomState};
 use crate::snapshot::{FailKind, Looks, Reading};
 
 /// What services show whose connections are gone.
-const STARVED: [(&str, Relation); 7] = [
+const STARVED: [(&str, Relation); 8] = [
     ("pool-exhausted/client-pool-saturated", NeededBy),
     ("server-crash/unhealthy", NeededBy),
     ("server-crash/hung", NeededBy),
@@ -23,9 +23,10 @@ const STARVED: [(&str, Relation); 7] = [
     ("server-crash/crash-loop", NeededBy),
     ("server-crash/malformed-health", NeededBy),
     ("server-crash/tasks-limit", NeededBy),
+    ("server-crash/mcp-broken", NeededBy),
 ];
 /// The same, where sessions hold the server's slots.
-const HOLDS: [(&str, Relation); 8] = [
+const HOLDS: [(&str, Relation); 9] = [
     ("pool-exhausted/server-slots-full", Same),
     STARVED[0],
     STARVED[1],
@@ -34,6 +35,7 @@ const HOLDS: [(&str, Relation); 8] = [
     STARVED[4],
     STARVED[5],
     STARVED[6],
+    STARVED[7],
 ];
 
 pub static SCENARIO: Scenario = Scenario {

@@ -22,6 +22,7 @@ const DIES_OF_IT: &[(&str, Relation)] = &[
     ("server-crash/crash-loop", NeededBy),
     ("server-crash/not-listening", NeededBy),
     ("server-crash/malformed-health", NeededBy),
+    ("server-crash/mcp-broken", NeededBy),
 ];
 
 pub static DEPENDENCY_DOWN: Cause = Cause {

@@ -5,6 +5,7 @@ mod answer;
 mod container;
 mod dependency;
 mod died;
+mod mcp;
 mod ollama;
 mod port;
 mod redis;
@@ -54,6 +55,7 @@ pub static SCENARIO: Scenario = Scenario {
         &silent::HUNG,
         &answer::UNHEALTHY,
         &answer::MALFORMED,
+        &mcp::MCP_BROKEN,
         &unit::UNIT_MISSING,
         &dependency::DEPENDENCY_DOWN,
     ],
@@ -69,7 +71,7 @@ pub static SCENARIO: Scenario = Scenario {
 };
 
 fn detect(s: &Service, now: &Snapshot) -> Option<Finding> {
-    let found = cause_of(s, now)?;
+    let found = cause_of(s, now).or_else(|| mcp::broken(s, now))?;
     // Without a unit nothing else says what it is that runs there.
     let bare = port::own(s, now).first().copied().filter(|_| port::bare(s, now));
     Some(match bare {
@@ -117,6 +119,12 @@ fn symptom(s: &Service, looks: &Looks) -> Symptom {
         },
         None if by_health => (SymptomState::Unseen, "not looked at".into()),
         None => by_place_alone(s, now),
+    };
+    let (state, says) = match mcp::doubt(s, now).filter(|_| state == SymptomState::Good) {
+        Some(doubt) => {
+            (SymptomState::Unseen, format!("{says}, and its MCP endpoint can't be judged: {doubt}"))
+        }
+        None => (state, says),
     };
     Symptom { subject: s.name.clone(), state, says }
 }

@@ -3,7 +3,7 @@
 use super::super::against::{Against, Against::Named, Against::Service, OfService, ruled_out, unseen, why};
 use super::super::facts::{self, state};
 use super::super::place::Place;
-use super::{answer, dependency, died, port, shortage, silent, state as own_state, unit, unreachable};
+use super::{answer, dependency, died, mcp, port, shortage, silent, state as own_state, unit, unreachable};
 use crate::diagnosis::{Cause, Fact, Stand};
 use crate::snapshot::{FailKind, Reading};
 
@@ -54,6 +54,7 @@ pub static WHY_NOT: &[(&Cause, Against)] = &[
     (&silent::HUNG, Service(|c, s| told(c, s, "a connection that is made, and no answer in time"))),
     (&answer::UNHEALTHY, Service(|c, s| told(c, s, "an answer that says unhealthy, or a 5xx"))),
     (&answer::MALFORMED, Service(|c, s| told(c, s, "an answer that can't be read"))),
+    (&mcp::MCP_BROKEN, Service(no_handshake)),
     (&dependency::DEPENDENCY_DOWN, Named(dependency::stands)),
 ];
 
@@ -63,6 +64,14 @@ fn told(cause: &Cause, s: &OfService, needs: &str) -> Stand {
         Some(f) if f.cause == cause.name => Stand::Holds,
         Some(f) => Stand::RuledOut(Fact::of(&f, needs)),
         None => nothing_found(cause, s, needs),
+    }
+}
+
+fn no_handshake(cause: &Cause, s: &OfService) -> Stand {
+    match super::detect(s.s, s.now) {
+        Some(f) if f.cause == cause.name => Stand::Holds,
+        Some(f) => Stand::RuledOut(Fact::of(&f, "a service that is alive, and a handshake that fails")),
+        None => mcp::stand(s.s, s.now),
     }
 }
 

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod documents;
+mod mcp;
 mod server;
 mod settings;
 
@@ -16,6 +17,7 @@ pub static TARGETS: &[(&str, Target)] = &[
     ("health", documents::health),
     ("snapshot", documents::snapshot),
     ("journal", documents::journal),
+    ("events", mcp::events),
     ("config", settings::config),
     ("url", settings::url),
     ("pgpass", settings::pgpass),
