@@ -35,6 +35,8 @@ if [ "${1:-}" != --plain ]; then                       # without root no systemd
   need pgbouncer pgbouncer
   need docker.io dockerd                               # and its client; only the lab starts it
   need busybox-static busybox
+  # For a real MCP server from PyPI, which the matrix installs under target/.
+  python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 fi
 [ ${#missing[@]} -gt 0 ] || exit 0
 

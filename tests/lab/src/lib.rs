@@ -28,6 +28,7 @@ mod neighbour;
 pub mod picture;
 mod plain;
 mod program;
+mod pypi;
 mod score;
 pub mod serve;
 mod service;

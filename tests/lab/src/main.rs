@@ -23,6 +23,9 @@ enum Verb {
     /// A thousand services behind one port
     #[command(hide = true)]
     ServeMany(lab::serve::ManyArgs),
+    /// An Ollama, as far as its interface goes
+    #[command(hide = true)]
+    ServeOllama(lab::serve::OllamaArgs),
     /// Cleans up after a stack when its owner is gone
     #[command(hide = true)]
     Guard(lab::guard::GuardArgs),
@@ -64,6 +67,10 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::ServeMany(args) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(lab::serve::many(args))?;
+        }
+        Verb::ServeOllama(args) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(lab::serve::ollama(args))?;
         }
         Verb::Guard(args) => lab::guard::guard(&args)?,
         Verb::Measure(args) => lab::measure::measure(&args)?,

@@ -84,6 +84,11 @@ impl Row {
 
 /// Gives whether everything was right.
 pub fn matrix(args: &MatrixArgs) -> Result<bool> {
+    let mut faults = chosen(args)?;
+    // Afterwards there is no way out to fetch anything.
+    if faults.iter().any(|f| f.from_pypi) {
+        crate::pypi::prepare()?;
+    }
     crate::apart::enter()?;
     let tool = Tool::new(args.binary.as_deref())?;
     let folder = match (&args.save, build_folder()) {
@@ -92,7 +97,6 @@ pub fn matrix(args: &MatrixArgs) -> Result<bool> {
         (None, None) => bail!("no folder for the snapshots: name one by --save"),
     };
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let mut faults = chosen(args)?;
     let known = tool.causes()?;
     let before = faults.len();
     faults.retain(|f| args.all || f.cause.is_none_or(|cause| known.contains(cause)));

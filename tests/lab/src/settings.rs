@@ -62,6 +62,10 @@ pub struct Settings {
     pub expect: Option<String>,
     /// The first service is said to have a cache.
     pub cache: bool,
+    /// The services' MCP endpoints are asked as well.
+    pub mcp: bool,
+    /// Service, and what it needs beside the database.
+    pub also_needs: Vec<(&'static str, &'static str)>,
     /// Another system's bus, or none.
     pub bus: Option<String>,
     /// The first service's place is a container of its name.
@@ -86,6 +90,8 @@ impl Default for Settings {
             extra: String::new(),
             expect: None,
             cache: false,
+            mcp: false,
+            also_needs: Vec::new(),
             bus: None,
             contained: false,
             engine: false,
@@ -140,9 +146,15 @@ impl Settings {
                 text += &format!("unit = \"{}\"\n", service.unit());
             }
             let needs = if self.pooler.is_some() { "pgbouncer" } else { "postgres" };
-            text += &format!("needs = [\"{needs}\"]\n");
             if self.cache && service.shape == "a" {
                 text += &format!("caches = [\"{}\"]\n", stack.cache().display());
+            }
+            let also = self.also_needs.iter().filter(|(who, _)| *who == service.name).map(|(_, what)| *what);
+            let needs: Vec<String> =
+                std::iter::once(needs).chain(also).map(|need| format!("\"{need}\"")).collect();
+            text += &format!("needs = [{}]\n", needs.join(", "));
+            if self.mcp {
+                text += "mcp = \"/mcp\"\n";
             }
             text += "pool = { min_env = \"POOL_MIN_SIZE\", max_env = \"POOL_MAX_SIZE\" }\n";
         }
@@ -196,7 +208,7 @@ pub fn plain_user() -> (u32, u32) {
 }
 
 /// A file that nobody else may read.
-fn private(path: &Path, text: &str) -> Result<()> {
+pub(crate) fn private(path: &Path, text: &str) -> Result<()> {
     let mut options = fs::OpenOptions::new();
     let mut file = options
         .write(true)

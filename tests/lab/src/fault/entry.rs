@@ -7,8 +7,8 @@ use crate::settings::Settings;
 use crate::stack::Stack;
 
 use super::{
-    access, container, control, crash, damage, database, died, disk, holders, network, own, plain, pool,
-    pooler, silent, start, vantage,
+    access, container, control, crash, damage, database, dependency, died, disk, holders, mcp, network, own,
+    plain, pool, pooler, silent, start, vantage,
 };
 
 /// One way to break the stack, or a noise that must not be taken for a fault.
@@ -42,6 +42,8 @@ pub struct Fault {
     pub settings: fn(&mut Settings),
     /// Whether only a booted systemd can show it.
     pub needs_systemd: bool,
+    /// Whether it needs what is installed from PyPI.
+    pub from_pypi: bool,
 }
 
 impl Fault {
@@ -77,6 +79,7 @@ impl Fault {
             lesser: None,
             settings: |_| {},
             needs_systemd: false,
+            from_pypi: false,
         }
     }
 
@@ -143,6 +146,11 @@ impl Fault {
         self
     }
 
+    pub const fn of_real_mcp(mut self) -> Self {
+        self.from_pypi = true;
+        self.under_systemd()
+    }
+
     /// The part after the slash.
     pub fn variant(&self) -> &'static str {
         self.name.split_once('/').map_or(self.name, |(_, variant)| variant)
@@ -195,6 +203,8 @@ pub fn all() -> Vec<Fault> {
         plain::FAULTS,
         own::FAULTS,
         container::FAULTS,
+        mcp::FAULTS,
+        dependency::FAULTS,
         control::CONTROLS,
         vantage::CONTROLS,
     ]

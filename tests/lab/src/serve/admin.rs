@@ -207,6 +207,7 @@ pub async fn exit(State(server): State<Arc<Server>>, Query(query): Query<ExitQue
 /// Everything as it was after the start: nothing held, true answers, a small pool.
 pub async fn reset(State(server): State<Arc<Server>>) -> StatusCode {
     server.admin.set_answer(Answer::Normal);
+    server.mcp.behave(super::mcp::Manner::Normal);
     server.admin.release.send_modify(|n| *n += 1);
     for _ in 0..50 {
         let pool = server.database.status();

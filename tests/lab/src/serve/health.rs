@@ -17,7 +17,7 @@ use super::run::{Server, Shape};
 pub async fn status(State(server): State<Arc<Server>>) -> Response {
     let began = Instant::now();
     let answer = match server.admin.answer() {
-        Answer::Normal => usual(&server, None).await,
+        Answer::Normal => usual(&server, server.needs.trouble(&server.database.name).await.as_deref()).await,
         Answer::Unhealthy => usual(&server, Some("the search index is not loaded")).await,
         Answer::Html => Html("<html><body><h1>502 Bad Gateway</h1></body></html>").into_response(),
         Answer::Garbage => "\u{1b}[31mnot json {]\u{7}".into_response(),

@@ -5,11 +5,15 @@ mod admin;
 mod database;
 mod health;
 mod many;
+mod mcp;
 mod metrics;
+mod needs;
+mod ollama;
 mod run;
 mod tls;
 mod trouble;
 mod work;
 
 pub use many::{ManyArgs, many};
+pub use ollama::{OllamaArgs, ollama};
 pub use run::{ServeArgs, serve};

@@ -12,7 +12,9 @@ use clap::{Args, ValueEnum};
 
 use super::admin::{self, Admin};
 use super::database::Database;
+use super::mcp::{self, Endpoint};
 use super::metrics::Metrics;
+use super::needs::Needs;
 use super::{health, trouble, work};
 
 /// Which of the published health payloads the server speaks.
@@ -40,6 +42,8 @@ pub struct Server {
     pub shape: Shape,
     pub started: Instant,
     pub database: Database,
+    pub needs: Needs,
+    pub mcp: Endpoint,
     pub metrics: Metrics,
     pub admin: Admin,
 }
@@ -53,6 +57,8 @@ pub async fn serve(args: ServeArgs) -> Result<()> {
         shape: args.shape,
         started: Instant::now(),
         database,
+        needs: Needs::from_env()?,
+        mcp: Endpoint::default(),
         metrics: Metrics::default(),
         admin: Admin::default(),
     });
@@ -62,7 +68,9 @@ pub async fn serve(args: ServeArgs) -> Result<()> {
         .route("/health/status", get(health::status))
         .route("/metrics", get(work::metrics))
         .route("/search", post(work::search))
-        .route("/mcp", post(work::mcp))
+        .route("/mcp", post(mcp::post).delete(mcp::leave))
+        .route("/lab/mcp", post(mcp::behave))
+        .route("/lab/sessions", get(mcp::sessions))
         .route("/lab/hold", post(admin::hold))
         .route("/lab/answer", post(admin::answer))
         .route("/lab/exit", post(admin::exit))

@@ -1,4 +1,4 @@
-//! What the sample server is for: search, MCP, metrics.
+//! What the sample server is for: search, metrics.
 //! Every search is a real query through the pool.
 
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::run::Server;
 
@@ -39,26 +39,4 @@ async fn look_up(server: &Server, words: &str) -> Result<Vec<String>, String> {
 
 pub async fn metrics(State(server): State<Arc<Server>>) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], server.metrics.text()).into_response()
-}
-
-/// JSON-RPC 2.0 over HTTP: just enough for a client that says hello and lists tools.
-pub async fn mcp(State(server): State<Arc<Server>>, Json(call): Json<Value>) -> Response {
-    let result = match call["method"].as_str() {
-        Some("initialize") => json!({
-            "protocolVersion": "2025-06-18",
-            "capabilities": { "tools": {} },
-            "serverInfo": { "name": server.database.name, "version": env!("CARGO_PKG_VERSION") }
-        }),
-        Some("ping") => json!({}),
-        Some("tools/list") => json!({ "tools": [{
-            "name": "search", "description": "Search code", "inputSchema":
-            { "type": "object", "properties": { "query": { "type": "string" } }, "required": ["query"] }
-        }] }),
-        Some(name) if name.starts_with("notifications/") => return StatusCode::ACCEPTED.into_response(),
-        _ => {
-            let error = json!({ "code": -32601, "message": "method not found" });
-            return Json(json!({ "jsonrpc": "2.0", "id": call["id"], "error": error })).into_response();
-        }
-    };
-    Json(json!({ "jsonrpc": "2.0", "id": call["id"], "result": result })).into_response()
 }

@@ -14,6 +14,7 @@ use crate::sql::{self, Session};
 use crate::{units, wait};
 
 use super::Stack;
+use super::dependencies::{OLLAMA, REAL_MCP, REDIS};
 
 const POOLER: &str = "pgbouncer.service";
 
@@ -84,7 +85,7 @@ impl Stack {
         Ok(port)
     }
 
-    fn add_unit(&self, name: &str, text: &str) -> Result<()> {
+    pub(super) fn add_unit(&self, name: &str, text: &str) -> Result<()> {
         let booted = self.systemd()?;
         fs::write(self.dir.join("units").join(name), text)?;
         booted.systemctl(&["daemon-reload"])?;
@@ -93,9 +94,14 @@ impl Stack {
 
     /// Takes all of them away.
     pub(super) fn remove_others(&self) -> Result<()> {
-        for (unit, folder) in
-            [(self.other_unit(), self.other_folder()), (POOLER.to_owned(), self.dir.join("share/pooler"))]
-        {
+        let of = |unit: &str, name: &str| (unit.to_owned(), self.dir.join("share").join(name));
+        for (unit, folder) in [
+            (self.other_unit(), self.other_folder()),
+            of(POOLER, "pooler"),
+            of(REDIS, "redis"),
+            of(OLLAMA, "ollama"),
+            of(REAL_MCP, "real-mcp"),
+        ] {
             if folder.is_dir() {
                 let booted = self.systemd()?;
                 let _ = booted.systemctl(&["stop", &unit]);
