@@ -28,7 +28,8 @@ pub struct MatrixArgs {
     /// Only faults whose name or cause contains this
     #[arg(long)]
     pub only: Vec<String>,
-    /// Only faults of these scenarios, and the controls that look like them
+    /// Only faults of these scenarios, and the controls that look like them; `pairs` are made of two,
+    /// `cascades` are those of any scenario by which one root makes others red
     #[arg(long, value_delimiter = ',')]
     pub scenario: Vec<String>,
     /// Also faults whose cause the tool does not list
@@ -133,10 +134,12 @@ const DOUBTFUL: usize = 3;
 fn chosen(args: &MatrixArgs) -> Result<Vec<Fault>> {
     let all = fault::all();
     for scenario in &args.scenario {
-        ensure!(all.iter().any(|f| f.scenario() == scenario), "no fault belongs to {scenario}");
+        let cascades = scenario == "cascades";
+        ensure!(cascades || all.iter().any(|f| f.scenario() == scenario), "no fault belongs to {scenario}");
     }
     let in_scenario = |f: &Fault| {
-        args.scenario.is_empty() || f.scenario().is_empty() || args.scenario.iter().any(|s| s == f.scenario())
+        let named = |s: &String| s == f.scenario() || s == "cascades" && f.is_cascade;
+        args.scenario.is_empty() || f.scenario().is_empty() || args.scenario.iter().any(named)
     };
     let named = |f: &Fault| {
         let has = |word: &String| f.name.contains(word) || f.cause.is_some_and(|c| c.contains(word));

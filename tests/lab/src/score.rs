@@ -21,6 +21,7 @@ pub fn complaints(fault: &Fault, code: Option<i32>, seen: &Diagnosis) -> Vec<Str
     let roots: Vec<&Finding> = seen.findings.iter().filter(|f| f.is_root()).collect();
     match fault.cause {
         None => wrong.extend(roots.iter().map(|f| format!("{} where nothing is wrong", f.id))),
+        Some(_) if !fault.parts.is_empty() => together(fault, &roots, seen, &mut wrong),
         Some(cause) if fault.note => {
             let expected = format!("{cause}@{}", fault.subject);
             wrong.extend(roots.iter().map(|f| format!("{} where a note was expected", f.id)));
@@ -53,10 +54,11 @@ fn changes(fault: &Fault, seen: &Diagnosis, wrong: &mut Vec<String>) {
 /// or a clean bill of health for a stack in which a symptom is red.
 pub fn untruths(fault: &Fault, seen: &Diagnosis) -> Vec<String> {
     let mut wrong = form(seen);
-    let expected = fault.cause.filter(|_| !fault.note).map(|cause| format!("{cause}@{}", fault.subject));
-    let true_too = |f: &Finding| fault.lesser == Some(f.id.as_str());
-    let roots =
-        seen.findings.iter().filter(|f| f.is_root() && Some(&f.id) != expected.as_ref() && !true_too(f));
+    let parts = fault.parts().unwrap_or_default();
+    let every = || std::iter::once(fault).chain(&parts).filter(|f| !f.note);
+    let expected =
+        |f: &Finding| every().any(|x| x.root().as_ref() == Some(&f.id) || x.lesser == Some(f.id.as_str()));
+    let roots = seen.findings.iter().filter(|f| f.is_root() && !expected(f));
     wrong.extend(roots.map(|f| format!("{} is a root", f.id)));
     if !fault.consequences.is_empty() && seen.verdict == "healthy" {
         wrong.push("verdict healthy".into());
@@ -83,6 +85,29 @@ fn root(fault: &Fault, cause: &str, roots: &[&Finding], seen: &Diagnosis, wrong:
         let explained = |f: &&Finding| f.subject == *subject && leads_to(f, &expected, seen);
         if !seen.findings.iter().any(|f| explained(&f)) {
             wrong.push(format!("nothing about {subject} is explained by it"));
+        }
+    }
+}
+
+/// Each is a root, there is no other, and what each makes red is explained by it.
+fn together(fault: &Fault, roots: &[&Finding], seen: &Diagnosis, wrong: &mut Vec<String>) {
+    let Ok(parts) = fault.parts() else {
+        return wrong.push("it is made of faults that there are not".into());
+    };
+    let expected: Vec<String> = parts.iter().filter_map(Fault::root).collect();
+    let missing = expected.iter().filter(|id| !roots.iter().any(|f| f.id == **id));
+    wrong.extend(missing.map(|id| format!("{id} is no root")));
+    let others = roots.iter().filter(|f| !expected.contains(&f.id));
+    wrong.extend(others.map(|f| format!("{} is a root beside them", f.id)));
+    let worst = roots.iter().map(|f| f.severity.as_str()).min();
+    if seen.severity.as_deref() != worst || seen.findings.first().map(|f| f.severity.as_str()) != worst {
+        wrong.push(format!("severity {:?}, but the worst root is {worst:?}", seen.severity));
+    }
+    for (part, root) in parts.iter().zip(&expected) {
+        for subject in part.consequences.iter().filter(|s| !parts.iter().any(|p| p.subject == **s)) {
+            if !seen.findings.iter().any(|f| f.subject == *subject && leads_to(f, root, seen)) {
+                wrong.push(format!("nothing about {subject} is explained by {root}"));
+            }
         }
     }
 }
@@ -240,5 +265,22 @@ mod tests {
         let other = finding("db-down/hung@postgres", "P1", &[]);
         let said = untruths(&fault, &diagnosis("problem", vec![other]));
         assert_eq!(said, ["db-down/hung@postgres is a root"]);
+    }
+
+    #[test]
+    fn of_two_faults_both_are_roots_and_nothing_else_is() {
+        let pair = fault::find("pairs/stopped-and-failed").unwrap();
+        let (one, other) = ("server-crash/stopped@codebase-mcp", "server-crash/failed@workflow-mcp");
+        let roots =
+            |ids: &[&str]| diagnosis("problem", ids.iter().map(|id| finding(id, "P1", &[])).collect());
+        assert_eq!(complaints(&pair, Some(1), &roots(&[one, other])), Vec::<String>::new());
+        assert!(
+            complaints(&pair, Some(1), &roots(&[one]))[0]
+                .contains("server-crash/failed@workflow-mcp is no root")
+        );
+        let third = "db-down/hung@postgres";
+        assert!(complaints(&pair, Some(1), &roots(&[one, other, third]))[0].contains("beside them"));
+        let explained = vec![finding(one, "P1", &[]), finding(other, "P1", &[one])];
+        assert!(!complaints(&pair, Some(1), &diagnosis("problem", explained)).is_empty());
     }
 }

@@ -27,6 +27,7 @@ pub const FAULTS: &[Fault] = &[
             all_unhealthy(stack)
         },
     )
+    .cascade()
     .explains(BOTH),
     Fault::new(
         "postgres-stopped/killed",

@@ -50,6 +50,7 @@ pub const FAULTS: &[Fault] = &[
         },
     )
     .or_at_least(STOPPED)
+    .cascade()
     .explains(BOTH)
     .under_systemd(),
     Fault::new(
@@ -94,12 +95,12 @@ pub const FAULTS: &[Fault] = &[
             stack.wait_until_healthy()?;
             let trigger = format!("/sys/fs/ext4/{}/trigger_fs_error", disk.device);
             fs::write(&trigger, "lab").with_context(|| format!("no {trigger}"))?;
-            let error = stack.cluster().sql("CREATE TABLE one_more (n int)").err();
-            ensure!(
-                error.is_some_and(|e| format!("{e:?}").contains("Read-only file system")),
-                "a table was made"
-            );
-            Ok(())
+            // The kernel takes a moment to make it so.
+            let mut tables = (0..).map(|n| format!("CREATE TABLE one_more_{n} (n int)"));
+            until("no table can be made", Duration::from_secs(10), || {
+                let error = tables.next().and_then(|make| stack.cluster().sql(&make).err());
+                error.is_some_and(|e| format!("{e:?}").contains("Read-only file system"))
+            })
         },
     )
     .under_systemd(),

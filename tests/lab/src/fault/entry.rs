@@ -8,7 +8,7 @@ use crate::stack::Stack;
 
 use super::{
     access, container, control, crash, damage, database, dependency, died, disk, holders, mcp, network, own,
-    plain, pool, pooler, silent, start, vantage,
+    pairs, plain, pool, pooler, silent, start, vantage,
 };
 
 /// One way to break the stack, or a noise that must not be taken for a fault.
@@ -44,6 +44,10 @@ pub struct Fault {
     pub needs_systemd: bool,
     /// Whether it needs what is installed from PyPI.
     pub from_pypi: bool,
+    /// The faults that are made together; each must be a root. Its cause and subject are the first one's.
+    pub parts: &'static [&'static str],
+    /// One root makes others red, over more than one step or in more than one place.
+    pub is_cascade: bool,
 }
 
 impl Fault {
@@ -80,7 +84,20 @@ impl Fault {
             settings: |_| {},
             needs_systemd: false,
             from_pypi: false,
+            parts: &[],
+            is_cascade: false,
         }
+    }
+
+    /// Faults that have nothing to do with one another, made together.
+    pub const fn pair(name: &'static str, what: &'static str, parts: &'static [&'static str]) -> Self {
+        let none = Self::control(name, what, |_| Ok(()));
+        Self { parts, of: "pairs", needs_systemd: true, ..none }
+    }
+
+    pub const fn cascade(mut self) -> Self {
+        self.is_cascade = true;
+        self
     }
 
     /// A note (P4), which changes no verdict.
@@ -103,6 +120,9 @@ impl Fault {
 
     /// The scenario it belongs to; empty for a noise that is like none.
     pub fn scenario(&self) -> &'static str {
+        if !self.parts.is_empty() {
+            return self.of;
+        }
         self.cause.and_then(|cause| cause.split('/').next()).unwrap_or(self.of)
     }
 
@@ -165,15 +185,30 @@ impl Fault {
             self.name
         );
         let mut settings = Settings::default();
-        (self.settings)(&mut settings);
+        let parts = self.parts()?;
+        let every = || std::iter::once(self).chain(&parts);
+        every().for_each(|f| (f.settings)(&mut settings));
         stack.configure(&settings)?;
-        (self.inject)(stack).with_context(|| format!("{} could not be injected", self.name))
+        every()
+            .try_for_each(|f| (f.inject)(stack).with_context(|| format!("{} could not be injected", f.name)))
+    }
+
+    pub fn parts(&self) -> Result<Vec<Fault>> {
+        self.parts.iter().map(|name| find(name)).collect()
+    }
+
+    /// The finding that must be a root.
+    pub fn root(&self) -> Option<String> {
+        self.cause.map(|cause| format!("{cause}@{}", self.subject))
     }
 
     /// Heals and waits until the stack is healthy.
     pub fn heal(&self, stack: &mut Stack) -> Result<()> {
         stack.configure(&Settings::default())?;
-        (self.heal)(stack).and_then(|()| stack.heal()).with_context(|| format!("{} did not heal", self.name))
+        let parts = self.parts()?;
+        let mut every = parts.iter().rev().chain([self]);
+        let healed = every.try_for_each(|f| (f.heal)(stack)).and_then(|()| stack.heal());
+        healed.with_context(|| format!("{} did not heal", self.name))
     }
 }
 
@@ -185,8 +220,22 @@ pub(super) fn all_unhealthy(stack: &Stack) -> Result<()> {
     stack.wait_until_all_say("unhealthy")
 }
 
-/// Every fault and control, in the order of the catalogue.
+/// Every fault and control, in the order of the catalogue; then what is made together.
 pub fn all() -> Vec<Fault> {
+    let mut all = single();
+    let pairs = pairs::FAULTS.iter().cloned().map(|mut pair| {
+        let first = pair.parts.first().and_then(|name| all.iter().find(|f| f.name == *name));
+        if let Some(first) = first {
+            (pair.cause, pair.subject) = (first.cause, first.subject);
+        }
+        pair
+    });
+    let pairs: Vec<Fault> = pairs.collect();
+    all.extend(pairs);
+    all
+}
+
+fn single() -> Vec<Fault> {
     [
         database::FAULTS,
         start::FAULTS,

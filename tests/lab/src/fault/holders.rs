@@ -42,6 +42,7 @@ pub const FAULTS: &[Fault] = &[
             running_for_two_seconds(stack, 10)
         },
     )
+    .cascade()
     .explains(&["codebase-mcp"])
     .with(|settings| settings.impatient()),
     Fault::new(
@@ -76,6 +77,7 @@ pub const FAULTS: &[Fault] = &[
             })
         },
     )
+    .cascade()
     .explains(&["codebase-mcp"])
     .healed_by(|stack| stack.cluster().sql("ROLLBACK PREPARED 'transfer-4711'").map(drop))
     .with(|settings| settings.impatient()),

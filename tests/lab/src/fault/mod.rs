@@ -15,6 +15,7 @@ mod holders;
 mod mcp;
 mod network;
 mod own;
+mod pairs;
 mod plain;
 mod pool;
 mod pooler;

@@ -35,6 +35,7 @@ pub const FAULTS: &[Fault] = &[
         },
     )
     .healed_by(|_| no_firewall())
+    .cascade()
     .explains(BOTH)
     .under_systemd(),
     Fault::new(
@@ -240,6 +241,7 @@ pub const FAULTS: &[Fault] = &[
         },
     )
     .healed_by(|stack| resolver(stack, ""))
+    .cascade()
     .explains(BOTH)
     .under_systemd(),
     Fault::new(

@@ -53,6 +53,7 @@ pub const FAULTS: &[Fault] = &[
             blocked_searches(stack)
         },
     )
+    .cascade()
     .explains(&["codebase-mcp"]),
     Fault::new(
         "blocking-chain/own-request",
@@ -77,6 +78,7 @@ pub const FAULTS: &[Fault] = &[
             aged(stack)
         },
     )
+    .cascade()
     .explains(&["codebase-mcp"])
     .with(|settings| settings.idle_in_transaction = Some("2s".into())),
     Fault::new(
