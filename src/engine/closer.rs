@@ -77,11 +77,23 @@ pub async fn ask(
     let similar = similar(unknown_units(snapshot, &config), bus, deadline);
     let kernel = kernel(down, &config, deadline);
     let listeners = listeners(ports, twice, &config, deadline);
-    let containers = containers::look(containers, &config, deadline);
+    // What comes after the others needs time, too, whatever an engine takes.
+    let half = deadline.checked_sub(deadline.saturating_duration_since(Instant::now()) / 2);
+    let containers = containers::look(containers, &config, half.unwrap_or(deadline));
     let (units, hosts, words, pools, targets, kernel, listeners, similar, caches, containers) =
         tokio::join!(units, hosts, words, pools, targets, kernel, listeners, similar, caches, containers);
     snapshot.host.places.extend(caches.into_iter().flatten());
-    snapshot.containers.extend(containers);
+    for (name, mut look) in containers {
+        // What the first look saw stands, where the second one came to nothing.
+        if let Some(before) = snapshot.containers.remove(&name)
+            && look.inspected.seen().is_none()
+            && !look.is_missing()
+            && before.inspected.seen().is_some()
+        {
+            look.inspected = before.inspected;
+        }
+        snapshot.containers.insert(name, look);
+    }
     snapshot.units.kernel = kernel;
     snapshot.units.similar = similar;
     snapshot.listeners = listeners;

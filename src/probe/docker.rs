@@ -58,7 +58,12 @@ impl Engine {
             _ => f,
         })?;
         let value: Value = serde_json::from_slice(&answer.body).map_err(|_| shapeless(&answer))?;
-        read::container(&value).ok_or_else(|| shapeless(&answer))
+        let found = read::container(&value).ok_or_else(|| shapeless(&answer))?;
+        // The engine takes a word for the beginning of an id as well: that is somebody else's container.
+        if !read::is_named(&value, &found.id, name) {
+            return Err(Failure::new(FailKind::Missing, format!("no container {name}")).at(Stage::Body));
+        }
+        Ok(found)
     }
 
     /// What the engine remembers of a container by its id: a name may have been another's.

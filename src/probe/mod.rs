@@ -94,7 +94,12 @@ pub fn tls_error(e: &std::io::Error) -> Option<&rustls::Error> {
 pub fn no_way(e: &std::io::Error, what: &str) -> Failure {
     let f = io_failure(e, what).at(Stage::Connect);
     // What the kernel answers for a blackhole, and for an address of a link without the link.
-    let kind = if e.kind() == std::io::ErrorKind::InvalidInput { FailKind::Unreachable } else { f.kind };
+    let kind = match e.kind() {
+        std::io::ErrorKind::InvalidInput => FailKind::Unreachable,
+        // No port is left to go from: that is this side's.
+        std::io::ErrorKind::AddrNotAvailable => FailKind::NotTried,
+        _ => f.kind,
+    };
     Failure { kind, ..f }
 }
 

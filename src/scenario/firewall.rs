@@ -25,6 +25,21 @@ pub fn rule<'a>(
     })
 }
 
+/// The same for a connection that was made: its first packet passed every rule of addresses, ports and
+/// interfaces alone. What drops the rest looks at something else of it: flags, its state, its rate.
+pub fn rule_of_rest<'a>(now: &'a Snapshot, host: &str, port: u16, here: bool) -> Option<&'a FilterRule> {
+    let of_state = |m: &Match| match m {
+        Match::Unknown(what) => {
+            ["\"ct\"", "ct ", "flags", "limit", "length", "quota", "meter"].iter().any(|w| what.contains(w))
+        }
+        _ => false,
+    };
+    let addresses = &now.network.hosts.get(host)?.seen()?.addresses;
+    let rules = now.network.rules.seen()?.iter().filter(|r| r.verdict == Verdict::Drop);
+    let rules = rules.filter(|r| r.matches.iter().any(of_state));
+    rules.filter(|r| addresses.iter().any(|a| fits(r, *a, port, here))).max_by_key(|r| r.packets)
+}
+
 /// Whether it may be this that stops it. A rule for everything is left out, and so is one that has
 /// stopped nothing yet.
 fn fits(r: &FilterRule, address: IpAddr, port: u16, here: bool) -> bool {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use crate::diagnosis::Finding;
 use crate::snapshot::network::{Route, RouteKind};
-use crate::snapshot::{Failure, Snapshot};
+use crate::snapshot::{FailKind, Failure, Snapshot};
 
 /// Of each address of a host the most specific route that matches: None where there is none.
 fn routes<'a>(now: &'a Snapshot, host: &str) -> Vec<(IpAddr, Option<&'a Route>)> {
@@ -34,7 +34,9 @@ pub fn saw(mut f: Finding, now: &Snapshot, host: &str) -> Finding {
 
 /// What this host itself says of the way, where it says more than that no answer came.
 pub fn why(now: &Snapshot, host: &str, f: &Failure) -> String {
-    match closed(now, host) {
+    // A route that takes it answers at once.
+    let at_once = |r: &&Route| r.down || f.kind != FailKind::TimedOut;
+    match closed(now, host).filter(at_once) {
         Some(r) if r.down => {
             format!("the link of {} is down", r.device.as_deref().unwrap_or("its interface"))
         }

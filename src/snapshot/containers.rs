@@ -157,11 +157,13 @@ impl Container {
     }
 }
 
-/// Whether a control group is this container's, by any of the ways in which engines name them.
-pub fn is_group_of(group: &str, id: &str) -> bool {
-    let own = |g: &str| {
+/// Whether a control group is this unit's, or this container's by any of the ways in which engines
+/// name them: `docker-<id>.scope`. A unit's name may be the end of another's.
+pub fn is_group_of(group: &str, name: &str) -> bool {
+    let is_id = name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit());
+    let of_id = |g: &str| {
         let g = g.strip_suffix(".scope").unwrap_or(g);
-        g == id || g.strip_suffix(id).is_some_and(|before| before.ends_with('-'))
+        is_id && (g == name || g.strip_suffix(name).is_some_and(|before| before.ends_with('-')))
     };
-    !id.is_empty() && group.split('/').any(own)
+    !name.is_empty() && group.split('/').any(|g| g == name || of_id(g))
 }

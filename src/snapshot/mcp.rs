@@ -37,7 +37,8 @@ impl McpLook {
             Reading::NotAsked { .. } => None,
             // Its tools are what it is for; where it has none to list, it lives while it answers.
             Reading::Seen { value } if value.has_tools => self.tools.failure(),
-            Reading::Seen { .. } => self.ping.failure(),
+            // A handshake that was not accepted fails the tools of whoever has none, too.
+            Reading::Seen { .. } => self.ping.failure().or_else(|| self.tools.failure()),
         }
     }
 

@@ -101,7 +101,12 @@ fn killed_for_memory_by_the_engines_word_or_the_kernels() {
         memory_swap: Some(128 << 20),
         ..exited(code, 90.0)
     };
+    // The mark alone may be of a child that was killed long ago.
     let told = Stack::in_container(limited(137)).told();
+    told.expect_root(OOM, Certainty::Likely);
+    assert_eq!(told.find(OOM).remedy.command, "docker restart codebase-mcp");
+    let events = [(3690.0, Event::Started), (90.1, Event::OomKilled), (90.0, died("137"))];
+    let told = Stack::in_container(limited(137)).happened(A, &events).told();
     told.expect_root(OOM, Certainty::Proven);
     let command = &told.find(OOM).remedy.command;
     assert_eq!(command, "docker update --memory 134217728 --memory-swap 268435456 codebase-mcp");
@@ -361,4 +366,15 @@ fn a_database_in_a_container_is_stopped_with_it() {
     told.expect_root("db-down/hung@postgres", Certainty::Proven);
     assert_eq!(told.find("db-down/hung@postgres").remedy.command, "docker unpause pg");
     assert_eq!(told.find("db-down/hung@postgres").severity, Severity::P1);
+}
+
+/// The name of one unit is the end of another's: the kernel's line about the one says nothing of the other.
+#[test]
+fn a_control_group_is_a_units_by_its_whole_name() {
+    use mcp_ir::snapshot::containers::is_group_of;
+    assert!(is_group_of("/system.slice/mcp.service", "mcp.service"));
+    assert!(!is_group_of("/system.slice/codebase-mcp.service", "mcp.service"));
+    assert!(is_group_of(&format!("/system.slice/docker-{ID}.scope"), ID));
+    assert!(is_group_of(&format!("/docker/{ID}"), ID));
+    assert!(!is_group_of("/docker/abc-db", "db"));
 }

@@ -108,7 +108,14 @@ fn each_way_of_being_broken_is_told_with_its_own_words() {
             "-32601",
         ),
         (no_tools(silent(), 3700.0), Likely, "timed-out"),
-        (McpLook { tools: seen(0), ..well() }, Proven, "lists no tools"),
+        // They may be shown to those who log in only.
+        (McpLook { tools: seen(0), ..well() }, Likely, "lists no tools"),
+        // A number of its own may mean a login, or a limit.
+        (
+            no_tools(coded(Unsupported, "error -32001", "JSON-RPC error -32001: log in"), 2.0),
+            Likely,
+            "log in",
+        ),
     ] {
         let t = of(look).told().case(words);
         t.expect_root(BROKEN, certainty).evidence(BROKEN, words).evidence(BROKEN, "healthy, in 1 ms");
@@ -210,12 +217,27 @@ fn a_dead_database_explains_an_endpoint_that_fails_without_it() {
 
 #[test]
 fn its_last_words_are_shown_and_only_that_service_is_restarted() {
-    let s =
-        of(McpLook { tools: seen(0), ..well() }).line(A_UNIT, 60.0, 3, "ERROR tools: index.json is missing");
+    let boom = coded(FailKind::Unsupported, "error -32603", "JSON-RPC error -32603: boom");
+    let s = of(no_tools(boom, 2.0)).line(A_UNIT, 60.0, 3, "ERROR tools: index.json is missing");
     let t = s.told();
     t.evidence(BROKEN, "index.json is missing");
     assert_eq!(t.find(BROKEN).remedy.command, "systemctl restart codebase-mcp.service");
     let t = of(no_hello(fail(FailKind::Missing, Stage::Body), 2.0)).told();
     assert_eq!(t.find(BROKEN).remedy.command, "mcp-ir runbook server-crash#mcp-broken");
     t.verdict(Verdict::Problem);
+}
+
+/// Without tools it lives while it answers; but who refuses the handshake's last step serves nobody.
+#[test]
+fn a_handshake_that_is_not_accepted_is_no_health_of_one_without_tools() {
+    let mut look = well();
+    if let Reading::Seen { value } = &mut look.initialize.reading {
+        value.has_tools = false;
+    }
+    look.ping = Reading::not_asked("no handshake");
+    look.tools = Look {
+        elapsed_ms: 2.0,
+        reading: Reading::Failed(coded(FailKind::Unsupported, "HTTP 500", "HTTP 500")),
+    };
+    of(look).told().expect_root(BROKEN, Certainty::Proven);
 }

@@ -30,7 +30,16 @@ fn host(mut s: Stack, name: &str, address: &str, here: bool, routes: Vec<Route>)
     s
 }
 
-fn rules(mut s: Stack, verdict: Verdict, port: u16) -> Stack {
+/// Of what follows on a connection that was made.
+fn rest() -> Match {
+    Match::Unknown(r#"{"ct":{"key":"state"}}"#.into())
+}
+
+fn rules(s: Stack, verdict: Verdict, port: u16) -> Stack {
+    rules_with(s, verdict, vec![Match::ToPort(vec![(port, port)])])
+}
+
+fn rules_with(mut s: Stack, verdict: Verdict, matches: Vec<Match>) -> Stack {
     let rule = FilterRule {
         family: "ip".into(),
         table: "lab".into(),
@@ -38,7 +47,7 @@ fn rules(mut s: Stack, verdict: Verdict, port: u16) -> Stack {
         handle: 7,
         hook: Hook::Output,
         verdict,
-        matches: vec![Match::ToPort(vec![(port, port)])],
+        matches,
         packets: Some(12),
     };
     s.now.network.rules = Reading::Seen { value: vec![rule] };
@@ -101,6 +110,13 @@ fn a_link_that_is_down_and_the_gateway_are_said() {
 }
 
 #[test]
+fn a_route_that_takes_it_answers_at_once_and_is_no_reason_for_silence() {
+    let routes = vec![route(RouteKind::Blackhole, "203.0.113.0/24")];
+    let told = no_database(fail(FailKind::TimedOut, Stage::Connect), routes).told();
+    assert!(!told.find(DB).summary.contains("blackhole"), "{}", told.find(DB).summary);
+}
+
+#[test]
 fn that_no_route_leads_there_is_said() {
     let told = no_database(fail(FailKind::Unreachable, Stage::Connect), Vec::new()).told();
     told.expect_root(DB, Certainty::Proven).evidence(DB, "no route matches");
@@ -112,19 +128,28 @@ fn connected_and_the_rest_dropped_is_no_hung_database() {
     let s =
         Stack::healthy().login(silent()).health(A, payload::a_down(late)).health(C, payload::c_down(late));
     let s = host(s, "127.0.0.1", "127.0.0.1", true, Vec::new());
-    let told = rules(s, Verdict::Drop, 5432).told();
+    let port = || Match::ToPort(vec![(5432, 5432)]);
+    let told = rules_with(s.clone(), Verdict::Drop, vec![port(), rest()]).told();
     told.expect_root(DB, Certainty::Likely).never("db-down/hung").evidence(DB, "tcp dport 5432");
+    // The first packet has passed what looks at addresses and ports alone: it drops nothing of the rest.
+    let stranger = Match::Unknown(r#"{"payload":{"protocol":"ip","field":"saddr"}}"#.into());
+    for others in [vec![port()], vec![port(), stranger]] {
+        let told = rules_with(s.clone(), Verdict::Drop, others).told();
+        told.expect_root("db-down/hung@postgres", Certainty::Likely).never("db-down/unreachable");
+    }
 }
 
 #[test]
 fn a_service_whose_port_is_dropped_here_is_not_hung() {
-    for stage in [Stage::Connect, Stage::Answer] {
-        let s = service(fail(FailKind::TimedOut, stage), "127.0.0.1", true, Vec::new());
-        let told = rules(s, Verdict::Drop, 8000).told();
-        told.expect_root(SERVICE, Certainty::Likely)
-            .never("server-crash/hung")
-            .evidence(SERVICE, "packets 12");
-    }
+    let s = |stage| service(fail(FailKind::TimedOut, stage), "127.0.0.1", true, Vec::new());
+    let port = || Match::ToPort(vec![(8000, 8000)]);
+    let told = rules(s(Stage::Connect), Verdict::Drop, 8000).told();
+    told.expect_root(SERVICE, Certainty::Likely).never("server-crash/hung").evidence(SERVICE, "packets 12");
+    let told = rules_with(s(Stage::Answer), Verdict::Drop, vec![port(), rest()]).told();
+    told.expect_root(SERVICE, Certainty::Likely).never("server-crash/hung");
+    // A connection was made: a rule of its port alone has let it through.
+    let told = rules(s(Stage::Answer), Verdict::Drop, 8000).told();
+    told.expect_root("server-crash/hung@codebase-mcp", Certainty::Likely);
 }
 
 #[test]
@@ -143,6 +168,9 @@ fn a_port_that_listens_and_is_rejected_is_not_closed() {
     };
     let told = rules(open(s()), Verdict::Reject, 8000).told();
     told.expect_root(SERVICE, Certainty::Likely).never("server-crash/not-listening");
+    // It listens elsewhere: where it is asked nobody does, and no rule is needed for that.
+    let elsewhere = s().listener("10.0.0.5:8000", &[(120, "codebase-mcp", Some(A_UNIT))]);
+    rules(elsewhere, Verdict::Reject, 8000).told().never("server-crash/unreachable");
     // Nobody listens: then it is the port that is closed, whatever a rule says.
     let mut shut = rules(s(), Verdict::Reject, 8000);
     shut.now.listeners = seen(Vec::new());
@@ -155,7 +183,14 @@ fn silence_without_a_rule_proves_nothing_of_the_way_on_this_host() {
     s.told().never("server-crash/unreachable");
     // To another host no connection in time is the fact itself.
     let s = service(fail(FailKind::TimedOut, Stage::Connect), "203.0.113.7", false, Vec::new());
-    s.told().expect_root(SERVICE, Certainty::Proven);
+    s.told().expect_root(SERVICE, Certainty::Likely);
+}
+
+/// It answers that it wants a login: alive, though the unit that is still configured is stopped.
+#[test]
+fn who_wants_a_login_is_alive_whatever_its_unit_is() {
+    let s = Stack::healthy().no_answer(A, fail(FailKind::Denied, Stage::Body));
+    s.unit(A_UNIT, "inactive", "dead").told().never("server-crash/stopped").unknown();
 }
 
 #[test]

@@ -45,6 +45,13 @@ pub fn container(v: &Value) -> Option<Container> {
     })
 }
 
+/// Whether this is what was asked for: by its name, or by its id in the length that `docker ps` shows.
+pub fn is_named(v: &Value, id: &str, asked: &str) -> bool {
+    const SHOWN: usize = 12;
+    let name = v.get("Name").and_then(Value::as_str).unwrap_or_default();
+    name.trim_start_matches('/') == asked || asked.len() >= SHOWN && id.starts_with(asked)
+}
+
 fn check(v: &Value) -> Option<Check> {
     let status = v.get("Status")?.as_str()?;
     let log = v.get("Log").and_then(Value::as_array);
@@ -75,8 +82,9 @@ struct Raw {
 /// What is told to end has so long to do it, in seconds: more is another story, unless the engine says that
 /// it was its stop that ended it.
 const ENDS_S: f64 = 60.0;
-/// These end nothing: SIGCHLD, SIGCONT, the stops, SIGURG, SIGWINCH.
-const HARMLESS: [&str; 8] = ["17", "18", "19", "20", "21", "22", "23", "28"];
+/// These are sent to end: SIGINT, SIGQUIT, SIGKILL, SIGTERM. Others make a program read its settings or
+/// open its log anew; an image may have its own, and then its end is followed by a `stop`.
+const ENDING: [&str; 4] = ["2", "3", "9", "15"];
 /// A process that was killed for memory was the main one, if that ended so soon.
 const OOM_S: f64 = 2.0;
 /// `stop` is said when the end of it is known.
@@ -99,17 +107,17 @@ pub fn events(text: &str, now_s: f64) -> Vec<UnitEvent> {
                 status: e.exit_code.clone().unwrap_or_else(|| "0".into()),
             }),
             "stop" => Some(Event::Stopped),
-            "kill" if e.signal.as_deref().is_some_and(|s| HARMLESS.contains(&s)) => None,
             "kill" => {
+                let ends = e.signal.as_deref().is_none_or(|s| ENDING.contains(&s));
                 let ended_by_it = match end() {
                     Some(d) => {
                         let stop = |r: &Raw| {
                             r.action == "stop" && r.at.duration_since(d.at).as_secs_f64() <= STOPPED_S
                         };
-                        after(d) <= ENDS_S || rest().any(stop)
+                        ends && after(d) <= ENDS_S || rest().any(stop)
                     }
                     // It goes on.
-                    None => now_s - seconds(e.at) <= ENDS_S,
+                    None => ends && now_s - seconds(e.at) <= ENDS_S,
                 };
                 ended_by_it.then_some(Event::Stopping)
             }

@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 
-use super::read::{container, events, lines};
+use super::read::{container, events, is_named, lines};
 use super::*;
 use crate::snapshot::units::Event;
 
@@ -166,4 +166,36 @@ async fn no_engine_no_container_and_no_answer_are_three_facts() {
         let f = engine.inspect("a", soon()).await.unwrap_err();
         assert_eq!((f.kind, f.stage), (kind, Some(stage)), "{answer:?}: {}", f.detail);
     }
+}
+
+#[test]
+fn who_is_only_called_alike_is_another() {
+    let id = "95482ab4437c062b05c6bc731f8b2134e4d4ba75805c3e42d10ec1d615085311";
+    let v = json!({"Id": id, "Name": "/postgres"});
+    assert!(is_named(&v, id, "postgres"));
+    assert!(is_named(&v, id, "95482ab4437c"));
+    // The engine takes the beginning of an id for a name.
+    assert!(!is_named(&v, id, "95"));
+    assert!(!is_named(&v, id, "db"));
+}
+
+#[test]
+fn a_signal_to_read_the_settings_anew_is_no_stop() {
+    let event = |at: i64, action: &str, more: serde_json::Value| {
+        json!({"Action": action, "timeNano": at * 1_000_000_000, "Actor": {"Attributes": more}}).to_string()
+    };
+    let start = event(100, "start", json!({}));
+    let hup = event(200, "kill", json!({"signal": "1"}));
+    let died = event(202, "die", json!({"exitCode": "1"}));
+    let stops = |lines: &[&String]| {
+        let text = lines.iter().map(|l| l.as_str()).collect::<Vec<_>>().join("\n");
+        events(&text, 210.0).iter().filter(|e| e.what == Event::Stopping).count()
+    };
+    assert_eq!(stops(&[&start, &hup, &died]), 0, "it died of what it read");
+    assert_eq!(stops(&[&start, &hup]), 0, "it goes on");
+    // An image may have a signal of its own to stop by.
+    let stop = event(202, "stop", json!({}));
+    assert_eq!(stops(&[&start, &hup, &died, &stop]), 1);
+    let term = event(200, "kill", json!({"signal": "15"}));
+    assert_eq!(stops(&[&start, &term, &died]), 1);
 }

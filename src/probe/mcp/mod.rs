@@ -24,6 +24,8 @@ pub use reply::{read, reply};
 const OFFERED: &str = "2025-06-18";
 const OLDEST: &str = "2024-11-05";
 const SESSION: &str = "mcp-session-id";
+/// How long a server may take to end a session: nothing hangs on its answer.
+const LEAVES: Duration = Duration::from_millis(200);
 /// Pages of a list of tools: one that is empty may be followed by others.
 const PAGES: usize = 4;
 
@@ -31,7 +33,7 @@ const PAGES: usize = 4;
 pub async fn look(s: &Service, headers: &[Header], deadline: Instant) -> McpLook {
     let start = Instant::now();
     // What is left after a server that hangs is enough to end the session.
-    let kept = (deadline.saturating_duration_since(start) / 8).min(Duration::from_millis(200));
+    let kept = (deadline.saturating_duration_since(start) / 8).min(LEAVES);
     let by = deadline.checked_sub(kept).unwrap_or(deadline);
     let begun = async {
         let mut door = Door::to(s, headers, by).await?;
@@ -61,7 +63,7 @@ pub async fn look(s: &Service, headers: &[Header], deadline: Instant) -> McpLook
             (Reading::from(ping.map(|_| ())), tools)
         }
     };
-    door.leave(deadline).await;
+    door.leave(deadline.min(Instant::now() + kept)).await;
     McpLook { initialize: Look { elapsed_ms, reading: Reading::Seen { value: hello } }, ping, tools }
 }
 
@@ -162,7 +164,7 @@ impl<'a> Door<'a> {
         let hello = hello(&result, self.session.is_some(), events);
         match &hello {
             Ok(hello) => self.protocol = Some(hello.protocol.clone()),
-            Err(_) => self.leave(deadline).await,
+            Err(_) => self.leave(deadline.min(Instant::now() + LEAVES)).await,
         }
         hello
     }

@@ -48,7 +48,10 @@ pub fn read(a: &Answer, id: u64) -> Result<Value, Failure> {
         _ => {
             // Who does not know the request can't repeat its id.
             let error = json.as_ref().filter(|v| v.get("jsonrpc").is_some()).and_then(|v| v.get("error"));
+            // Busy, or not asked as it wants to be: whatever form it says that in.
+            let declined = matches!(a.status, 405 | 406 | 415 | 429 | 503);
             return match error.filter(|e| e.is_object()) {
+                Some(e) if declined => coded(Err(refused(e))),
                 Some(e) => Err(refused(e))
                     .map_err(|f| Failure { detail: format!("HTTP {}, {}", a.status, f.detail), ..f }),
                 None if shown.is_empty() => coded(fail(FailKind::Unsupported, "")),

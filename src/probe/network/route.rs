@@ -24,6 +24,10 @@ pub fn read(bytes: &[u8], address: IpAddr) -> Result<Vec<Route>, Failure> {
 
 fn route(r: &Value, address: IpAddr) -> Option<Route> {
     let text = |name: &str| r.get(name).and_then(Value::as_str);
+    // Of other tables it is not known whether any rule leads to them.
+    if !matches!(text("table"), None | Some("main" | "local" | "default")) {
+        return None;
+    }
     let to = net(text("dst")?, address)?;
     let kind = match text("type") {
         None | Some("unicast") => RouteKind::Unicast,
@@ -93,6 +97,7 @@ mod tests {
             r#"[{"dst":"192.0.2.0/99"}]"#,
             r#"[{"dst":"2001:db8::/32"}]"#,
             r#"[{"dst":"nonsense"}]"#,
+            r#"[{"type":"unreachable","dst":"default","table":"10"}]"#,
         ] {
             assert_eq!(of(json, "192.0.2.9"), [], "{json}");
         }

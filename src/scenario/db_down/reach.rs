@@ -280,7 +280,8 @@ fn hung(p: &Postgres, look: &PostgresLook, failure: &Failure, now: &Snapshot) ->
         )
     };
     let Some((pid, what)) = clusters::stuck(p, look, now) else {
-        if let Some(r) = rule(p, look, now, Verdict::Drop) {
+        let rest = firewall::rule_of_rest(now, &p.url.host.text(), p.url.port, look.here == Some(true));
+        if let Some(r) = rest {
             let why = format!("connected to {}, and a rule of this host drops the rest", look.endpoint);
             let f = Finding::new(&UNREACHABLE, &p.name, Certainty::Likely, why);
             return firewall::saw(f.saw("postgres login", &look.endpoint, &failure.detail), r);

@@ -75,7 +75,10 @@ pub fn none(s: &Service, f: &Failure, now: &Snapshot) -> Option<Finding> {
             silent::stopped(s, f, now).or_else(|| unreachable::detect(s, f, now))
         }
         (FailKind::Unreachable | FailKind::Unresolved | FailKind::Denied | FailKind::TimedOut, _) => {
-            unit::down(s, f, now).or_else(|| unreachable::detect(s, f, now)).or_else(|| check(s, f, now))
+            // Who answers, be it that we must log in, is alive, whatever its unit is.
+            let answered = f.kind == FailKind::Denied && f.stage != Some(Stage::Connect);
+            let down = if answered { None } else { unit::down(s, f, now) };
+            down.or_else(|| unreachable::detect(s, f, now)).or_else(|| check(s, f, now))
         }
         (FailKind::NotTried, _) => check(s, f, now),
         // What answers there is not this service: no database is the reason.

@@ -114,8 +114,9 @@ fn end<'a>(
     let status = last.and_then(|l| l.status).unwrap_or(c.exit_code);
     let no_program = (status == 126 || status == 127).then_some(Certainty::Likely);
     let exec = if c.error.is_empty() { no_program } else { Some(Certainty::Proven) };
-    // The mark stays when a child was killed and the rest went on.
-    let oom = last.is_some_and(|l| l.oom) || (c.oom_killed && c.exit_code == 137 && ended);
+    // The mark stays when a child was killed and the rest went on: somebody's SIGKILL may have ended it.
+    let marked = (c.oom_killed && c.exit_code == 137 && ended).then_some(Certainty::Likely);
+    let oom = if last.is_some_and(|l| l.oom) { Some(Certainty::Proven) } else { marked };
     End {
         s,
         place,

@@ -276,7 +276,10 @@ fn optional(d: &Dependency, now: &Snapshot) -> Option<Severity> {
     match place {
         Some(Place::Unit(name)) if now.unit(name).is_some_and(|u| u.active == "inactive") => weight(died()),
         Some(Place::Container(name)) => match container(now, name) {
-            Some(c) if c.is_down() => weight(died() || c.exit_code != 0 && place?.stop_job(now).is_none()),
+            // A stop ends in an exit code of its own; where its events are gone, the policy tells.
+            Some(c) if c.is_down() => {
+                weight(place?.stop_job(now).is_none() && (died() || c.exit_code != 0 && !c.comes_back()))
+            }
             Some(_) => Some(Severity::P3),
             None if d.seen_before => Some(Severity::P3),
             None => None,

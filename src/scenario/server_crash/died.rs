@@ -56,7 +56,8 @@ pub struct End<'a> {
     pub exec: Option<Certainty>,
     pub how: Option<String>,
     /// Its keeper itself says that it was killed for memory.
-    pub oom: bool,
+    /// Whether it is said that it was killed for memory, and how sure that is of this death.
+    pub oom: Option<Certainty>,
     /// What a kernel's line about it names.
     pub kernel_name: &'a str,
     /// When a SIGKILL ended it.
@@ -118,7 +119,8 @@ impl<'a> End<'a> {
             known: how.is_some(),
             exec: status.filter(|c| (200..=243).contains(c)).map(|_| Certainty::Proven),
             how,
-            oom: bus.is_some_and(|d| d.result == "oom-kill") || last.is_some_and(|l| l.oom),
+            oom: (bus.is_some_and(|d| d.result == "oom-kill") || last.is_some_and(|l| l.oom))
+                .then_some(Certainty::Proven),
             kernel_name: unit,
             killed_at: killed_at.or_else(|| bus.filter(killed).and_then(|d| d.exited_at)),
             memory_max: d.and_then(|d| d.memory_max),
@@ -180,9 +182,7 @@ fn oom(end: &End) -> Option<Finding> {
         .killed_at
         .and_then(|at| ends::kernel_act(end.now, end.kernel_name, at))
         .filter(|a| a.what != Kernel::ForkRefused && began.is_none_or(|b| a.at >= b));
-    if !end.oom && act.is_none() {
-        return None;
-    }
+    let certainty = if act.is_some() { Certainty::Proven } else { end.oom? };
     let host = act.is_some_and(|a| a.what == Kernel::OomHost);
     let limit = end.memory_max.filter(|_| !host);
     let why = match limit {
@@ -191,12 +191,13 @@ fn oom(end: &End) -> Option<Finding> {
         None => String::new(),
     };
     let summary = format!("{} was killed for memory{why}{}", end.s.name, end.again());
-    let f = end.finding(&OOM_KILLED, Certainty::Proven, summary).saw_if(
+    let f = end.finding(&OOM_KILLED, certainty, summary).saw_if(
         "kernel log",
         "out of memory",
         act.map(|a| format!("{}, at {}", a.control_group, a.at)),
     );
-    Some(match limit {
+    // No larger limit on a guess.
+    Some(match limit.filter(|_| certainty == Certainty::Proven) {
         Some(bytes) => f.remedy(
             raise(end, bytes.saturating_mul(2)),
             "If the host has the memory: a larger limit, then restart it; if it comes again, it leaks",

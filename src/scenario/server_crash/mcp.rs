@@ -24,6 +24,9 @@ struct Trouble<'a> {
     own: bool,
 }
 
+/// The numbers that JSON-RPC itself has for what a server can't do.
+const KNOWN: [&str; 2] = ["error -32603", "error -32601"];
+
 /// A first answer may take its time: so long nobody is called silent.
 const SILENCE_MS: f64 = 1000.0;
 
@@ -80,11 +83,12 @@ fn trouble(m: &McpLook, health_ms: f64) -> Option<Trouble<'_>> {
     let step = match (m.initialize.seen(), m.tools.seen()) {
         (Some(_), Some(0)) => {
             return Some(Trouble {
-                certainty: Certainty::Proven,
+                // Some offer tools to those who log in only, or declare them and have resources alone.
+                certainty: Certainty::Likely,
                 step: "mcp tools/list",
                 says: "it lists no tools",
-                advice: "See in its log what registers its tools; then restart that one service",
-                restart: true,
+                advice: "See in its log what registers its tools, before a restart",
+                restart: false,
                 own: false,
             });
         }
@@ -122,7 +126,12 @@ fn trouble(m: &McpLook, health_ms: f64) -> Option<Trouble<'_>> {
                 false,
                 "Several workers behind one address must share their sessions, or keep a client at one of them",
             ),
-            Some(code) if by_its_own_word(step, code, f) => t(Certainty::Proven, false, true, LOG),
+            Some(code) if by_its_own_word(step, code, f) => {
+                // Its own numbers may mean a login, or a limit.
+                let own = code.starts_with("error ") && !KNOWN.iter().any(|k| code == *k);
+                let certainty = if own { Certainty::Likely } else { Certainty::Proven };
+                t(certainty, false, !own, if own { "See in its log what this number means" } else { LOG })
+            }
             _ => None,
         },
         FailKind::TimedOut if silent && matches!(f.stage, Some(Stage::Answer | Stage::Body)) => {

@@ -157,6 +157,12 @@ fn is_here(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
+/// Somebody listens where the service is asked.
+pub fn listens(s: &Service, now: &Snapshot) -> bool {
+    let Some((host, port)) = s.address() else { return false };
+    now.listeners.seen().is_some_and(|all| all.iter().any(|l| l.port == port && meets(&l.address, host)))
+}
+
 /// Somebody listens on the port, at whatever address.
 pub fn listener<'a>(s: &Service, now: &'a Snapshot) -> Option<&'a Listener> {
     let (_, port) = s.address()?;

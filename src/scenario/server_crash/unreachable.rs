@@ -28,18 +28,25 @@ pub fn detect(s: &Service, f: &Failure, now: &Snapshot) -> Option<Finding> {
         let f = found(Certainty::Likely, why).remedy("", "", Risk::Safe);
         Some(firewall::saw(f, r))
     };
+    let rest = || {
+        let r = firewall::rule_of_rest(now, host, port, here == Some(true))?;
+        let why = format!("connected, and a rule of this host drops the rest of what goes to port {port}");
+        Some(firewall::saw(found(Certainty::Likely, why).remedy("", "", Risk::Safe), r))
+    };
     match (f.kind, f.stage) {
         // Whoever listens there is not asked: else it may as well be closed.
         (FailKind::Refused, _) => {
-            let listens = port::listener(s, now).is_some();
+            // At the address that is asked: at another it is not where it should be.
+            let listens = port::listens(s, now);
             (listens || here == Some(false)).then(|| by_rule(Verdict::Reject, "rejects"))?
         }
         (FailKind::TimedOut, Some(Stage::Connect)) => by_rule(Verdict::Drop, "drops").or_else(|| {
             let elsewhere = here == Some(false);
-            elsewhere.then(|| way_to(found(Certainty::Proven, way::why(now, host, f)), now, host))
+            // A host whose queue is full drops as well.
+            elsewhere.then(|| way_to(found(Certainty::Likely, way::why(now, host, f)), now, host))
         }),
         // Connected, and the rest is dropped.
-        (FailKind::TimedOut, Some(Stage::Tls | Stage::Answer)) => by_rule(Verdict::Drop, "drops"),
+        (FailKind::TimedOut, Some(Stage::Tls | Stage::Answer)) => rest(),
         (FailKind::Unreachable, _) => {
             Some(way_to(found(Certainty::Proven, way::why(now, host, f)), now, host))
         }
