@@ -83,7 +83,21 @@ impl Scan<'_> {
         }
         let token = &self.text[start..self.token.end];
         let head = &token[..token.find(['/', '?', '#']).unwrap_or(token.len())];
-        let Some(colon) = head.find(':') else { return };
+        let Some(colon) = head.find(':') else {
+            // Over the web a token may stand in the place of the name.
+            let scheme = &self.text.as_bytes()[..start.saturating_sub(3)];
+            let ends = |with: &str| {
+                scheme
+                    .len()
+                    .checked_sub(with.len())
+                    .is_some_and(|n| scheme[n..].eq_ignore_ascii_case(with.as_bytes()))
+            };
+            let web = ends("http") || ends("https");
+            if let Some(at) = head.rfind('@').filter(|at| web && *at > 0) {
+                self.hide(start, start + at);
+            }
+            return;
+        };
         let end = match head.rfind('@') {
             Some(at) if at > colon => start + at,
             Some(_) => return,

@@ -60,6 +60,10 @@ pub async fn blocking<T: Send + 'static>(
     what: &str,
     call: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
+    // What begins after its end could still be quick enough to come home, or not: chance decides nothing.
+    if Instant::now() >= deadline {
+        return Err(Failure::new(FailKind::TimedOut, format!("{what}: no time was left")).at(Stage::Answer));
+    }
     let task = tokio::task::spawn_blocking(call);
     match by(deadline, Stage::Answer, &format!("{what}: no answer"), task).await? {
         Ok(result) => result,

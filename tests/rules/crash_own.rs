@@ -196,7 +196,7 @@ fn a_broken_file_of_its_cache_is_named_and_moved_aside() {
     let told = with_caches(dies_saying(&BROKEN)).told();
     told.expect_root(STATE, Certainty::Proven).evidence(STATE, "EOF while parsing");
     let command = &told.find(STATE).remedy.command;
-    assert!(command.contains("mv /var/cache/codebase-mcp/index.json "), "{command}");
+    assert!(command.contains("mv -T --backup=numbered /var/cache/codebase-mcp/index.json "), "{command}");
     // A folder that nobody named: its own word alone.
     dies_saying(&BROKEN).told().expect_root(STATE, Certainty::Likely);
 }
@@ -219,6 +219,11 @@ fn what_only_sounds_like_a_broken_cache_is_none() {
         &["cannot read /var/cache/codebase-mcp/index.json: No such file or directory"],
         &["ERROR: invalid page in block 3: corrupted, says postgres", "cache not warmed"],
         &["loading cache /var/cache/codebase-mcp/index.json", "ERROR unhandled exception"],
+        // It is its settings that are cut off.
+        &[
+            "cache /var/cache/codebase-mcp/emb.bin opened",
+            "fatal: config /etc/mcp/settings.json: unexpected end of JSON input",
+        ],
     ] {
         with_caches(dies_saying(lines)).told().case(lines[0]).never("server-crash/corrupted-state");
     }

@@ -170,3 +170,11 @@ fn a_secret_never_survives_beside_others() {
         }
     }
 }
+
+#[test]
+fn a_token_in_the_place_of_a_name_is_masked_over_the_web_alone() {
+    let out = text("pull https://ghp_HUNTER@github.com/org/app main: Fast-forward");
+    assert!(!out.contains("HUNTER") && out.contains("@github.com/org/app main"), "{out}");
+    assert_eq!(text("postgresql://monitor@127.0.0.1/app"), "postgresql://monitor@127.0.0.1/app");
+    assert_eq!(text("see http://127.0.0.1/a@b"), "see http://127.0.0.1/a@b");
+}

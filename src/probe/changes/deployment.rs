@@ -7,9 +7,9 @@ use jiff::Timestamp;
 
 use super::Root;
 use crate::probe::program::run;
-use crate::probe::said;
+use crate::probe::{by, said};
 use crate::snapshot::changes::{Change, ChangeKind};
-use crate::snapshot::{FailKind, Failure};
+use crate::snapshot::{FailKind, Failure, Stage};
 
 const BYTES: u64 = 64 << 10;
 
@@ -37,8 +37,14 @@ pub fn of(root: &Root, subject: &str, place: &str) -> Option<Change> {
 /// is not.
 pub async fn told(subject: &str, argv: &[String], deadline: Instant) -> Result<Change, Failure> {
     let (program, arguments) = argv.split_first().ok_or_else(|| bad("no program is named"))?;
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let done = run(&[program], &arguments, 4096, deadline).await?;
+    let (program, arguments) = (program.clone(), arguments.to_vec());
+    // Even to begin a program may wait for its file system: in a task of its own that holds up no other.
+    let run = tokio::spawn(async move {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        run(&[&program], &arguments, 4096, deadline).await
+    });
+    let done = by(deadline, Stage::Answer, "no answer from the program", run).await?;
+    let done = done.map_err(|e| bad(&format!("it was not run: {e}")))??;
     if !done.ok {
         return Err(Failure::new(FailKind::Unsupported, format!("it failed: {}", said(&done.why, 200))));
     }

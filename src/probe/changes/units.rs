@@ -114,6 +114,9 @@ fn environment_files(text: &str) -> Vec<String> {
 }
 
 fn lines(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    let lines = text.lines().map(str::trim).filter(|l| !l.starts_with(['#', ';']));
+    // What goes on in the next line is no setting of that one.
+    let mut goes_on = false;
+    let first = move |l: &&str| !std::mem::replace(&mut goes_on, l.ends_with('\\'));
+    let lines = text.lines().map(str::trim).filter(first).filter(|l| !l.starts_with(['#', ';']));
     lines.filter_map(|l| l.split_once('=')).map(|(key, value)| (key.trim(), value.trim()))
 }

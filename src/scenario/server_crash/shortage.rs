@@ -175,13 +175,23 @@ fn no_space(text: &str) -> bool {
     ["No space left on device", "ENOSPC", "Errno 28]"].iter().any(|w| text.contains(w))
 }
 
-/// A server's words, or those of shared memory and semaphores, which are on no disk.
+/// A server's words, or those of shared memory, semaphores and watchers of files, which are on no disk.
 fn of_another(text: &str) -> bool {
     let lower = text.to_lowercase();
     witness::disk_full(text)
-        || ["postgres", "database", "sqlstate", "redis", "shared memory", "semaphore"]
-            .iter()
-            .any(|w| lower.contains(w))
+        || [
+            "postgres",
+            "database",
+            "sqlstate",
+            "redis",
+            "shared memory",
+            "semaphore",
+            "inotify",
+            "watch",
+            "epoll",
+        ]
+        .iter()
+        .any(|w| lower.contains(w))
 }
 
 /// The first absolute path in a line.

@@ -24,6 +24,13 @@ pub fn detect(end: &End) -> Option<Finding> {
     let (line, file) = lines.iter().find_map(|l| Some((l, in_cache(end, l)?))).unzip();
     // Of a folder that nobody named as a cache only its own word tells that it is one.
     let line = line.or_else(|| lines.iter().find(|l| broken(&l.text) && of_a_cache(&l.text)))?;
+    // A broken file elsewhere, such as its settings, is the reason, whatever else it speaks of.
+    let elsewhere = |l: &&LogLine| broken(&l.text) && path(&l.text).is_some() && in_cache(end, l).is_none();
+    if file.is_some() && lines.iter().any(|l| elsewhere(&l)) {
+        return None;
+    }
+    // Of two lines it is likely that they speak of one thing; nothing is moved for that.
+    let file = file.filter(|_| broken(&line.text));
     let certainty = if file.is_some() { Certainty::Proven } else { Certainty::Likely };
     let what = file.unwrap_or("its cache");
     let summary = format!("{} can't start: it can't read {what}{}", end.s.name, end.again());
@@ -35,7 +42,9 @@ pub fn detect(end: &End) -> Option<Finding> {
     Some(match file {
         Some(file) => {
             let (from, to) = (shell_word(file), shell_word(&format!("{file}.aside")));
-            let command = format!("{} && mv {from} {to} && {}", end.place.stop(), end.place.start());
+            // What was moved aside before is kept as well.
+            let mv = format!("mv -T --backup=numbered {from} {to}");
+            let command = format!("{} && {mv} && {}", end.place.stop(), end.place.start());
             f.saw("configuration", "caches", end.s.caches.join(", ")).remedy(command, words, Risk::Disruptive)
         }
         None => f.remedy(runbook(&CORRUPTED_STATE), words, Risk::Disruptive),
