@@ -128,7 +128,7 @@ fn trouble(m: &McpLook, health_ms: f64) -> Option<Trouble<'_>> {
             ),
             Some(code) if by_its_own_word(step, code, f) => {
                 // Its own numbers may mean a login, or a limit.
-                let own = code.starts_with("error ") && !KNOWN.iter().any(|k| code == *k);
+                let own = code.starts_with("error ") && !KNOWN.contains(&code);
                 let certainty = if own { Certainty::Likely } else { Certainty::Proven };
                 t(certainty, false, !own, if own { "See in its log what this number means" } else { LOG })
             }

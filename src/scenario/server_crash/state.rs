@@ -26,7 +26,7 @@ pub fn detect(end: &End) -> Option<Finding> {
     let line = line.or_else(|| lines.iter().find(|l| broken(&l.text) && of_a_cache(&l.text)))?;
     // A broken file elsewhere, such as its settings, is the reason, whatever else it speaks of.
     let elsewhere = |l: &&LogLine| broken(&l.text) && path(&l.text).is_some() && in_cache(end, l).is_none();
-    if file.is_some() && lines.iter().any(|l| elsewhere(&l)) {
+    if file.is_some() && lines.iter().any(elsewhere) {
         return None;
     }
     // Of two lines it is likely that they speak of one thing; nothing is moved for that.
