@@ -8,13 +8,13 @@ use super::look::look;
 use super::run::say;
 use super::tree::Global;
 use crate::diagnosis::{Permit, permissions};
-use crate::engine::Depth;
+use crate::engine::{Depth, Plan};
 use crate::error::Result;
 use crate::render::{self, Out};
 
 pub fn run(global: &Global, out: &Out, start: Instant) -> Result<Exit> {
     let loaded = load(global)?;
-    let now = look(&loaded, global, start, Depth::Everything)?;
+    let now = look(&loaded, global, start, &Plan::of(Depth::Everything))?.now;
     let all = permissions(&now);
     let text = if global.json() {
         render::document(&serde_json::json!({

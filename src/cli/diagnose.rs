@@ -1,22 +1,22 @@
 //! `mcp-ir diagnose`: look, or read looks from files; then say what is broken and why.
 
-use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
 
+use super::before::{self, Since};
 use super::exit::Exit;
 use super::load::load;
 use super::look::look;
+use super::ring::Ring;
 use super::run::say;
 use super::save::Saved;
 use super::tree::{Global, Output};
 use super::why_not;
-use crate::config::Config;
+use crate::config::{Config, Env, Loaded};
 use crate::diagnosis::{Diagnosis, Verdict};
-use crate::engine::{self, Depth, Filter};
+use crate::engine::{self, Depth, Filter, Plan};
 use crate::error::{Error, Result, nearest};
 use crate::render::{self, Out};
 use crate::scenario;
@@ -29,6 +29,7 @@ Examples:
   mcp-ir diagnose pool --service api       what exhausts the pool of one service
   mcp-ir diagnose --save now.json          keep the look, to be read again anywhere:
   mcp-ir diagnose --from now.json -o json
+  mcp-ir diagnose --since 10m              compared with the look of ten minutes ago
   mcp-ir diagnose -o nagios                a line and exit code for a monitor
   mcp-ir diagnose --why-not hung           what speaks against a cause
   mcp-ir diagnose -o prometheus --write /var/lib/node_exporter/mcp_ir.prom
@@ -45,9 +46,15 @@ pub struct DiagnoseArgs {
     /// Only what concerns this service or server; may be repeated
     #[arg(long, value_name = "NAME")]
     pub service: Vec<String>,
-    /// Judge a saved snapshot instead of looking
+    /// Judge a saved snapshot instead of looking; of two, the later one, compared with the earlier
     #[arg(long, value_name = "SNAPSHOT")]
-    pub from: Option<PathBuf>,
+    pub from: Vec<PathBuf>,
+    /// Compare with an earlier look: a file of --save, or 10m for the one that was kept ten minutes ago
+    #[arg(long, value_name = "FILE|TIME", value_parser = before::parse)]
+    pub since: Option<Since>,
+    /// Wait for no second reading, where one alone can't tell
+    #[arg(long)]
+    pub quick: bool,
     /// Keep the snapshot (mode 0600, without secrets)
     #[arg(long, value_name = "FILE", conflicts_with = "from")]
     pub save: Option<PathBuf>,
@@ -70,9 +77,8 @@ pub fn run(args: &DiagnoseArgs, global: &Global, out: &Out, start: Instant) -> R
     let mut saving = None;
     let mut unconfigured = false;
     let report = args.write.as_deref().map(|f| Saved::begin(f, 0o644)).transpose()?;
-    let now = if let Some(file) = &args.from {
-        read(file)?
-    } else {
+    let mut ring = None;
+    let looks = if args.from.is_empty() {
         let loaded = load(global)?;
         known_names(&args.service, &loaded.config)?;
         unconfigured = loaded.file.is_none() && global.output == Output::Human && !global.quiet;
@@ -81,10 +87,12 @@ pub fn run(args: &DiagnoseArgs, global: &Global, out: &Out, start: Instant) -> R
         }
         // Before the look: who can't save shall not wait for it.
         saving = args.save.as_deref().map(|f| Saved::begin(f, 0o600)).transpose()?;
-        look(&loaded, global, start, Depth::Wrong)?
+        ring = Ring::of(&loaded.config, &Env::process());
+        live(&loaded, args, &scenarios, ring.as_ref(), global, out, start)?
+    } else {
+        before::from_files(&args.from, args.since.as_ref())?
     };
-    known_names(&args.service, &now.config)?;
-    let looks = Looks { now, before: None };
+    known_names(&args.service, &looks.now.config)?;
     let mut d = engine::diagnose(&looks, &Filter { scenarios, subjects: args.service.clone() });
     if let Some(file) = &global.config {
         same_stack(&mut d, file);
@@ -105,6 +113,12 @@ pub fn run(args: &DiagnoseArgs, global: &Global, out: &Out, start: Instant) -> R
         Output::Nagios => Exit::from(render::nagios_state(&d)),
         Output::Human | Output::Json | Output::Prometheus => Exit::from(d.verdict),
     };
+    // After the report, too: it costs the answer nothing.
+    if let Some(Err(e)) = ring.map(|r| r.keep(&looks.now))
+        && out.all
+    {
+        out.note(&format!("note: this look is not kept: {}\n", render::text::line(&e.message)));
+    }
     // After the report: a full disk must not cost the diagnosis of a full disk.
     match saving.map(|s| s.end(&render::text::json(&looks.now.to_json()?))) {
         Some(Err(e)) if exit == Exit::Fine => Err(e),
@@ -114,6 +128,32 @@ pub fn run(args: &DiagnoseArgs, global: &Global, out: &Out, start: Instant) -> R
         }
         Some(Ok(())) | None => Ok(exit),
     }
+}
+
+/// Looks, with the earlier look to compare with where there is to be one.
+fn live(
+    loaded: &Loaded,
+    args: &DiagnoseArgs,
+    scenarios: &[String],
+    ring: Option<&Ring>,
+    global: &Global,
+    out: &Out,
+    start: Instant,
+) -> Result<Looks> {
+    #[expect(clippy::disallowed_methods, reason = "how long ago a kept look was taken")]
+    let now = jiff::Timestamp::now();
+    let before = match &args.since {
+        Some(since) => before::before(since, ring, now, out)?,
+        None => None,
+    };
+    let plan = Plan { quick: args.quick, asked: scenarios.to_vec(), before, ..Plan::of(Depth::Wrong) };
+    let looks = look(loaded, global, start, &plan)?;
+    if args.since.is_some()
+        && let Some(before) = &looks.before
+    {
+        before::comparable(before, &looks.now)?;
+    }
+    Ok(looks)
 }
 
 /// What is offered to type looks at the stack that this run looked at.
@@ -141,33 +181,6 @@ fn text(d: &Diagnosis, now: &Snapshot, global: &Global, out: &Out) -> Result<Str
         text.push_str(&render::human_readings(d, out));
     }
     Ok(text)
-}
-
-/// The largest snapshot that is read, in bytes: a thousand services take a tenth of it.
-const MAX_SNAPSHOT: u64 = 64 << 20;
-
-/// Reads a plain file, and no more of it than a snapshot can be.
-fn read(path: &Path) -> Result<Snapshot> {
-    let bad = |why: String| Error::file(format!("{} can't be read: {why}", path.display()));
-    // Not blocking: a pipe that nobody writes to would be waited for.
-    let file = std::fs::OpenOptions::new()
-        .read(true)
-        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
-        .open(path)
-        .map_err(|e| bad(e.to_string()))?;
-    let meta = file.metadata().map_err(|e| bad(e.to_string()))?;
-    if !meta.is_file() {
-        return Err(bad("it is no plain file".into()));
-    }
-    if meta.len() > MAX_SNAPSHOT {
-        return Err(bad(format!("it has more than {} MiB", MAX_SNAPSHOT >> 20)));
-    }
-    let mut text = String::new();
-    file.take(MAX_SNAPSHOT).read_to_string(&mut text).map_err(|e| bad(e.to_string()))?;
-    Snapshot::from_json(&text).map_err(|mut e| {
-        e.message = format!("{}: {}", path.display(), e.message);
-        e
-    })
 }
 
 fn known_scenario(name: &str) -> Result<String> {

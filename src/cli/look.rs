@@ -4,23 +4,23 @@ use std::time::Instant;
 
 use super::tree::{Global, Output};
 use crate::config::Loaded;
-use crate::engine::{self, Awaited, Depth};
+use crate::engine::{self, Awaited, Plan};
 use crate::error::Result;
 use crate::render::Progress;
-use crate::snapshot::Snapshot;
+use crate::snapshot::Looks;
 
-/// Takes a snapshot, with the progress line where people look on.
-pub fn look(loaded: &Loaded, global: &Global, start: Instant, depth: Depth) -> Result<Snapshot> {
+/// Takes a look, with the progress line where people look on.
+pub fn look(loaded: &Loaded, global: &Global, start: Instant, plan: &Plan) -> Result<Looks> {
     let runtime = engine::runtime()?;
     let awaited = Awaited::default();
     let progress = Progress::new(global.quiet || global.output != Output::Human);
-    let snapshot = runtime.block_on(async {
+    let looks = runtime.block_on(async {
         tokio::select! {
-            snapshot = engine::look(loaded, &awaited, start, depth) => snapshot,
+            looks = engine::look(loaded, &awaited, start, plan) => looks,
             never = progress.run(start, || awaited.names()) => match never {},
         }
     });
     // A blocking call that never returns is left behind, not waited for.
     runtime.shutdown_background();
-    Ok(snapshot)
+    Ok(looks)
 }

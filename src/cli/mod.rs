@@ -1,5 +1,6 @@
 //! The clap tree and nothing else: one file a verb. Looks nothing up, judges nothing, prints by `render`.
 
+mod before;
 mod check;
 mod config;
 mod diagnose;
@@ -7,6 +8,7 @@ mod exit;
 mod generate;
 mod load;
 mod look;
+mod ring;
 mod run;
 mod runbook;
 mod save;

@@ -33,10 +33,21 @@ impl Saved {
         Ok(Self { path: path.to_owned(), aside, file, done: false })
     }
 
-    pub fn end(mut self, text: &str) -> Result<()> {
+    pub fn end(self, text: &str) -> Result<()> {
+        self.finish(text, true)
+    }
+
+    /// For what may be lost with the machine.
+    pub fn end_unsynced(self, text: &str) -> Result<()> {
+        self.finish(text, false)
+    }
+
+    fn finish(mut self, text: &str, synced: bool) -> Result<()> {
         let write = |s: &mut Self| -> std::io::Result<()> {
             s.file.write_all(text.as_bytes())?;
-            s.file.sync_all()?;
+            if synced {
+                s.file.sync_all()?;
+            }
             fs::rename(&s.aside, &s.path)
         };
         write(&mut self)

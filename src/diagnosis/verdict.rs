@@ -54,6 +54,9 @@ pub enum SymptomState {
 pub struct Diagnosis {
     pub schema: String,
     pub taken_at: Timestamp,
+    /// When the earlier look was taken that this one is compared with, where there is one.
+    #[serde(default)]
+    pub compared_with: Option<Timestamp>,
     pub vantage: Vantage,
     pub elapsed_ms: f64,
     pub verdict: Verdict,

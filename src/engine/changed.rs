@@ -19,13 +19,12 @@ const SHORTEST: Duration = Duration::from_millis(20);
 /// Of more units than these: the servers', on which others hang, then those that are wrong.
 const UNITS: usize = 64;
 
-pub async fn ask(snapshot: Snapshot, awaited: &Awaited, deadline: Instant) -> Snapshot {
-    let mut looks = Looks { now: snapshot, before: None };
+pub async fn ask(mut looks: Looks, awaited: &Awaited, deadline: Instant) -> Looks {
     let begun = Instant::now();
     if begun + SHORTEST > deadline {
         let late = Failure::new(FailKind::TimedOut, "no time was left to ask");
         looks.now.changes = Look { elapsed_ms: 0.0, reading: Reading::Failed(late) };
-        return looks.now;
+        return looks;
     }
     let wrong = wrong(&looks);
     tracing::debug!(ms = millis(begun), wrong = wrong.len(), "what changed of late");
@@ -36,7 +35,7 @@ pub async fn ask(snapshot: Snapshot, awaited: &Awaited, deadline: Instant) -> Sn
         looks.now.changes =
             timed(async { Ok(look(&looks.now.config.host.proc, asked, deadline).await) }).await;
     }
-    looks.now
+    looks
 }
 
 fn asked(wrong: &HashSet<String>, now: &Snapshot) -> Asked {

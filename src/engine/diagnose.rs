@@ -32,6 +32,7 @@ pub fn diagnose(looks: &Looks, filter: &Filter) -> Diagnosis {
     Diagnosis {
         schema: SCHEMA.into(),
         taken_at: now.taken_at,
+        compared_with: looks.before.as_ref().map(|b| b.taken_at).filter(|at| *at != now.taken_at),
         vantage: now.vantage.clone(),
         elapsed_ms: now.elapsed_ms,
         verdict,

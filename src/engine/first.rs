@@ -12,10 +12,11 @@ use super::admission::Admission;
 use super::awaited::Awaited;
 use super::{containers, silence};
 use crate::config::Loaded;
-use crate::probe::{blocking, health, host, log, mcp, ollama, postgres, redis, systemd, timed};
+use crate::probe::{blocking, health, host, log, mcp, metrics, ollama, postgres, redis, systemd, timed};
 use crate::snapshot::containers::{Container, ContainerLook};
 use crate::snapshot::host::{Log, Place};
 use crate::snapshot::mcp::McpLook;
+use crate::snapshot::metrics::Metrics;
 use crate::snapshot::ollama::OllamaLook;
 use crate::snapshot::pooler::{PoolerLook, Pools};
 use crate::snapshot::postgres::PostgresLook;
@@ -32,6 +33,7 @@ enum Seen {
     Ollama(String, OllamaLook),
     Health(String, Look<Health>),
     Mcp(String, Box<McpLook>),
+    Metrics(String, Look<Metrics>),
     Host(String, Vec<Place>, Reading<Log>),
     Units(Look<BTreeMap<String, Unit>>, Option<systemd::Bus>),
     Container(String, Look<Container>),
@@ -47,6 +49,7 @@ impl Seen {
             Seen::Ollama(name, o) => (name.as_str(), o.models.reading.word(), o.models.elapsed_ms),
             Seen::Health(name, h) => (name.as_str(), h.reading.word(), h.elapsed_ms),
             Seen::Mcp(name, m) => (name.as_str(), m.initialize.reading.word(), m.initialize.elapsed_ms),
+            Seen::Metrics(name, m) => (name.as_str(), m.reading.word(), m.elapsed_ms),
             Seen::Host(name, ..) => (name.as_str(), "host", 0.0),
             Seen::Units(l, _) => ("systemd", l.reading.word(), l.elapsed_ms),
             Seen::Container(name, c) => (name.as_str(), c.reading.word(), c.elapsed_ms),
@@ -108,8 +111,10 @@ pub async fn ask(
         };
         spawn(name, Box::pin(ask));
     }
-    let shaken = config.service.iter().filter(|s| s.url.is_some() && s.mcp.is_some()).count();
-    let admission = Admission::new(config.service.len() + shaken, deadline);
+    let with_url = || config.service.iter().filter(|s| s.url.is_some());
+    let more =
+        with_url().map(|s| usize::from(s.mcp.is_some()) + usize::from(s.metrics.is_some())).sum::<usize>();
+    let admission = Admission::new(config.service.len() + more, deadline);
     for s in config.service.clone() {
         let asked = s.url.is_some() && s.health.is_some();
         let none = if asked {
@@ -118,7 +123,18 @@ pub async fn ask(
             Look::not_asked("no URL, or no health path, is configured")
         };
         let pool_max = Reading::not_asked("the payload says it, or names no pool");
-        let mut look = ServiceLook { health: none, pool_max, targets: Reading::default(), mcp: None };
+        let mut look =
+            ServiceLook { health: none, pool_max, targets: Reading::default(), mcp: None, metrics: None };
+        if s.url.is_some() && s.metrics.is_some() {
+            look.metrics = Some(unasked(deadline));
+            let (s, headers) = (s.clone(), loaded.secrets.headers(&s.name).to_vec());
+            let (name, admission) = (format!("the metrics of {}", s.name), admission.clone());
+            let page = async move {
+                let page = admission.run(|| timed(metrics::look(&s, &headers, deadline))).await;
+                Seen::Metrics(s.name, page)
+            };
+            spawn(name, Box::pin(page));
+        }
         if s.url.is_some() && s.mcp.is_some() {
             look.mcp = Some(Box::new(mcp::failed(unasked(deadline))));
             let (s, headers) = (s.clone(), loaded.secrets.headers(&s.name).to_vec());
@@ -203,6 +219,11 @@ pub async fn ask(
             Seen::Mcp(name, look) => {
                 if let Some(s) = snapshot.services.get_mut(&name) {
                     s.mcp = Some(look);
+                }
+            }
+            Seen::Metrics(name, page) => {
+                if let Some(s) = snapshot.services.get_mut(&name) {
+                    s.metrics = Some(page);
                 }
             }
             Seen::Host(name, places, log) => {

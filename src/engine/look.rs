@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::awaited::Awaited;
-use super::{changed, closer, first};
+use super::{again, changed, closer, first};
 use crate::config::Loaded;
 use crate::probe::millis;
-use crate::snapshot::{SCHEMA, Snapshot, Vantage};
+use crate::snapshot::{Looks, SCHEMA, Snapshot, Vantage};
 
 /// The deadlines of one look.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +28,24 @@ pub enum Depth {
     Everything,
 }
 
+/// What a look is for.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub depth: Depth,
+    /// No second reading: nothing is waited for.
+    pub quick: bool,
+    /// The scenarios that were asked for by name: for these a second reading is worth its wait.
+    pub asked: Vec<String>,
+    /// An earlier look, to compare with.
+    pub before: Option<Snapshot>,
+}
+
+impl Plan {
+    pub fn of(depth: Depth) -> Self {
+        Self { depth, quick: false, asked: Vec::new(), before: None }
+    }
+}
+
 impl Deadlines {
     /// A quarter of the time, at most a second, is kept for the second questions.
     pub fn from(start: Instant, timeout: Duration) -> Self {
@@ -36,18 +54,21 @@ impl Deadlines {
     }
 }
 
-/// Takes a snapshot. `start` is when the program began: the deadline counts from there.
-pub async fn look(loaded: &Loaded, awaited: &Awaited, start: Instant, depth: Depth) -> Snapshot {
+/// Takes a snapshot, and a second reading of what needs one. `start` is when the program began: the
+/// deadline counts from there.
+pub async fn look(loaded: &Loaded, awaited: &Awaited, start: Instant, plan: &Plan) -> Looks {
     let deadlines = Deadlines::from(start, loaded.config.timeout.0);
     #[expect(clippy::disallowed_methods, reason = "the one place where a snapshot's time is taken")]
     let taken_at = Timestamp::now();
-    let (mut snapshot, bus) = first::ask(loaded, awaited, deadlines.first, blank(loaded, taken_at)).await;
-    closer::ask(&mut snapshot, bus, awaited, deadlines.end, depth).await;
-    if depth == Depth::Wrong {
-        snapshot = changed::ask(snapshot, awaited, deadlines.end).await;
+    let (mut now, bus) = first::ask(loaded, awaited, deadlines.first, blank(loaded, taken_at)).await;
+    closer::ask(&mut now, bus, awaited, deadlines.end, plan.depth).await;
+    let mut looks = Looks { now, before: plan.before.clone() };
+    if plan.depth == Depth::Wrong {
+        looks = again::ask(looks, loaded, awaited, deadlines.end, plan).await;
+        looks = changed::ask(looks, awaited, deadlines.end).await;
     }
-    snapshot.elapsed_ms = millis(start);
-    snapshot
+    looks.now.elapsed_ms = millis(start);
+    looks
 }
 
 fn blank(loaded: &Loaded, taken_at: Timestamp) -> Snapshot {

@@ -2,6 +2,7 @@
 //! Judges nothing itself: the scenarios do.
 
 mod admission;
+mod again;
 mod awaited;
 mod changed;
 mod closer;
@@ -17,7 +18,7 @@ mod why_not;
 
 pub use awaited::Awaited;
 pub use diagnose::{Filter, diagnose};
-pub use look::{Depth, look};
+pub use look::{Depth, Plan, look};
 pub use runtime::runtime;
 pub use who::{WhoServer, who};
 pub use why_not::why_not;

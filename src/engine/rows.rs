@@ -51,6 +51,13 @@ pub fn all(now: &Snapshot) -> Vec<ReadingRow> {
                 }));
             }
         }
+        if let Some(m) = &s.metrics {
+            rows.push(row("http metrics", name, m, |m| {
+                let routes = m.durations.iter().filter(|h| !h.whole).count();
+                let requests: f64 = m.durations.iter().filter(|h| h.whole).map(|h| h.count).sum();
+                format!("{requests} requests timed, {routes} routes")
+            }));
+        }
         rows.extend(reading("environment", name, &s.targets, |all| {
             all.iter().map(|t| format!("{}: {t}", t.source)).collect::<Vec<_>>().join("; ")
         }));

@@ -40,11 +40,14 @@ pub struct Ask<'a> {
     /// Those of the protocol that is spoken.
     pub also: &'a [(&'static str, &'a str)],
     pub body: String,
+    /// The largest answer that is read, in bytes.
+    pub limit: usize,
 }
 
 impl<'a> Ask<'a> {
-    fn get(headers: &'a [Header]) -> Self {
-        Self { method: Method::GET, headers, also: &[("accept", "*/*")], body: String::new() }
+    pub fn get(headers: &'a [Header]) -> Self {
+        let also = &[("accept", "*/*")];
+        Self { method: Method::GET, headers, also, body: String::new(), limit: MAX_BODY }
     }
 }
 
@@ -214,7 +217,7 @@ pub async fn send(
     deadline: Instant,
 ) -> Result<(Answer, HeaderMap), Failure> {
     let place = Place::of(url)?;
-    let request = place.request(ask)?;
+    let request = (place.request(ask)?, ask.limit);
     let stream = place.connect(deadline).await?;
     match &client.0 {
         None => exchange(&place, stream, request, enough, deadline).await,
@@ -229,7 +232,7 @@ pub async fn send(
 /// The same over a socket of this machine: `target` is a path, with its query.
 pub async fn get_unix(socket: &str, target: &str, deadline: Instant) -> Result<Answer, Failure> {
     let place = Place { name: socket.to_owned(), ..Place::of(&format!("http://localhost{target}"))? };
-    let request = place.request(&Ask::get(&[]))?;
+    let request = (place.request(&Ask::get(&[]))?, MAX_BODY);
     let made = tokio::time::timeout_at(deadline.into(), UnixStream::connect(socket));
     let late = |_| place.failed(FailKind::TimedOut, Stage::Connect, "no connection in time");
     let stream = made.await.map_err(late)?.map_err(|e| io_failure(&e, socket).at(Stage::Connect))?;
@@ -253,10 +256,11 @@ pub fn place(url: &str) -> String {
 async fn exchange(
     place: &Place,
     stream: impl AsyncRead + AsyncWrite + Unpin,
-    request: Request,
+    request: (Request, usize),
     enough: impl FnMut(&Answer, &[u8]) -> bool,
     deadline: Instant,
 ) -> Result<(Answer, HeaderMap), Failure> {
+    let (request, limit) = request;
     let shaken = http1::handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = shaken.map_err(|e| place.failure(&e, Stage::Answer))?;
     let answer = async {
@@ -275,7 +279,7 @@ async fn exchange(
         let endless = format!("{} began to answer and did not end", place.name);
         let (head, body) = response.into_parts();
         // The whole body under one deadline, so that what is said was waited is the whole of it.
-        let body = by(deadline, Stage::Body, &endless, whole(place, body, &answer, enough)).await??;
+        let body = by(deadline, Stage::Body, &endless, whole(place, body, &answer, limit, enough)).await??;
         Ok((Answer { body, ..answer }, head.headers))
     };
     match select(pin!(answer), pin!(connection)).await {
@@ -299,6 +303,7 @@ async fn whole(
     place: &Place,
     mut body: hyper::body::Incoming,
     head: &Answer,
+    limit: usize,
     mut enough: impl FnMut(&Answer, &[u8]) -> bool,
 ) -> Result<Vec<u8>, Failure> {
     let mut all = Vec::new();
@@ -306,8 +311,8 @@ async fn whole(
     while !done && let Some(frame) = body.frame().await {
         let frame = frame.map_err(|e| place.failure(&e, Stage::Body))?;
         let Some(chunk) = frame.data_ref() else { continue };
-        if all.len() + chunk.len() > MAX_BODY {
-            let text = format!("an answer of more than {} KiB", MAX_BODY >> 10);
+        if all.len() + chunk.len() > limit {
+            let text = format!("an answer of more than {} KiB", limit >> 10);
             let code = Some("size".into());
             return Err(Failure { code, ..Failure::new(FailKind::Malformed, text).at(Stage::Body) });
         }

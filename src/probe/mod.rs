@@ -10,6 +10,7 @@ pub mod http;
 pub mod listeners;
 pub mod log;
 pub mod mcp;
+pub mod metrics;
 pub mod network;
 pub mod ollama;
 mod place;

@@ -20,6 +20,7 @@ pub fn diagnosis(d: &Diagnosis, out: &Out) -> String {
     let page = Page { d, width: out.width, paint: Paint(out.colors), all: out.all };
     let mut text = page.headline();
     if !out.quiet {
+        text.push_str(&page.compared());
         text.push_str(&page.changed());
     }
     text.push('\n');
@@ -70,6 +71,14 @@ impl Page<'_> {
         // A long name of the host goes below.
         let tail: String = tail.iter().map(|l| format!("  {}\n", faint(l))).collect();
         format!("{word}   {about}\n{tail}")
+    }
+
+    fn compared(&self) -> String {
+        let Some(before) = self.d.compared_with else { return String::new() };
+        let seconds = self.d.taken_at.duration_since(before).as_secs_f64();
+        let apart =
+            if seconds < 120.0 { format!("{seconds:.0} s") } else { format!("{:.0} min", seconds / 60.0) };
+        self.paragraph(&format!("compared with the look of {apart} before"), 2)
     }
 
     /// Line two: what to think of before anything else. It is no cause, and stands under none.

@@ -1,10 +1,12 @@
 //! The scenarios there are. To add one: its file, one line here, one runbook.
 
+use std::collections::BTreeSet;
+
 use super::against::Against;
 use super::{db_down, pool_exhausted, server_crash};
 use crate::config::Config;
 use crate::diagnosis::{Cause, Finding, Severity, Stand, Symptom};
-use crate::snapshot::Looks;
+use crate::snapshot::{Again, Looks};
 
 /// One pipeline. Functions, not closures: a scenario keeps no state.
 pub struct Scenario {
@@ -18,6 +20,9 @@ pub struct Scenario {
     pub causes: &'static [&'static Cause],
     pub detect: fn(&Looks, &Config) -> Vec<Finding>,
     pub symptoms: fn(&Looks, &Config) -> Vec<Symptom>,
+    /// What it needs to read a second time, where it looks as if it were so; or, where it was asked for
+    /// by its name, to be sure.
+    pub again: fn(&Looks, &Config, bool) -> Vec<Again>,
     /// What speaks against each of the causes.
     pub why_not: &'static [(&'static Cause, Against)],
 }
@@ -31,6 +36,13 @@ pub fn by_name(name: &str) -> Option<&'static Scenario> {
 
 pub fn causes() -> Vec<&'static Cause> {
     ALL.iter().flat_map(|s| s.causes).copied().collect()
+}
+
+/// What all of them need to read a second time; `asked` are the names of those that were asked for.
+pub fn again(looks: &Looks, config: &Config, asked: &[String]) -> Vec<Again> {
+    let of = |s: &&Scenario| (s.again)(looks, config, asked.iter().any(|a| a == s.name));
+    let all: BTreeSet<Again> = ALL.iter().flat_map(of).collect();
+    all.into_iter().collect()
 }
 
 /// How a cause stands at every subject that it could concern; empty where no scenario says it.

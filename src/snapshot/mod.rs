@@ -1,10 +1,12 @@
 //! Readings and the looks, as data. Pure: no clock, no client, no file.
 //! Every type here is part of the saved snapshot, versioned by `whole::SCHEMA`.
 
+mod again;
 pub mod changes;
 pub mod containers;
 pub mod host;
 pub mod mcp;
+pub mod metrics;
 pub mod network;
 pub mod ollama;
 pub mod pooler;
@@ -17,5 +19,6 @@ pub mod units;
 pub mod who;
 mod whole;
 
+pub use again::Again;
 pub use reading::{FailKind, Failure, Look, PgRefusal, Reading, Stage};
 pub use whole::{Looks, SCHEMA, Snapshot, Vantage, no_changes, no_listeners};

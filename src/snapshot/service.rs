@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::mcp::McpLook;
+use super::metrics::Metrics;
 use super::network::Target;
 use super::reading::{Look, Reading};
 
@@ -22,6 +23,9 @@ pub struct ServiceLook {
     /// Where an MCP endpoint is configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mcp: Option<Box<McpLook>>,
+    /// Where a metrics page is configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<Look<Metrics>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -115,6 +115,13 @@ impl Snapshot {
         })
     }
 
+    /// The same without blanks, for what nobody reads.
+    pub fn to_compact_json(&self) -> Result<String> {
+        serde_json::to_string(self).map_err(|e| {
+            Error::new(crate::error::Kind::Internal, format!("the snapshot can't be written: {e}"))
+        })
+    }
+
     /// A listed unit that is there: loaded, or failed to load, but not unknown to systemd.
     pub fn unit(&self, name: &str) -> Option<&Unit> {
         self.units.listed.seen().and_then(|l| l.get(name)).filter(|u| u.load != "not-found")

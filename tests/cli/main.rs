@@ -5,6 +5,7 @@
 mod config;
 mod desk;
 mod diagnose;
+mod earlier;
 mod errors;
 mod monitors;
 mod schemas;

@@ -219,6 +219,7 @@ impl Stack {
             pool_max,
             targets: Reading::default(),
             mcp: None,
+            metrics: None,
         })
         .health = health;
         self

@@ -107,7 +107,7 @@ impl<'a> Door<'a> {
         }
         also.extend(self.session.as_deref().map(|id| (SESSION, id)));
         also.extend(self.protocol.as_deref().map(|v| ("mcp-protocol-version", v)));
-        let ask = Ask { method, headers: self.headers, also: &also, body };
+        let ask = Ask { method, headers: self.headers, also: &also, body, limit: http::MAX_BODY };
         http::send(&self.client, &self.url, &ask, enough, deadline).await
     }
 

@@ -72,6 +72,7 @@ pub static SCENARIO: Scenario = Scenario {
     ],
     detect,
     symptoms,
+    again: |_, _, _| Vec::new(),
     why_not: why_not::WHY_NOT,
 };
 

@@ -67,6 +67,7 @@ pub static SCENARIO: Scenario = Scenario {
         let services = config.service.iter().map(|s| symptom(s, looks));
         services.chain(dependency::symptoms(looks, config)).collect()
     },
+    again: |_, _, _| Vec::new(),
     why_not: why_not::WHY_NOT,
 };
 

@@ -1,4 +1,4 @@
-//! Health answers, saved looks, lines of the journal.
+//! Health answers, saved looks, lines of the journal, pages of metrics.
 
 use mcp_ir::config::HealthPointers;
 use mcp_ir::engine::{Filter, diagnose};
@@ -7,6 +7,7 @@ use mcp_ir::probe::http::Answer;
 use mcp_ir::probe::systemd::journal_entries;
 use mcp_ir::render::{self, Color, Out};
 use mcp_ir::scenario;
+use mcp_ir::snapshot::metrics::{Metrics, ROUTES};
 use mcp_ir::snapshot::service::Health;
 use mcp_ir::snapshot::{Looks, Snapshot};
 
@@ -75,4 +76,21 @@ pub fn journal(data: &[u8]) {
     });
     let again = serde_json::from_str(&serde_json::to_string(&journal).unwrap()).unwrap();
     assert_eq!(journal, again);
+}
+
+/// What is kept of a page contradicts nothing, and is written and read again as itself.
+pub fn metrics(data: &[u8]) {
+    let Some(m) = mcp_ir::probe::metrics::read(data, jiff::Timestamp::UNIX_EPOCH, &["/metrics"]) else {
+        return;
+    };
+    assert!(m.durations.len() <= 2 * ROUTES);
+    for h in &m.durations {
+        h.route.iter().chain(&h.method).for_each(|l| is_short(l, 300));
+        assert_eq!(h.bounds.len(), h.counts.len());
+        assert!(!h.bounds.is_empty() && h.bounds.windows(2).all(|w| w[0] < w[1]), "{h:?}");
+        assert!(h.counts.windows(2).all(|w| w[0] <= w[1]) && h.counts.iter().all(|c| *c <= h.count), "{h:?}");
+        assert!(h.bounds.iter().chain([&h.count]).all(|n| n.is_finite()), "{h:?}");
+    }
+    let again: Metrics = serde_json::from_str(&serde_json::to_string(&m).unwrap()).unwrap();
+    assert_eq!(again, m);
 }

@@ -17,6 +17,7 @@ pub static TARGETS: &[(&str, Target)] = &[
     ("health", documents::health),
     ("snapshot", documents::snapshot),
     ("journal", documents::journal),
+    ("metrics", documents::metrics),
     ("events", mcp::events),
     ("config", settings::config),
     ("url", settings::url),

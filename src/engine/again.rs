@@ -1,0 +1,89 @@
+//! A second reading, a known while after the first: only of what a rule needs one of, and only where
+//! something looks as if it were so. A healthy look waits for nothing here.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+
+use super::awaited::Awaited;
+use super::look::Plan;
+use crate::config::Loaded;
+use crate::probe::{health, metrics, timed};
+use crate::scenario;
+use crate::snapshot::metrics::Metrics;
+use crate::snapshot::service::Health;
+use crate::snapshot::{Again, Look, Looks, Snapshot};
+
+/// Between two readings.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// What comes in a shorter time than this has no rate that means anything.
+const SHORTEST: Duration = Duration::from_millis(250);
+/// Kept for the second reading itself, and for what comes after it.
+const RESERVE: Duration = Duration::from_millis(400);
+
+/// What came of one reading.
+enum Taken {
+    Health(String, Look<Health>),
+    Metrics(String, Look<Metrics>),
+}
+
+/// Where there is an earlier look already, what is wanted is only read once, to stand beside it.
+pub async fn ask(mut looks: Looks, loaded: &Loaded, awaited: &Awaited, end: Instant, plan: &Plan) -> Looks {
+    let wanted = scenario::again(&looks, &loaded.config, &plan.asked);
+    if wanted.is_empty() {
+        return looks;
+    }
+    let begun = Instant::now();
+    let left = end.saturating_duration_since(begun);
+    let wait = INTERVAL.min(left.saturating_sub(RESERVE));
+    if looks.before.is_none() && !plan.quick {
+        if wait < SHORTEST {
+            tracing::debug!(?wanted, "no time was left for a second reading");
+            return looks;
+        }
+        let _guard = awaited.begin(format!("a second reading, {:.1} s after the first", wait.as_secs_f64()));
+        let mut before = looks.now.clone();
+        put(&mut before, read(&wanted, loaded, begun + wait).await);
+        tokio::time::sleep_until((begun + wait).into()).await;
+        looks.before = Some(before);
+    }
+    put(&mut looks.now, read(&wanted, loaded, end).await);
+    tracing::debug!(?wanted, ms = crate::probe::millis(begun), "read again");
+    looks
+}
+
+async fn read(wanted: &[Again], loaded: &Loaded, deadline: Instant) -> Vec<Taken> {
+    join_all(wanted.iter().map(|what| one(what, loaded, deadline))).await.into_iter().flatten().collect()
+}
+
+async fn one(what: &Again, loaded: &Loaded, deadline: Instant) -> Option<Taken> {
+    let config = &loaded.config;
+    Some(match what {
+        Again::Health(name) => {
+            let look = timed(health::look(config.service(name)?, loaded.secrets.headers(name), deadline));
+            Taken::Health(name.clone(), look.await)
+        }
+        Again::Metrics(name) => {
+            let look = timed(metrics::look(config.service(name)?, loaded.secrets.headers(name), deadline));
+            Taken::Metrics(name.clone(), look.await)
+        }
+    })
+}
+
+/// What could not be read a second time leaves what was seen before: it makes nothing worse.
+fn put(snapshot: &mut Snapshot, all: Vec<Taken>) {
+    for taken in all {
+        match taken {
+            Taken::Health(name, look) => {
+                if let Some(s) = snapshot.services.get_mut(&name).filter(|_| look.seen().is_some()) {
+                    s.health = look;
+                }
+            }
+            Taken::Metrics(name, look) => {
+                if let Some(s) = snapshot.services.get_mut(&name).filter(|_| look.seen().is_some()) {
+                    s.metrics = Some(look);
+                }
+            }
+        }
+    }
+}
