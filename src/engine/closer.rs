@@ -4,6 +4,7 @@
 mod near;
 mod network;
 mod server;
+mod slots;
 mod target;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,11 +42,13 @@ pub async fn ask(
     let shut = network::shut(snapshot);
     let servers = server::doubtful(snapshot, &config, &units, everything);
     let (ports, twice) = ports(snapshot, &config, everything);
+    let slots = slots::closed(snapshot, &config);
     let containers = containers::wrong(snapshot, &config, &postgres, everything);
     let wrong = !units.is_empty()
         || !containers.is_empty()
         || !servers.is_empty()
         || !ports.is_empty()
+        || !slots.is_empty()
         || !shut.is_empty();
     if !wrong && pools.is_empty() && doubtful.is_empty() {
         return;
@@ -80,8 +83,15 @@ pub async fn ask(
     // What comes after the others needs time, too, whatever an engine takes.
     let half = deadline.checked_sub(deadline.saturating_duration_since(Instant::now()) / 2);
     let containers = containers::look(containers, &config, half.unwrap_or(deadline));
-    let (units, hosts, words, pools, targets, kernel, listeners, similar, caches, containers) =
-        tokio::join!(units, hosts, words, pools, targets, kernel, listeners, similar, caches, containers);
+    let slots = slots::look(slots, &config, deadline);
+    let (units, hosts, words, pools, targets, kernel, listeners, similar, caches, containers, slots) = tokio::join!(
+        units, hosts, words, pools, targets, kernel, listeners, similar, caches, containers, slots
+    );
+    for (name, reading) in slots {
+        if let Some(p) = snapshot.postgres.get_mut(&name) {
+            p.slots = reading;
+        }
+    }
     snapshot.host.places.extend(caches.into_iter().flatten());
     for (name, mut look) in containers {
         // What the first look saw stands, where the second one came to nothing.

@@ -338,5 +338,6 @@ fn late_postgres(p: &crate::config::Postgres, deadline: Instant) -> PostgresLook
         server: Look::not_asked("no login"),
         pid_file: Reading::not_asked("no login"),
         postmasters: Reading::not_asked("no login"),
+        slots: Reading::default(),
     }
 }

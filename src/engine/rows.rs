@@ -17,6 +17,7 @@ pub fn all(now: &Snapshot) -> Vec<ReadingRow> {
         rows.extend(reading("postmaster.pid", name, &p.pid_file, |f| {
             format!("process {}, {}", f.pid, f.status)
         }));
+        rows.extend(reading("/proc backends", name, &p.slots, |s| format!("{} client backends", s.backends)));
         rows.extend(reading("/proc", name, &p.postmasters, |all| format!("{} postmasters", all.len())));
     }
     for (name, p) in &now.poolers {

@@ -191,6 +191,16 @@ pub fn postmasters(proc: &str) -> Result<Vec<Postmaster>, Failure> {
         .collect())
 }
 
+/// The title of a process, where it is a child of that one: `Some(None)` of one that is stuck, whose
+/// title is not read.
+pub(super) fn title_of_child(root: &Path, pid: u32, parent: u32) -> Option<Option<String>> {
+    let s = stat(root, pid).ok().filter(|s| s.parent == parent && s.state != "Z")?;
+    if s.state == "D" {
+        return Some(None);
+    }
+    Some(arguments(root, pid).into_iter().next())
+}
+
 fn arguments(root: &Path, pid: u32) -> Vec<String> {
     let bytes = fs::read(root.join(pid.to_string()).join("cmdline")).unwrap_or_default();
     bytes.split(|b| *b == 0).map(|a| String::from_utf8_lossy(a).into_owned()).collect()

@@ -71,7 +71,7 @@ fn queue(table: &[TcpNetEntry], port: u16) -> BTreeSet<String> {
 
 /// Both families, as the machine's first process sees them where this one has no entry there: in
 /// another's `/proc` there is no `self`.
-fn sockets(root: &Path) -> Result<Vec<TcpNetEntry>, Failure> {
+pub(super) fn sockets(root: &Path) -> Result<Vec<TcpNetEntry>, Failure> {
     let net = [root.join("self/net"), root.join("1/net")].into_iter().find(|p| p.join("tcp").exists());
     let net = net.unwrap_or_else(|| root.join("net"));
     let mut all = read(&net.join("tcp"))?;
@@ -98,7 +98,10 @@ fn read(path: &PathBuf) -> Result<Vec<TcpNetEntry>, Failure> {
 }
 
 /// Every process that holds one of these sockets, by the socket's inode; and whether all could be seen.
-fn holders(root: &Path, inodes: &BTreeSet<u64>) -> Result<(BTreeMap<u64, Vec<Holder>>, bool), Failure> {
+pub(super) fn holders(
+    root: &Path,
+    inodes: &BTreeSet<u64>,
+) -> Result<(BTreeMap<u64, Vec<Holder>>, bool), Failure> {
     let mut found: BTreeMap<u64, Vec<Holder>> = BTreeMap::new();
     let mut sees_all = host::sees_others(root);
     for pid in fs::read_dir(root).map_err(|e| io_failure(&e, &root.display().to_string()))?.flatten() {

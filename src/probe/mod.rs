@@ -1,6 +1,7 @@
 //! Looks at the world, bounded and read-only: one folder or file a system.
 //! A probe answers with readings; it never judges, and never writes to what it looks at.
 
+pub mod backends;
 pub mod changes;
 pub mod descriptors;
 pub mod docker;
@@ -16,6 +17,7 @@ pub mod ollama;
 mod place;
 pub mod postgres;
 mod program;
+mod quiet;
 pub mod redis;
 mod similar;
 mod stream;

@@ -40,6 +40,11 @@ pub fn login_meaning(look: &PostgresLook) -> Option<Meaning> {
     look.login.failure().map(meaning)
 }
 
+/// No ordinary slot is left on it: it let us not in, and nobody else.
+pub fn is_closed(look: &PostgresLook) -> bool {
+    login_meaning(look) == Some(Meaning::SlotsFull)
+}
+
 /// The server itself answered as one that looks at logins, whether or not it let us in: 57P03 comes
 /// before any password.
 pub fn takes_logins(look: &PostgresLook) -> bool {

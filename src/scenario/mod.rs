@@ -18,4 +18,5 @@ mod targets;
 mod way;
 mod witness;
 
+pub use facts::is_closed;
 pub use registry::{ALL, Scenario, again, by_name, causes, why_not};

@@ -8,7 +8,7 @@ use super::facts;
 use crate::config::Service;
 use crate::diagnosis::shell_word;
 use crate::snapshot::Snapshot;
-use crate::snapshot::containers::{Container, ContainerLook};
+use crate::snapshot::containers::{Container, ContainerLook, is_group_of};
 use crate::snapshot::units::{Journal, UnitEvent};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +38,14 @@ impl<'a> Place<'a> {
         match self {
             Place::Unit(_) => "systemd",
             Place::Container(_) => "docker",
+        }
+    }
+
+    /// Whether a control group is the unit's or the container's, or one below it.
+    pub fn owns(self, group: &str, now: &Snapshot) -> bool {
+        match self {
+            Place::Unit(unit) => group.split('/').any(|g| g == unit),
+            Place::Container(name) => container(now, name).is_some_and(|c| is_group_of(group, &c.id)),
         }
     }
 

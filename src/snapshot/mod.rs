@@ -15,6 +15,7 @@ pub mod process;
 pub mod reading;
 pub mod redis;
 pub mod service;
+pub mod slots;
 pub mod units;
 pub mod who;
 mod whole;

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::reading::{Look, Reading};
+use super::slots::Slots;
 
 /// All readings of one configured server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,6 +21,9 @@ pub struct PostgresLook {
     pub pid_file: Reading<PidFile>,
     /// Where a login failed on this host: the postmasters that run on it.
     pub postmasters: Reading<Vec<Postmaster>>,
+    /// Where it lets nobody in any more, on this host: who holds its slots.
+    #[serde(default)]
+    pub slots: Reading<Slots>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

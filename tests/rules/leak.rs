@@ -1,7 +1,9 @@
 //! A pool that leaks, and pools that may grow beyond the server.
 
 use mcp_ir::diagnosis::{Certainty, Severity, Verdict};
+use mcp_ir::snapshot::Reading;
 use mcp_ir::snapshot::postgres::Consumer;
+use mcp_ir::snapshot::slots::{Owner, SlotHolder, Slots};
 
 use crate::payload;
 use crate::stack::{A, C, Stack, idle_tx, refused, session, slots_gone};
@@ -9,6 +11,7 @@ use crate::stack::{A, C, Stack, idle_tx, refused, session, slots_gone};
 const LEAK: &str = "pool-exhausted/pool-leak@codebase-mcp";
 const FULL_A: &str = "pool-exhausted/client-pool-saturated@codebase-mcp";
 const SLOTS: &str = "pool-exhausted/server-slots-full@postgres";
+const IDLE_TX: &str = "pool-exhausted/idle-in-transaction@postgres";
 const BUDGET: &str = "pool-exhausted/pool-over-budget@postgres";
 const UNHEALTHY_A: &str = "server-crash/unhealthy@codebase-mcp";
 
@@ -159,4 +162,97 @@ fn a_budget_explains_nothing_that_is_red() {
     told.expect_root(SLOTS, Certainty::Proven).find(BUDGET);
     let told = pools(30, 30).sessions([session(10, "psql", 1.5)]).health(C, payload::c_down("lost")).told();
     told.expect_root("server-crash/unhealthy@workflow-mcp", Certainty::Proven);
+}
+
+/// What the host says of the holders of a server's slots that lets nobody in.
+fn holder(state: &str, count: u32, newest_s: Option<f64>, of: Option<&str>) -> SlotHolder {
+    let owner = of.map(|group| Owner {
+        pid: 4711,
+        name: "python3".into(),
+        control_group: Some(format!("/system.slice/{group}")),
+    });
+    SlotHolder {
+        user: "mcp_user".into(),
+        database: "codebase_mcp".into(),
+        client: "127.0.0.1".into(),
+        state: state.into(),
+        count,
+        owner,
+        newest_s,
+        oldest_s: newest_s.map(|_| 5000.0),
+    }
+}
+
+/// The leak may still grow: its pool has room, and the server has none.
+fn taken(holders: Vec<SlotHolder>) -> Stack {
+    let text = "remaining connection slots are reserved for non-replication superuser connections";
+    let backends = holders.iter().map(|h| h.count).sum();
+    Stack::healthy()
+        .login(slots_gone())
+        .health(A, payload::a("unhealthy", "disconnected", 37, 0, 50, "null"))
+        .health(C, payload::c_down(text))
+        .look(|p| p.slots = Reading::Seen { value: Slots { backends, untitled: 0, holders } })
+}
+
+const OWN: &str = "codebase-mcp.service";
+
+#[test]
+fn a_leak_that_takes_the_last_slot_explains_the_other_service() {
+    let told = taken(vec![holder("idle", 37, Some(400.0), Some(OWN))]).told();
+    told.expect_root(LEAK, Certainty::Likely)
+        .explained(SLOTS, &[LEAK])
+        .explained("server-crash/unhealthy@workflow-mcp", &[SLOTS])
+        .explained(UNHEALTHY_A, &[LEAK, SLOTS]);
+    assert!(told.find(LEAK).remedy.command.contains(OWN));
+    // The other service's own pool is no trouble, and a shell's session none of a service.
+    let beside =
+        [holder("idle", 35, Some(400.0), Some(OWN)), holder("active", 2, None, Some("batch.service"))];
+    taken(beside.to_vec()).told().case("beside others");
+}
+
+#[test]
+fn slots_that_are_not_known_to_leak_are_only_full() {
+    for (case, holders) in [
+        ("busy", vec![holder("idle", 37, Some(0.2), Some(OWN))]),
+        ("age not known", vec![holder("idle", 37, None, Some(OWN))]),
+        ("at work", vec![holder("active", 37, None, Some(OWN))]),
+        ("open transactions", vec![holder("idle in transaction", 37, Some(200.0), Some(OWN))]),
+        ("owner not known", vec![holder("idle", 37, Some(400.0), None)]),
+        ("another's", vec![holder("idle", 37, Some(400.0), Some("batch.service"))]),
+        (
+            "most are another's",
+            vec![
+                holder("idle", 25, Some(400.0), Some("batch.service")),
+                holder("idle", 12, Some(400.0), Some(OWN)),
+            ],
+        ),
+        ("a title says no state", vec![holder("unknown", 37, Some(400.0), Some(OWN))]),
+        ("nobody", Vec::new()),
+    ] {
+        let told = taken(holders).told().case(case);
+        told.expect_root(SLOTS, Certainty::Proven);
+    }
+}
+
+#[test]
+fn who_holds_the_slots_is_shown_though_nobody_is_let_in() {
+    let told = taken(vec![holder("active", 36, Some(4.0), Some("batch.service"))]).told();
+    told.evidence(SLOTS, "process 4711 (python3)")
+        .evidence(SLOTS, "36 active, nothing sent for 4 s to 83 min");
+}
+
+#[test]
+fn transactions_left_open_hold_every_slot_though_nobody_is_let_in() {
+    let idle = |count, newest| holder("idle in transaction", count, newest, Some("batch.service"));
+    let told = taken(vec![idle(36, Some(400.0)), holder("idle", 1, Some(9.0), Some(OWN))]).told();
+    told.expect_root(IDLE_TX, Certainty::Proven).explained(SLOTS, &[IDLE_TX]);
+    let command = &told.find(IDLE_TX).remedy.command;
+    assert!(command.contains("idle in transaction") && command.contains("codebase_mcp"), "{command}");
+    for (case, holders) in [
+        ("young", vec![idle(37, Some(200.0))]),
+        ("age not known", vec![idle(37, None)]),
+        ("too few to matter", vec![idle(1, Some(400.0)), holder("active", 36, None, None)]),
+    ] {
+        taken(holders).told().case(case).expect_root(SLOTS, Certainty::Proven).never(IDLE_TX);
+    }
 }

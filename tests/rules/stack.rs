@@ -352,6 +352,7 @@ fn alive() -> PostgresLook {
         server: seen(server),
         pid_file: Reading::not_asked("only where a login fails on this host"),
         postmasters: Reading::not_asked("only where a login fails on this host"),
+        slots: Reading::default(),
     }
 }
 

@@ -78,6 +78,7 @@ pub async fn look_unless(
         server,
         pid_file: Reading::not_asked("only where a login fails on this host"),
         postmasters: Reading::not_asked("only where a login fails on this host"),
+        slots: Reading::default(),
     }
 }
 

@@ -1,13 +1,13 @@
-//! Which pool is full: the server's slots, a service's own pool, and one that leaks.
+//! Which pool is full: the server's slots, or a service's own pool.
 
 use super::super::facts::{self, Fill};
-use super::super::login::Meaning;
 use super::STARVED;
 use crate::config::{Config, Postgres, Service};
-use crate::diagnosis::Relation::{Needs, Same};
-use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity, shell_word};
+use crate::diagnosis::Relation::Same;
+use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity};
 use crate::snapshot::Snapshot;
 use crate::snapshot::postgres::Server;
+use crate::snapshot::slots::SlotHolder;
 
 pub static SERVER_SLOTS_FULL: Cause = Cause {
     name: "pool-exhausted/server-slots-full",
@@ -23,18 +23,6 @@ pub static CLIENT_POOL_SATURATED: Cause = Cause {
         ("server-crash/unhealthy", Same),
         ("server-crash/hung", Same),
         ("server-crash/mcp-broken", Same),
-    ],
-};
-pub static POOL_LEAK: Cause = Cause {
-    name: "pool-exhausted/pool-leak",
-    severity: Severity::P2,
-    title: "the service does not give its connections back",
-    explains: &[
-        ("pool-exhausted/client-pool-saturated", Same),
-        ("server-crash/unhealthy", Same),
-        ("server-crash/hung", Same),
-        ("server-crash/mcp-broken", Same),
-        ("pool-exhausted/server-slots-full", Needs),
     ],
 };
 pub static POOL_OVER_BUDGET: Cause = Cause {
@@ -56,15 +44,19 @@ pub fn server(p: &Postgres, now: &Snapshot, config: &Config) -> Option<Finding> 
             Risk::Disruptive,
         )
     };
-    if facts::login_meaning(look) == Some(Meaning::SlotsFull) {
+    if facts::is_closed(look) {
         let said = look.login.failure().map(|f| f.detail.clone()).unwrap_or_default();
-        return Some(ask(Finding::new(
+        let mut f = Finding::new(
             &SERVER_SLOTS_FULL,
             &p.name,
             Certainty::Proven,
             "PostgreSQL runs and has no ordinary connection slot left",
         )
-        .saw("postgres login", &look.endpoint, said)));
+        .saw("postgres login", &look.endpoint, said);
+        for h in look.slots.seen().into_iter().flat_map(|s| &s.holders).take(5) {
+            f = f.saw("/proc backends", &holder(h), held(h));
+        }
+        return Some(ask(f));
     }
     let server = facts::server(now, &p.name).filter(|s| facts::slots_full(s.used, s, config))?;
     let mut f = Finding::new(
@@ -94,6 +86,23 @@ pub fn server(p: &Postgres, now: &Snapshot, config: &Config) -> Option<Finding> 
         );
     }
     Some(ask(f))
+}
+
+/// `mcp_user on codebase_mcp from 127.0.0.1, process 4711 (python3)`
+pub fn holder(h: &SlotHolder) -> String {
+    let who = format!("{} on {} from {}", h.user, h.database, h.client);
+    h.owner.as_ref().map_or_else(|| who.clone(), |o| format!("{who}, process {} ({})", o.pid, o.name))
+}
+
+pub fn held(h: &SlotHolder) -> String {
+    let quiet = match (h.newest_s.map(facts::age), h.oldest_s.map(facts::age)) {
+        (Some(newest), Some(oldest)) if newest != oldest => {
+            format!(", nothing sent for {newest} to {oldest}")
+        }
+        (Some(newest), _) => format!(", nothing sent for {newest}"),
+        (None, _) => String::new(),
+    };
+    format!("{} {}{quiet}", h.count, h.state)
 }
 
 /// In use / max over the threshold, or callers wait. The payload may say "disconnected".
@@ -137,59 +146,6 @@ pub fn client_pool(s: &Service, now: &Snapshot, config: &Config) -> Option<Findi
         "Raise the pool's size, within the server's slots; nothing to restart in the database",
         Risk::Disruptive,
     ))
-}
-
-/// The service calls its connections in use, and PostgreSQL sees them idle since long: no statement
-/// runs, no transaction is open, and they are not given back.
-pub fn leak(s: &Service, now: &Snapshot, config: &Config) -> Option<Finding> {
-    if !facts::saturated(now, &s.name, config) {
-        return None;
-    }
-    let in_use = facts::pool(now, &s.name)?.in_use?;
-    let limit = config.thresholds.long_query.as_secs_f64();
-    let (p, server, idle, newest) =
-        config.postgres.iter().filter(|p| s.needs.contains(&p.name)).find_map(|p| {
-            let server = facts::server(now, &p.name)?;
-            let groups = server.consumers.iter().filter(|c| c.application == s.name && c.state == "idle");
-            let (mut idle, mut newest) = (0, f64::INFINITY);
-            for c in groups {
-                idle += c.count;
-                newest = c.newest_s?.min(newest);
-            }
-            // All of them, and for long: a busy pool's connections are idle for moments.
-            let leaked = newest > limit && f64::from(idle) >= config.thresholds.pool * in_use as f64;
-            leaked.then_some((p, server, idle, newest))
-        })?;
-    // Those of another server that it needs are not held by these.
-    let elsewhere = crate::diagnosis::needs(&s.name, config);
-    let elsewhere =
-        config.postgres.iter().filter(|q| q.name != p.name && elsewhere.contains(q.name.as_str()));
-    let frees = !facts::slots_full(server.used.saturating_sub(idle), server, config)
-        && elsewhere.into_iter().all(|q| self::server(q, now, config).is_none());
-    Some(
-        Finding::new(
-            &POOL_LEAK,
-            &s.name,
-            // Grown while requests did not is what a second look proves.
-            Certainty::Likely,
-            format!(
-                "{} holds {in_use} connections as in use, and PostgreSQL sees {idle} of them idle for over {}",
-                s.name,
-                facts::age(newest)
-            ),
-        )
-        .spares_if(SERVER_SLOTS_FULL.name, !frees)
-        .saw("http health", "pool", format!("{in_use} in use"))
-        .saw("postgres sessions", &p.name, format!("{idle} idle, the newest for {}", facts::age(newest)))
-        .remedy(
-            match &s.unit {
-                Some(unit) => format!("systemctl restart {}", shell_word(unit)),
-                None => format!("mcp-ir runbook {}", POOL_LEAK.name.replace('/', "#")),
-            },
-            "Save a look and its logs as evidence first, then restart that one service",
-            Risk::Disruptive,
-        ),
-    )
 }
 
 /// A note: what may happen when all pools grow to their maximum. Those unknown would only add to it.

@@ -3,6 +3,7 @@
 
 mod full;
 mod holders;
+mod leak;
 mod locks;
 mod pooler;
 mod why_not;
@@ -49,7 +50,7 @@ pub static SCENARIO: Scenario = Scenario {
         &full::CLIENT_POOL_SATURATED,
         &holders::IDLE_IN_TRANSACTION,
         &locks::BLOCKING_CHAIN,
-        &full::POOL_LEAK,
+        &leak::POOL_LEAK,
         &holders::LONG_QUERIES,
         &locks::PREPARED_TRANSACTION,
         &pooler::POOLER_FULL,
@@ -66,6 +67,7 @@ fn detect(looks: &Looks, config: &Config) -> Vec<Finding> {
     let mut out = Vec::new();
     for p in &config.postgres {
         out.extend(full::server(p, now, config));
+        out.extend(holders::by_title(p, now, config));
         if let Some(server) = facts::server(now, &p.name) {
             out.extend(locks::chain(p, server, now, config));
             out.extend(locks::prepared(p, server, now, config));
@@ -75,7 +77,8 @@ fn detect(looks: &Looks, config: &Config) -> Vec<Finding> {
     }
     out.extend(pooler::detect(now, config));
     out.extend(config.service.iter().filter_map(|s| full::client_pool(s, now, config)));
-    out.extend(config.service.iter().filter_map(|s| full::leak(s, now, config)));
+    let full = leak::full(now, config);
+    out.extend(config.service.iter().filter_map(|s| leak::detect(s, &full, now, config)));
     out
 }
 

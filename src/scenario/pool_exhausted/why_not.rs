@@ -3,7 +3,7 @@
 use super::super::against::{Against, Against::Server, Against::Service, OfServer, OfService, unseen, why};
 use super::super::facts;
 use super::super::login::Meaning;
-use super::{full, holders, locks, pooler};
+use super::{full, holders, leak, locks, pooler};
 use crate::diagnosis::{Cause, Fact, Finding, Stand};
 use crate::snapshot::postgres::{Server as Sessions, Session};
 
@@ -28,16 +28,23 @@ pub static WHY_NOT: &[(&Cause, Against)] = &[
     ),
     (&full::CLIENT_POOL_SATURATED, Service(|_, s| saturated(s))),
     (
-        &full::POOL_LEAK,
+        &leak::POOL_LEAK,
         Service(|_, s| {
-            let leak = Stand::unless(full::leak(s.s, s.now, s.config).is_some(), || idle_for_long(s));
-            Stand::all([saturated(s), leak])
+            let full = leak::full(s.now, s.config);
+            Stand::unless(leak::detect(s.s, &full, s.now, s.config).is_some(), || {
+                // Where the server is full, a pool with room may leak as well.
+                let harms = leak::servers(s.s, s.config).any(|p| full.contains(p.name.as_str()));
+                Stand::all([if harms { Stand::Holds } else { saturated(s) }, idle_for_long(s)])
+            })
         }),
     ),
     (
         &holders::IDLE_IN_TRANSACTION,
         Server(|c, s| {
-            holds(c, s, Session::idle_in_transaction, s.config.thresholds.idle_in_transaction.as_secs_f64())
+            Stand::unless(holders::by_title(s.p, s.now, s.config).is_some(), || {
+                let over = s.config.thresholds.idle_in_transaction.as_secs_f64();
+                holds(c, s, Session::idle_in_transaction, over)
+            })
         }),
     ),
     (
@@ -178,15 +185,15 @@ fn saturated(s: &OfService) -> Stand {
 fn idle_for_long(s: &OfService) -> Stand {
     let needs =
         format!("nearly all of them, for over {}", facts::age(s.config.thresholds.long_query.as_secs_f64()));
-    let servers = s.config.postgres.iter().filter(|p| s.s.needs.contains(&p.name));
-    let mut seen: Vec<Stand> = servers
-        .map(|p| match facts::server(s.now, &p.name) {
+    let mut seen: Vec<Stand> = leak::servers(s.s, s.config)
+        .map(|p| match leak::idle(s.s, p, s.now, s.config) {
             None => unseen("postgres sessions", &p.name, "not seen", &needs),
-            Some(x) => {
-                let idle = x.consumers.iter().filter(|c| c.application == s.s.name && c.state == "idle");
-                let idle: u32 = idle.map(|c| c.count).sum();
-                let value = format!("{idle} idle by the name {}", s.s.name);
-                Stand::RuledOut(vec![Fact::new("postgres sessions", &p.name, value, &needs)])
+            Some(idle) => {
+                let value = format!("{} idle of {}", idle.count, s.s.name);
+                match idle.newest_s {
+                    Some(_) => Stand::RuledOut(vec![Fact::new(idle.probe, &p.name, value, &needs)]),
+                    None => unseen(idle.probe, &p.name, format!("{value}, since when is not known"), &needs),
+                }
             }
         })
         .collect();

@@ -8,7 +8,7 @@ use crate::config::Service;
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity};
 use crate::scenario::place::{Place, container};
 use crate::snapshot::Snapshot;
-use crate::snapshot::containers::{ContainerLook, is_group_of};
+use crate::snapshot::containers::ContainerLook;
 use crate::snapshot::process::{Holder, Listener};
 
 pub static PORT_CONFLICT: Cause =
@@ -96,7 +96,7 @@ fn foreign<'a>(s: &Service, place: Place, now: &'a Snapshot) -> Option<(&'a List
     let elsewhere = |h: &Holder| {
         h.pid != 1
             && h.name != "docker-proxy"
-            && h.control_group.as_deref().is_some_and(|g| !is_of(place, g, now))
+            && h.control_group.as_deref().is_some_and(|g| !place.owns(g, now))
     };
     if held.iter().any(|(_, h)| !elsewhere(h)) {
         return None;
@@ -119,18 +119,10 @@ pub fn own<'a>(s: &Service, now: &'a Snapshot) -> Vec<(&'a Listener, &'a Holder)
     if bare(s, now) {
         all.retain(|(_, h)| h.pid != 1 && h.name != "docker-proxy");
     } else {
-        let own = |g: &String| Place::of(s).is_some_and(|place| is_of(place, g, now));
+        let own = |g: &String| Place::of(s).is_some_and(|place| place.owns(g, now));
         all.retain(|(_, h)| h.control_group.as_ref().is_some_and(own));
     }
     all
-}
-
-/// Whether a control group is the unit's or the container's.
-fn is_of(place: Place, group: &str, now: &Snapshot) -> bool {
-    match place {
-        Place::Unit(unit) => group.split('/').any(|g| g == unit),
-        Place::Container(name) => container(now, name).is_some_and(|c| is_group_of(group, &c.id)),
-    }
 }
 
 /// Its engine takes connections for it, and knows only afterwards whether anybody listens inside.

@@ -3,14 +3,17 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::cluster::{BATCH, SERVICES};
 use crate::stack::Stack;
 use crate::wait::until;
 
 use super::Fault;
+use super::entry::BOTH;
 use super::pool::{blocked, free_slots};
+
+const A: &str = "codebase-mcp";
 
 pub const FAULTS: &[Fault] = &[
     Fault::new(
@@ -29,6 +32,18 @@ pub const FAULTS: &[Fault] = &[
         |stack| leak(stack, "workflow-mcp"),
     )
     .or_at_least("server-crash/unhealthy@workflow-mcp")
+    .with(|settings| settings.impatient()),
+    Fault::new(
+        "pool-leak/every-slot",
+        "pool-exhausted/pool-leak",
+        "codebase-mcp",
+        "a service's leak takes the server's last slot; the other service gets none",
+        leak_every_slot,
+    )
+    .cascade()
+    .explains(BOTH)
+    .or_at_least("pool-exhausted/server-slots-full@postgres")
+    .under_systemd()
     .with(|settings| settings.impatient()),
     Fault::new(
         "long-queries/own-pool",
@@ -143,6 +158,37 @@ fn leak(stack: &mut Stack, name: &str) -> Result<()> {
     );
     until("its connections are idle", Duration::from_secs(5), || {
         admin.run(&idle).is_ok_and(|rows| rows.len() == 10)
+    })
+}
+
+/// Its pool may be larger than the server. The other service loses its connections, as any does in time.
+fn leak_every_slot(stack: &mut Stack) -> Result<()> {
+    stack.set_environment(A, &[("POOL_MAX_SIZE", "60".into())])?;
+    stack.wait_until_healthy()?;
+    let leaks = stack.service(A)?.clone();
+    leaks.tell("hold?n=28&secs=600&mode=leak")?;
+    let other = stack.service("workflow-mcp")?.clone();
+    for _ in 0..50 {
+        // Those that get no connection are not waited for.
+        let more = leaks.clone();
+        std::thread::spawn(move || more.tell("hold?n=6&secs=600&mode=leak").is_ok());
+        let theirs = "FROM pg_stat_activity WHERE application_name = 'workflow-mcp'";
+        let left = stack.cluster().sql(&format!("SELECT pg_terminate_backend(pid, 1000) {theirs}"))?;
+        std::thread::sleep(Duration::from_millis(100));
+        if left.is_empty() && other.says("unhealthy") && leaks.says("unhealthy") {
+            return idle_for_two_seconds(stack);
+        }
+    }
+    bail!("the other service always gets a slot again")
+}
+
+/// A superuser still gets in.
+fn idle_for_two_seconds(stack: &Stack) -> Result<()> {
+    let admin = stack.cluster().session("postgres")?;
+    let young = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'codebase-mcp'
+                 AND (state <> 'idle' OR state_change > now() - interval '2.2 s')";
+    until("its connections are idle", Duration::from_secs(10), || {
+        admin.run(young).is_ok_and(|r| r.is_empty())
     })
 }
 

@@ -95,6 +95,20 @@ pub const FAULTS: &[Fault] = &[
     )
     .or_at_least("pool-exhausted/server-slots-full@postgres")
     .with(|settings| settings.idle_in_transaction = Some("2s".into())),
+    Fault::new(
+        "idle-in-transaction/every-slot",
+        "pool-exhausted/idle-in-transaction",
+        "postgres",
+        "idle transactions hold every slot: nobody is let in to see them",
+        |stack| {
+            for session in free_slots(stack, 0)? {
+                session.run("BEGIN; SELECT count(*) FROM repositories")?;
+            }
+            aged(stack)
+        },
+    )
+    .or_at_least("pool-exhausted/server-slots-full@postgres")
+    .with(|settings| settings.idle_in_transaction = Some("2s".into())),
 ];
 
 /// Sessions until the server refuses one, then as many fewer as are to be left.
