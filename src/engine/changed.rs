@@ -57,7 +57,7 @@ fn asked(wrong: &HashSet<String>, now: &Snapshot) -> Asked {
     Asked {
         units,
         postgres: postgres.map(|p| (p.name.clone(), p.unit.clone(), p.data_directory.clone())).collect(),
-        redis: config.redis.iter().filter(|r| here(&r.unit).is_some()).map(|r| r.name.clone()).collect(),
+        redis: config.redis.iter().filter_map(|r| Some((r.name.clone(), here(&r.unit)?))).collect(),
         deployments: deployed.take(UNITS).collect(),
         since: since.unwrap_or(now.taken_at),
     }

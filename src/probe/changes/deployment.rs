@@ -22,8 +22,12 @@ pub fn of(root: &Root, subject: &str, place: &str) -> Option<Change> {
         Some((at, commit, message)) => (at, format!("{commit} {message}"), reflog),
         None => match root.written(&head) {
             Some(at) => (at, "its HEAD was written".to_owned(), head),
-            // No git: the folder, or the link that points to a release.
-            None => (root.written(place)?, "it was written".to_owned(), place.to_owned()),
+            // A link to a release is made with each deployment.
+            None if root.is_link(place) => {
+                (root.written(place)?, "the link was made".to_owned(), place.to_owned())
+            }
+            // No git: whatever makes or removes a file in the folder dates it.
+            None => return of_folder(root, subject, place),
         },
     };
     if !root.is_young(at) {
@@ -31,6 +35,19 @@ pub fn of(root: &Root, subject: &str, place: &str) -> Option<Change> {
     }
     let what = said(&format!("deployment of {subject} in {place}: {what}"), 200);
     Some(Change { at, kind: ChangeKind::Deployment, subject: Some(subject.into()), what, path: Some(path) })
+}
+
+/// Perhaps a deployment, perhaps a file that the service itself put there: only what is known is said.
+fn of_folder(root: &Root, subject: &str, place: &str) -> Option<Change> {
+    let at = root.written(place).filter(|at| root.is_young(*at))?;
+    let what = said(&format!("something was put into {place} of {subject}, or taken away"), 200);
+    Some(Change {
+        at,
+        kind: ChangeKind::Deployment,
+        subject: Some(subject.into()),
+        what,
+        path: Some(place.into()),
+    })
 }
 
 /// By a program that prints one line: when, and what. As a configured program it is trusted; what it says

@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use super::blocking;
 use super::host::rooted;
@@ -28,13 +29,16 @@ pub struct Asked {
     pub units: Vec<(String, String)>,
     /// PostgreSQL servers of this host: name, unit, data folder.
     pub postgres: Vec<(String, Option<String>, Option<String>)>,
-    /// Redis servers with a unit here.
-    pub redis: Vec<String>,
+    /// Redis servers with a unit here, and that unit.
+    pub redis: Vec<(String, String)>,
     /// Names of services, and what tells of their deployments.
     pub deployments: Vec<(String, Deploy)>,
     /// Older ones are left out.
     pub since: Timestamp,
 }
+
+/// A file of one zone has a few thousand bytes.
+const ZONE: u64 = 64 << 10;
 
 type Part = Box<dyn FnOnce(&Root) -> Vec<Change> + Send>;
 
@@ -52,7 +56,7 @@ pub async fn look(proc: &str, asked: Asked, deadline: Instant) -> Changes {
 async fn within(folder: PathBuf, proc: String, asked: Asked, deadline: Instant) -> Changes {
     let Asked { units, postgres, redis, deployments, since } = asked;
     let names: Vec<(String, String)> = units.clone();
-    let servers = (postgres.first().map(|p| p.0.clone()), redis.first().cloned());
+    let servers = (postgres.first().map(|p| p.0.clone()), redis.first().map(|r| r.0.clone()));
     let mut parts: Vec<(String, Part)> = vec![
         (
             "its boot".into(),
@@ -127,6 +131,10 @@ impl Root {
         Timestamp::new(meta.mtime(), i32::try_from(meta.mtime_nsec()).unwrap_or_default()).ok()
     }
 
+    fn is_link(&self, path: &str) -> bool {
+        fs::symlink_metadata(self.path(path)).is_ok_and(|m| m.is_symlink())
+    }
+
     /// The end of a plain file, and no more of it than that; a pipe in its place is not waited for.
     fn tail(&self, path: &str, bytes: u64) -> Result<String, Failure> {
         let no_wait = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
@@ -144,6 +152,18 @@ impl Root {
         let text = String::from_utf8_lossy(&out);
         // The first line was cut.
         Ok(if from == 0 { text.into_owned() } else { text.split_once('\n').map_or("", |t| t.1).to_owned() })
+    }
+
+    /// The machine's own zone: a link to a file of zones there, or that file itself; else the reader's.
+    fn zone(&self) -> TimeZone {
+        let mut file = self.path("/etc/localtime");
+        if let Ok(to) = fs::read_link(&file) {
+            file =
+                if to.is_absolute() { self.path(&to.to_string_lossy()) } else { self.path("/etc").join(to) };
+        }
+        let plain = fs::metadata(&file).is_ok_and(|m| m.is_file() && m.len() < ZONE);
+        let read = || TimeZone::tzif("localtime", &fs::read(&file).ok()?).ok();
+        plain.then(read).flatten().unwrap_or_else(TimeZone::system)
     }
 
     /// The names in a folder, a bounded number of them, in order.

@@ -37,7 +37,7 @@ pub fn of(
         postgres.or_else(redis).or_else(own)
     };
     let mut out = Vec::new();
-    for run in runs(&text) {
+    for run in runs(&text, &root.zone()) {
         let run: Vec<Act> = run.into_iter().filter(|a| root.is_young(a.at)).collect();
         let Some(last) = run.last() else { continue };
         // Of many the one that is of something under care is named.
@@ -68,7 +68,7 @@ fn is_of(package: &str, name: &str, unit: &str) -> bool {
 }
 
 /// `2026-11-24 11:40:00 startup archives unpack` begins one; each act is a line of its own.
-fn runs(text: &str) -> Vec<Vec<Act<'_>>> {
+fn runs<'a>(text: &'a str, zone: &TimeZone) -> Vec<Vec<Act<'a>>> {
     let mut out: Vec<Vec<Act>> = Vec::new();
     for line in text.lines() {
         let mut words = line.splitn(6, ' ');
@@ -84,7 +84,7 @@ fn runs(text: &str) -> Vec<Vec<Act<'_>>> {
         let (Some(package), Some(from), Some(to)) = (words.next(), words.next(), words.next()) else {
             continue;
         };
-        let Some(at) = local(day, time) else { continue };
+        let Some(at) = local(day, time, zone) else { continue };
         let package = package.split(':').next().unwrap_or(package);
         // `upgrade` follows `install` of the same: the newer word stands.
         if out.is_empty() {
@@ -99,7 +99,7 @@ fn runs(text: &str) -> Vec<Vec<Act<'_>>> {
 }
 
 /// dpkg notes the time of this machine's own zone.
-fn local(day: &str, time: &str) -> Option<Timestamp> {
+fn local(day: &str, time: &str, zone: &TimeZone) -> Option<Timestamp> {
     let at: DateTime = format!("{day}T{time}").parse().ok()?;
-    TimeZone::system().to_timestamp(at).ok()
+    zone.to_timestamp(at).ok()
 }

@@ -8,7 +8,7 @@ const FILES: [&str; 4] = ["postgresql.conf", "postgresql.auto.conf", "pg_hba.con
 pub fn of(
     root: &Root,
     postgres: &[(String, Option<String>, Option<String>)],
-    redis: &[String],
+    redis: &[(String, String)],
 ) -> Vec<Change> {
     let mut out = Vec::new();
     let mut change = |subject: &str, path: String, what: String| {
@@ -30,8 +30,10 @@ pub fn of(
             }
         }
     }
-    for name in redis {
-        change(name, "/etc/redis/redis.conf".into(), format!("redis.conf of {name}"));
+    for (name, unit) in redis {
+        if let Some(file) = of_redis(unit) {
+            change(name, format!("/etc/redis/{file}"), format!("{file} of {name}"));
+        }
     }
     out
 }
@@ -43,4 +45,15 @@ fn debian(unit: Option<&str>, data: Option<&str>) -> Option<String> {
     let by_data = || data?.strip_prefix("/var/lib/postgresql/").map(ToOwned::to_owned);
     let cluster = by_unit.or_else(by_data)?;
     (!cluster.contains("..")).then(|| format!("/etc/postgresql/{cluster}"))
+}
+
+/// The file that the package's own units start it with; another unit may name any.
+fn of_redis(unit: &str) -> Option<String> {
+    match unit.strip_suffix(".service")? {
+        "redis" | "redis-server" => Some("redis.conf".into()),
+        other => {
+            let instance = other.strip_prefix("redis-server@").or_else(|| other.strip_prefix("redis@"))?;
+            (!instance.contains(['/', '.'])).then(|| format!("redis-{instance}.conf"))
+        }
+    }
 }

@@ -25,6 +25,12 @@ impl Tree {
         self.aged(path, ago).aged(Path::new(path).parent().unwrap().to_str().unwrap(), 90_000)
     }
 
+    fn link(&self, path: &str, to: &str) {
+        let link = self.0.path().join(path.trim_start_matches('/'));
+        fs::create_dir_all(link.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(to, link).unwrap();
+    }
+
     fn aged(&self, path: &str, ago: u64) -> &Self {
         let file = File::open(self.0.path().join(path.trim_start_matches('/'))).unwrap();
         file.set_modified(SystemTime::now() - Duration::from_secs(ago)).unwrap();
@@ -112,7 +118,7 @@ fn files_of_settings_are_told_by_the_server() {
     t.file("/etc/redis/redis.conf", 60, "");
     let data = "/var/lib/postgresql/15/main".to_owned();
     let servers = [("postgres".to_owned(), Some("postgresql@15-main.service".to_owned()), Some(data))];
-    let seen = settings::of(&t.root(), &servers, &["redis".into()]);
+    let seen = settings::of(&t.root(), &servers, &[("redis".into(), "redis-server.service".into())]);
     let wanted = [
         "postgresql.auto.conf, which ALTER SYSTEM writes, of postgres",
         "pg_hba.conf of postgres",
@@ -165,8 +171,8 @@ fn a_deployment_is_told_by_the_reflog_without_running_git() {
     // A work tree elsewhere; a link to a release; one of long ago.
     t.file("/srv/tree/.git", 9000, "gitdir: /srv/api/.git\n");
     assert!(deployment::of(&t.root(), "api", "/srv/tree").is_some());
-    t.file("/srv/current/app.py", 1, "").aged("/srv/current", 50);
-    assert!(deployment::of(&t.root(), "api", "/srv/current").unwrap().what.ends_with("it was written"));
+    t.link("/srv/current", "/srv/releases/4711");
+    assert!(deployment::of(&t.root(), "api", "/srv/current").unwrap().what.ends_with("the link was made"));
     t.file("/srv/old/.git/HEAD", 9000, "ref: refs/heads/main\n");
     assert_eq!(deployment::of(&t.root(), "api", "/srv/old"), None);
     assert_eq!(deployment::of(&t.root(), "api", "/srv/none"), None);
@@ -217,4 +223,61 @@ async fn a_program_may_tell_of_a_deployment_and_is_believed_only_where_it_says_w
     let none =
         deployment::told("api", &["/nonexistent/x".into()], Instant::now() + Duration::from_secs(1)).await;
     assert_eq!(none.unwrap_err().kind, FailKind::Missing);
+}
+
+#[test]
+fn a_redis_is_told_of_its_own_file_alone() {
+    let t = Tree::new();
+    t.file("/etc/redis/redis.conf", 60, "");
+    t.file("/etc/redis/redis-cache.conf", 60, "");
+    for (unit, file) in [
+        ("redis-server.service", Some("/etc/redis/redis.conf")),
+        ("redis.service", Some("/etc/redis/redis.conf")),
+        ("redis-server@cache.service", Some("/etc/redis/redis-cache.conf")),
+        ("redis-server@other.service", None),
+        ("redis-server@...service", None),
+        ("cache.service", None),
+    ] {
+        let seen = settings::of(&t.root(), &[], &[("cache".into(), unit.into())]);
+        assert_eq!(seen.first().and_then(|c| c.path.as_deref()), file, "{unit}");
+    }
+}
+
+#[test]
+fn what_lies_in_a_folder_without_git_is_not_called_a_deployment() {
+    let t = Tree::new();
+    t.file("/srv/plain/app.pyc", 60, "").aged("/srv/plain", 50);
+    let seen = deployment::of(&t.root(), "api", "/srv/plain").unwrap();
+    assert_eq!(seen.what, "something was put into /srv/plain of api, or taken away");
+}
+
+#[test]
+fn dpkg_s_times_are_read_in_the_zone_of_its_machine() {
+    let t = Tree::new();
+    // `CET-1`, for ever: one type of an hour, its name, and the rule behind.
+    let mut zone = b"TZif2".to_vec();
+    zone.extend([0; 15]);
+    let header = |out: &mut Vec<u8>| {
+        out.extend([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 4]);
+        out.extend([0, 0, 0x0e, 0x10, 0, 0]);
+        out.extend(b"CET\0");
+    };
+    header(&mut zone);
+    zone.extend(b"TZif2");
+    zone.extend([0; 15]);
+    header(&mut zone);
+    zone.extend(b"\nCET-1\n");
+    t.file("/usr/share/zoneinfo/Lab", 9000, "");
+    fs::write(t.0.path().join("usr/share/zoneinfo/Lab"), &zone).unwrap();
+    t.link("/etc/localtime", "/usr/share/zoneinfo/Lab");
+    let at = ago(600);
+    let local =
+        at.to_zoned_datetime(jiff::tz::TimeZone::fixed(jiff::tz::offset(1))).strftime("%F %T").to_string();
+    t.file(
+        "/var/log/dpkg.log",
+        0,
+        &format!("{local} startup archives unpack\n{local} upgrade tzdata:all 1 2\n"),
+    );
+    let seen = packages::of(&t.root(), &[], &(None, None));
+    assert_eq!(seen.first().map(|c| c.at.as_second()), Some(at.as_second()), "{seen:?}");
 }

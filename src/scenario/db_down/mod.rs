@@ -10,6 +10,8 @@ mod target;
 mod why_not;
 mod words;
 
+use std::collections::BTreeSet;
+
 use super::facts;
 use super::login::{Meaning, meaning};
 use super::registry::Scenario;
@@ -101,15 +103,17 @@ fn of_server<'a>(
         .chain(words::index(p, look, now, config))
 }
 
-/// Whether a server is not well by its login, and nothing that is known here says why. Who misses it
-/// is not the root of anything then, and no restart of theirs brings it back.
-pub fn unclear(server: &str, now: &Snapshot, config: &Config) -> bool {
-    let seen = config.postgres(server).zip(now.postgres.get(server));
-    seen.is_some_and(|(p, look)| {
-        facts::login_meaning(look) == Some(Meaning::Other)
-            && look.login.failure().is_some_and(|f| f.kind != FailKind::NotTried)
-            && of_server(p, look, now, config).next().is_none()
-    })
+/// The servers that are not well by their login, and nothing that is known here says why. Who misses
+/// one is not the root of anything then, and no restart of theirs brings it back.
+pub fn unclear<'a>(now: &Snapshot, config: &'a Config) -> BTreeSet<&'a str> {
+    let unclear = |p: &&Postgres| {
+        now.postgres.get(&p.name).is_some_and(|look| {
+            facts::login_meaning(look) == Some(Meaning::Other)
+                && look.login.failure().is_some_and(|f| f.kind != FailKind::NotTried)
+                && of_server(p, look, now, config).next().is_none()
+        })
+    };
+    config.postgres.iter().filter(unclear).map(|p| p.name.as_str()).collect()
 }
 
 /// A login by us or, where ours is refused, a service that says it is connected.

@@ -1,11 +1,13 @@
 //! What the health answer itself tells: unwell, unreadable, or none at all in time.
 //! Where nothing listens, `unit` says how it ended.
 
+use std::collections::BTreeSet;
+
 use super::{cause, last_words, port, runbook, shortage, silent, unit, unreachable};
 use crate::config::Service;
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity, shell_word};
+use crate::scenario::facts;
 use crate::scenario::place::{Place, container};
-use crate::scenario::{db_down, facts};
 use crate::snapshot::containers::Container;
 use crate::snapshot::service::Shape;
 use crate::snapshot::{FailKind, Failure, Snapshot, Stage};
@@ -16,7 +18,7 @@ pub static MALFORMED: Cause =
     cause("server-crash/malformed-health", Severity::P2, "the health answer is none");
 
 /// It answers, and says that it is not well.
-pub fn unhealthy(s: &Service, now: &Snapshot) -> Option<Finding> {
+pub fn unhealthy(s: &Service, unclear: &BTreeSet<&str>, now: &Snapshot) -> Option<Finding> {
     let health = facts::health(now, &s.name).filter(|h| h.is_bad())?;
     if health.shape == Shape::Error && health.http_status < 500 {
         return Some(malformed(
@@ -25,7 +27,7 @@ pub fn unhealthy(s: &Service, now: &Snapshot) -> Option<Finding> {
         ));
     }
     let misses = health.database.is_some() && !health.says_connected();
-    if misses && now.config.needs(&s.name).iter().any(|n| db_down::unclear(n, now, &now.config)) {
+    if misses && now.config.needs(&s.name).iter().any(|n| unclear.contains(n.as_str())) {
         return None;
     }
     let says = match &health.status {

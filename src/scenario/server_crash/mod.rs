@@ -17,6 +17,9 @@ mod unreachable;
 mod why_not;
 mod words;
 
+use std::collections::BTreeSet;
+
+use super::db_down;
 use super::facts::{self, state};
 use super::place::{Place, container as inspected};
 use super::registry::Scenario;
@@ -60,7 +63,8 @@ pub static SCENARIO: Scenario = Scenario {
         &dependency::DEPENDENCY_DOWN,
     ],
     detect: |looks, config| {
-        let services = config.service.iter().filter_map(|s| detect(s, &looks.now));
+        let unclear = db_down::unclear(&looks.now, config);
+        let services = config.service.iter().filter_map(|s| detect(s, &unclear, &looks.now));
         services.chain(dependency::detect(looks, config)).collect()
     },
     symptoms: |looks, config| {
@@ -71,8 +75,9 @@ pub static SCENARIO: Scenario = Scenario {
     why_not: why_not::WHY_NOT,
 };
 
-fn detect(s: &Service, now: &Snapshot) -> Option<Finding> {
-    let found = cause_of(s, now).or_else(|| mcp::broken(s, now))?;
+/// `unclear`: the servers that are not well for no reason that is known.
+fn detect(s: &Service, unclear: &BTreeSet<&str>, now: &Snapshot) -> Option<Finding> {
+    let found = cause_of(s, unclear, now).or_else(|| mcp::broken(s, now))?;
     // Without a unit nothing else says what it is that runs there.
     let bare = port::own(s, now).first().copied().filter(|_| port::bare(s, now));
     Some(match bare {
@@ -81,15 +86,15 @@ fn detect(s: &Service, now: &Snapshot) -> Option<Finding> {
     })
 }
 
-fn cause_of(s: &Service, now: &Snapshot) -> Option<Finding> {
+fn cause_of(s: &Service, unclear: &BTreeSet<&str>, now: &Snapshot) -> Option<Finding> {
     if s.url.is_none() || s.health.is_none() {
         return unit::detect(s, None, now);
     }
     match &now.services.get(&s.name)?.health.reading {
         Reading::Seen { value } if !value.is_bad() => None,
-        Reading::Seen { .. } => {
-            port::conflict(s, now).or_else(|| shortage::alive(s, now)).or_else(|| answer::unhealthy(s, now))
-        }
+        Reading::Seen { .. } => port::conflict(s, now)
+            .or_else(|| shortage::alive(s, now))
+            .or_else(|| answer::unhealthy(s, unclear, now)),
         Reading::Failed(f) => port::conflict(s, now).or_else(|| answer::none(s, f, now)),
         Reading::NotAsked { .. } => None,
     }
