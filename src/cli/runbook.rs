@@ -25,6 +25,7 @@ static TEXTS: &[(&str, &str)] = &[
     ("db-down", include_str!("../../runbooks/db-down.md")),
     ("pool-exhausted", include_str!("../../runbooks/pool-exhausted.md")),
     ("server-crash", include_str!("../../runbooks/server-crash.md")),
+    ("latency", include_str!("../../runbooks/latency.md")),
 ];
 
 pub fn run(args: &RunbookArgs, global: &Global, out: &Out) -> Result<String> {

@@ -28,6 +28,9 @@ pub struct Finding {
     /// The same of its databases alone: the service itself says that it is connected.
     #[serde(skip)]
     pub connected: bool,
+    /// Of the time that requests took, the part that this explains; 0 where it is not known.
+    #[serde(skip)]
+    pub share: f64,
     /// Causes that this finding declares to explain, but does not explain here.
     #[serde(skip)]
     pub spares: Vec<&'static str>,
@@ -102,6 +105,7 @@ impl Finding {
             },
             own: false,
             connected: false,
+            share: 0.0,
             spares: Vec::new(),
         }
     }
@@ -150,6 +154,12 @@ impl Finding {
     #[must_use]
     pub fn connected(mut self, connected: bool) -> Self {
         self.connected = connected;
+        self
+    }
+
+    #[must_use]
+    pub fn share(mut self, share: f64) -> Self {
+        self.share = if share.is_finite() { share } else { 0.0 };
         self
     }
 

@@ -18,14 +18,13 @@ pub fn link(findings: &mut [Finding], causes: &[&'static Cause], config: &Config
     for (f, by) in findings.iter_mut().zip(explained) {
         f.explained_by = by;
     }
+    // Of what is slow, what explains more of the time comes first; those of whom that is not known follow.
     findings.sort_by(|a, b| {
-        (!a.is_root(), a.severity, a.certainty, &a.subject, &a.cause).cmp(&(
-            !b.is_root(),
-            b.severity,
-            b.certainty,
-            &b.subject,
-            &b.cause,
-        ))
+        let first = |f: &Finding| (!f.is_root(), f.severity, f.share > 0.0);
+        first(a)
+            .cmp(&first(b))
+            .then_with(|| b.share.total_cmp(&a.share))
+            .then_with(|| (a.certainty, &a.subject, &a.cause).cmp(&(b.certainty, &b.subject, &b.cause)))
     });
 }
 

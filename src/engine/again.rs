@@ -6,13 +6,17 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 
 use super::awaited::Awaited;
+use super::level;
 use super::look::Plan;
 use crate::config::Loaded;
-use crate::probe::{health, metrics, timed};
+use crate::probe::{health, metrics, ollama, postgres, redis, timed};
 use crate::scenario;
 use crate::snapshot::metrics::Metrics;
-use crate::snapshot::service::Health;
-use crate::snapshot::{Again, Look, Looks, Snapshot};
+use crate::snapshot::ollama::OllamaLook;
+use crate::snapshot::redis::RedisLook;
+use crate::snapshot::service::{Health, LogLevel};
+use crate::snapshot::work::Work;
+use crate::snapshot::{Again, Look, Looks, Reading, Snapshot};
 
 /// Between two readings.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -25,6 +29,10 @@ const RESERVE: Duration = Duration::from_millis(400);
 enum Taken {
     Health(String, Look<Health>),
     Metrics(String, Look<Metrics>),
+    Work(String, Look<Work>),
+    Redis(String, Box<RedisLook>),
+    Ollama(String, OllamaLook),
+    Level(String, Reading<LogLevel>),
 }
 
 /// Where there is an earlier look already, what is wanted is only read once, to stand beside it.
@@ -67,6 +75,21 @@ async fn one(what: &Again, loaded: &Loaded, deadline: Instant) -> Option<Taken> 
             let look = timed(metrics::look(config.service(name)?, loaded.secrets.headers(name), deadline));
             Taken::Metrics(name.clone(), look.await)
         }
+        Again::Work(name) => {
+            let look = postgres::work(config.postgres(name)?, loaded.secrets.postgres(name), deadline);
+            Taken::Work(name.clone(), timed(look).await)
+        }
+        Again::Redis(name) => {
+            let look = redis::totals(config.redis(name)?, loaded.secrets.redis(name), deadline).await;
+            Taken::Redis(name.clone(), Box::new(look))
+        }
+        Again::Ollama(name) => {
+            Taken::Ollama(name.clone(), ollama::look(config.ollama(name)?, deadline).await)
+        }
+        Again::Level(name) => {
+            let unit = config.service(name)?.unit.as_ref()?;
+            Taken::Level(name.clone(), level::of(unit, config, deadline).await)
+        }
     })
 }
 
@@ -82,6 +105,27 @@ fn put(snapshot: &mut Snapshot, all: Vec<Taken>) {
             Taken::Metrics(name, look) => {
                 if let Some(s) = snapshot.services.get_mut(&name).filter(|_| look.seen().is_some()) {
                     s.metrics = Some(look);
+                }
+            }
+            Taken::Work(name, look) => {
+                let server = snapshot.postgres.get_mut(&name);
+                if let Some(p) = server.filter(|p| look.seen().is_some() || p.work.is_none()) {
+                    p.work = Some(Box::new(look));
+                }
+            }
+            Taken::Redis(name, look) => {
+                if look.ping.seen().is_some() && look.server.seen().is_some() {
+                    snapshot.redis.insert(name, *look);
+                }
+            }
+            Taken::Ollama(name, look) => {
+                if look.models.seen().is_some() {
+                    snapshot.ollama.insert(name, look);
+                }
+            }
+            Taken::Level(name, reading) => {
+                if let Some(s) = snapshot.services.get_mut(&name) {
+                    s.log_level = Some(reading);
                 }
             }
         }

@@ -103,9 +103,9 @@ impl Filter {
     fn covers(&self, subject: &str, config: &Config) -> bool {
         // A pool can't be judged where the server or the service can't be seen.
         let scenarios: &[&str] = match config.service(subject) {
-            Some(_) => &["server-crash", "pool-exhausted"],
-            None if config.postgres(subject).is_some() => &["db-down", "pool-exhausted"],
-            None => &["server-crash"],
+            Some(_) => &["server-crash", "pool-exhausted", "latency"],
+            None if config.postgres(subject).is_some() => &["db-down", "pool-exhausted", "latency"],
+            None => &["server-crash", "latency"],
         };
         (self.scenarios.is_empty() || self.scenarios.iter().any(|s| scenarios.contains(&s.as_str())))
             && self.names(subject, config)

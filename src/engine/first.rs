@@ -123,8 +123,14 @@ pub async fn ask(
             Look::not_asked("no URL, or no health path, is configured")
         };
         let pool_max = Reading::not_asked("the payload says it, or names no pool");
-        let mut look =
-            ServiceLook { health: none, pool_max, targets: Reading::default(), mcp: None, metrics: None };
+        let mut look = ServiceLook {
+            health: none,
+            pool_max,
+            targets: Reading::default(),
+            mcp: None,
+            log_level: None,
+            metrics: None,
+        };
         if s.url.is_some() && s.metrics.is_some() {
             look.metrics = Some(unasked(deadline));
             let (s, headers) = (s.clone(), loaded.secrets.headers(&s.name).to_vec());
@@ -336,6 +342,7 @@ fn late_postgres(p: &crate::config::Postgres, deadline: Instant) -> PostgresLook
         here: None,
         login,
         server: Look::not_asked("no login"),
+        work: None,
         pid_file: Reading::not_asked("no login"),
         postmasters: Reading::not_asked("no login"),
         slots: Reading::default(),

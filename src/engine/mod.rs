@@ -9,6 +9,7 @@ mod closer;
 mod containers;
 mod diagnose;
 mod first;
+mod level;
 mod look;
 mod rows;
 mod runtime;

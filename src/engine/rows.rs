@@ -14,6 +14,16 @@ pub fn all(now: &Snapshot) -> Vec<ReadingRow> {
             let version = s.version.split(' ').next().unwrap_or_default();
             format!("PostgreSQL {version}, {} of {} slots used{partial}", s.used, s.slots())
         }));
+        if let Some(w) = &p.work {
+            rows.push(row("postgres work", name, w, |w| {
+                let statements = w.statements.seen().map_or_else(
+                    || "no pg_stat_statements".to_owned(),
+                    |s| format!("{} statements", s.all.len()),
+                );
+                let waits: u32 = w.waits.iter().map(|x| x.count).sum();
+                format!("{statements}, {waits} sessions active, {} tables", w.tables.len())
+            }));
+        }
         rows.extend(reading("postmaster.pid", name, &p.pid_file, |f| {
             format!("process {}, {}", f.pid, f.status)
         }));

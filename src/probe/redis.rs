@@ -18,14 +18,29 @@ use crate::config::{Redis, RedisPlace, Secret};
 use crate::snapshot::redis::{RedisLook, RedisServer, RedisSettings};
 use crate::snapshot::{FailKind, Failure, Look, Reading, Stage};
 
-/// How many kinds of errors are kept.
+/// How many kinds of errors are kept, and of commands: Redis has fewer.
 const ERRORS: usize = 32;
+const COMMANDS: usize = 400;
 
 /// Asks it how it is. Always ends by the deadline.
 pub async fn look(r: &Redis, password: Option<&Secret>, deadline: Instant) -> RedisLook {
+    ask_all(r, password, "default", deadline).await
+}
+
+/// The same, and what each command took since its start.
+pub async fn totals(r: &Redis, password: Option<&Secret>, deadline: Instant) -> RedisLook {
+    ask_all(r, password, "all", deadline).await
+}
+
+async fn ask_all(
+    r: &Redis,
+    password: Option<&Secret>,
+    sections: &'static str,
+    deadline: Instant,
+) -> RedisLook {
     let start = Instant::now();
     let (here, answers) = match place(r, deadline).await {
-        Ok(place) => (Some(place.here()), ask(r, password, &place, deadline).await),
+        Ok(place) => (Some(place.here()), ask(r, password, sections, &place, deadline).await),
         Err(f) => (None, Err(f)),
     };
     let elapsed_ms = millis(start);
@@ -65,12 +80,13 @@ struct Answers {
 async fn ask(
     r: &Redis,
     password: Option<&Secret>,
+    sections: &'static str,
     place: &Place,
     deadline: Instant,
 ) -> Result<Answers, Failure> {
     let user = r.user();
     match (place::connect(place, deadline).await?, r.place()) {
-        (Stream::Unix(s), _) => spoken(s, user.as_deref(), password, deadline).await,
+        (Stream::Unix(s), _) => spoken(s, user.as_deref(), password, sections, deadline).await,
         (Stream::Tcp(s), Some(RedisPlace::Tcp { host, tls: true, .. })) => {
             let make = || tls::config(Check::Name, &Roots::System);
             let make = move || make().map_err(|e| Failure::new(FailKind::Tls, e).at(Stage::Tls));
@@ -83,9 +99,9 @@ async fn ask(
                 Some(tls) => broken(tls.to_string()),
                 None => io_failure(&e, "").at(Stage::Tls),
             })?;
-            spoken(s, user.as_deref(), password, deadline).await
+            spoken(s, user.as_deref(), password, sections, deadline).await
         }
-        (Stream::Tcp(s), _) => spoken(s, user.as_deref(), password, deadline).await,
+        (Stream::Tcp(s), _) => spoken(s, user.as_deref(), password, sections, deadline).await,
     }
 }
 
@@ -93,6 +109,7 @@ async fn spoken<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
     user: Option<&str>,
     password: Option<&Secret>,
+    sections: &'static str,
     deadline: Instant,
 ) -> Result<Answers, Failure> {
     // AUTH is a command of ours: its refusal is an answer, and PING may be let in without it.
@@ -108,7 +125,7 @@ async fn spoken<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         auth.arg(password.reveal());
     }
     let first = all.len();
-    all.cmd("PING").cmd("INFO");
+    all.cmd("PING").cmd("INFO").arg(sections);
     all.cmd("CONFIG").arg("GET").arg("stop-writes-on-bgsave-error");
     all.cmd("CONFIG").arg("GET").arg("save");
     let count = all.len();
@@ -214,8 +231,21 @@ fn info(text: &str) -> RedisServer {
         policy: word("maxmemory_policy"),
         save_ok: ok("rdb_last_bgsave_status"),
         append_ok: ok("aof_last_write_status"),
+        run: word("run_id"),
+        time_s: float("server_time_usec").map(|us| us / 1e6),
+        blocked: number("blocked_clients"),
+        evicted: number("evicted_keys"),
+        commands: lines.iter().filter_map(|(key, value)| command(key, value)).take(COMMANDS).collect(),
         errors: errors.take(ERRORS).collect(),
     }
+}
+
+/// `cmdstat_get:calls=21,usec=175,…`
+fn command(key: &str, value: &str) -> Option<(String, (u64, u64))> {
+    let name = key.strip_prefix("cmdstat_")?;
+    let number =
+        |key: &str| value.split(',').find_map(|f| f.strip_prefix(key)?.strip_prefix('=')?.parse().ok());
+    Some((said(name, 40), (number("calls")?, number("usec")?)))
 }
 
 fn settings(stop: Result<Value, Failure>, save: Result<Value, Failure>) -> Result<RedisSettings, Failure> {

@@ -7,6 +7,7 @@ mod db_down;
 mod ends;
 mod facts;
 mod firewall;
+mod latency;
 mod log;
 mod login;
 pub mod place;

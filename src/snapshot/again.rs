@@ -7,4 +7,11 @@ pub enum Again {
     Health(String),
     /// The metrics page of a service.
     Metrics(String),
+    /// What the time of a PostgreSQL goes into.
+    Work(String),
+    /// A Redis, its totals too.
+    Redis(String),
+    Ollama(String),
+    /// How much a service writes to its log, by its environment; once is enough.
+    Level(String),
 }

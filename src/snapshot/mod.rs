@@ -19,6 +19,7 @@ pub mod slots;
 pub mod units;
 pub mod who;
 mod whole;
+pub mod work;
 
 pub use again::Again;
 pub use reading::{FailKind, Failure, Look, PgRefusal, Reading, Stage};

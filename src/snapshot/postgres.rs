@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::reading::{Look, Reading};
 use super::slots::Slots;
+use super::work::Work;
 
 /// All readings of one configured server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,6 +18,9 @@ pub struct PostgresLook {
     pub login: Look<Login>,
     /// Sessions, slots and limits, by SQL.
     pub server: Look<Server>,
+    /// What its time goes into; asked only where something is slow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work: Option<Box<Look<Work>>>,
     /// Where a login failed on this host: what stands in `postmaster.pid`.
     pub pid_file: Reading<PidFile>,
     /// Where a login failed on this host: the postmasters that run on it.

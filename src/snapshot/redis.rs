@@ -50,6 +50,19 @@ pub struct RedisServer {
     pub save_ok: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub append_ok: Option<bool>,
+    /// `run_id`: totals begin anew with a process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// Its own clock, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_s: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evicted: Option<u64>,
+    /// Calls and microseconds of each command since its start; asked only where something is slow.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub commands: BTreeMap<String, (u64, u64)>,
     /// How often it answered with which error since its start: `OOM`, `MISCONF`, `READONLY`, …
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub errors: BTreeMap<String, u64>,

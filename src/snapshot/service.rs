@@ -23,9 +23,19 @@ pub struct ServiceLook {
     /// Where an MCP endpoint is configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mcp: Option<Box<McpLook>>,
+    /// `LOG_LEVEL` of its environment; looked at only where it is slow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_level: Option<Reading<LogLevel>>,
     /// Where a metrics page is configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<Look<Metrics>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LogLevel {
+    pub value: String,
+    /// `LOG_LEVEL of process 123`.
+    pub source: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

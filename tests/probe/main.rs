@@ -10,3 +10,4 @@ mod proxy;
 mod redis;
 mod redis_tls;
 mod tls;
+mod work;

@@ -219,6 +219,7 @@ impl Stack {
             pool_max,
             targets: Reading::default(),
             mcp: None,
+            log_level: None,
             metrics: None,
         })
         .health = health;
@@ -350,6 +351,7 @@ fn alive() -> PostgresLook {
         here: Some(true),
         login: seen(Login { tls: false }),
         server: seen(server),
+        work: None,
         pid_file: Reading::not_asked("only where a login fails on this host"),
         postmasters: Reading::not_asked("only where a login fails on this host"),
         slots: Reading::default(),

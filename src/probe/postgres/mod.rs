@@ -11,6 +11,7 @@ mod server;
 mod session;
 mod tls;
 mod who;
+mod work;
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -24,6 +25,7 @@ use crate::snapshot::{FailKind, Failure, Look, Reading, Stage};
 pub use door::{door, host};
 pub use pooler::{console, pools};
 pub use who::who;
+pub use work::work;
 
 /// A line of the server's log, or of its journal, without what people stored: the statement in it
 /// loses its literals.
@@ -76,6 +78,7 @@ pub async fn look_unless(
         here,
         login: Look { elapsed_ms, reading: login },
         server,
+        work: None,
         pid_file: Reading::not_asked("only where a login fails on this host"),
         postmasters: Reading::not_asked("only where a login fails on this host"),
         slots: Reading::default(),

@@ -66,7 +66,7 @@ pub fn row(s: Answer) -> Session {
 }
 
 /// Text of any encoding: what is no UTF-8 is replaced.
-fn from_hex(hex: &str) -> String {
+pub fn from_hex(hex: &str) -> String {
     let digit = |c: u8| char::from(c).to_digit(16).and_then(|d| u8::try_from(d).ok());
     let bytes: Vec<u8> =
         hex.as_bytes().chunks(2).filter_map(|c| Some(digit(c[0])? << 4 | digit(*c.get(1)?)?)).collect();

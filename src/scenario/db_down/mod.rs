@@ -35,6 +35,7 @@ const DIES_OF_IT: &[(&str, crate::diagnosis::Relation)] = &[
     ("server-crash/mcp-broken", NeededBy),
     ("pool-exhausted/client-pool-saturated", NeededBy),
     ("pool-exhausted/pooler-full", NeededBy),
+    ("latency/pool-wait", NeededBy),
 ];
 
 /// A cause of P1 that all who need the database die of.

@@ -23,6 +23,7 @@ pub static CLIENT_POOL_SATURATED: Cause = Cause {
         ("server-crash/unhealthy", Same),
         ("server-crash/hung", Same),
         ("server-crash/mcp-broken", Same),
+        ("latency/pool-wait", Same),
     ],
 };
 pub static POOL_OVER_BUDGET: Cause = Cause {

@@ -22,6 +22,7 @@ pub static POOL_LEAK: Cause = Cause {
         ("server-crash/unhealthy", Same),
         ("server-crash/hung", Same),
         ("server-crash/mcp-broken", Same),
+        ("latency/pool-wait", Same),
         ("pool-exhausted/server-slots-full", Needs),
     ],
 };

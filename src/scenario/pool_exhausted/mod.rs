@@ -8,6 +8,8 @@ mod locks;
 mod pooler;
 mod why_not;
 
+pub use holders::is_long_query;
+
 use super::facts;
 use super::registry::Scenario;
 use crate::config::Config;
@@ -16,7 +18,7 @@ use crate::diagnosis::{Finding, Severity, Symptom, SymptomState};
 use crate::snapshot::{FailKind, Looks, Reading};
 
 /// What services show whose connections are gone.
-const STARVED: [(&str, Relation); 8] = [
+const STARVED: [(&str, Relation); 9] = [
     ("pool-exhausted/client-pool-saturated", NeededBy),
     ("server-crash/unhealthy", NeededBy),
     ("server-crash/hung", NeededBy),
@@ -25,9 +27,10 @@ const STARVED: [(&str, Relation); 8] = [
     ("server-crash/malformed-health", NeededBy),
     ("server-crash/tasks-limit", NeededBy),
     ("server-crash/mcp-broken", NeededBy),
+    ("latency/pool-wait", NeededBy),
 ];
 /// The same, where sessions hold the server's slots.
-const HOLDS: [(&str, Relation); 9] = [
+const HOLDS: [(&str, Relation); 12] = [
     ("pool-exhausted/server-slots-full", Same),
     STARVED[0],
     STARVED[1],
@@ -37,6 +40,9 @@ const HOLDS: [(&str, Relation); 9] = [
     STARVED[5],
     STARVED[6],
     STARVED[7],
+    STARVED[8],
+    ("latency/lock-waits", Same),
+    ("latency/slow-queries", Same),
 ];
 
 pub static SCENARIO: Scenario = Scenario {

@@ -1,0 +1,141 @@
+//! Services answer, and slowly: told by their own histograms between two readings, or by their health
+//! answers; then by where the time goes: statements, locks, pools, what they need, what they are told to log.
+
+mod beside;
+mod database;
+mod quantile;
+mod service;
+mod slow;
+mod tables;
+mod why_not;
+
+use std::collections::BTreeSet;
+
+use super::facts;
+use super::registry::Scenario;
+use crate::config::{Config, Service};
+use crate::diagnosis::{Finding, Severity, needs};
+use crate::snapshot::{Again, Looks, Snapshot};
+
+use slow::{Pace, Slow, pace, slow};
+
+pub static SCENARIO: Scenario = Scenario {
+    name: "latency",
+    alias: "slow",
+    severity: Severity::P2,
+    title: "Slow answers",
+    first_action: "see where the time goes, before restarting anything",
+    causes: &[
+        &database::SLOW_QUERIES,
+        &database::LOCK_WAITS,
+        &database::SYNC_REPLICATION_WAIT,
+        &tables::XMIN_HELD,
+        &tables::STALE_STATISTICS,
+        &tables::INVALID_INDEX,
+        &service::POOL_WAIT,
+        &beside::REDIS_SLOW,
+        &beside::OLLAMA_SLOW,
+        &service::DEBUG_LOGGING,
+        &tables::REPLICATION_LAG,
+        &service::UNATTRIBUTED,
+    ],
+    detect,
+    // The symptom of a service is its health answer, which server-crash shows.
+    symptoms: |_, _| Vec::new(),
+    again,
+    why_not: why_not::WHY_NOT,
+};
+
+fn detect(looks: &Looks, config: &Config) -> Vec<Finding> {
+    let slow = slow(looks, config);
+    let mut out = Vec::new();
+    if slow.is_empty() {
+        return out;
+    }
+    for p in &config.postgres {
+        let own: Vec<&Slow> =
+            slow.iter().filter(|s| needs(&s.s.name, config).contains(p.name.as_str())).collect();
+        if !own.is_empty() {
+            out.extend(database::detect(p, &own, looks, config));
+            out.extend(tables::detect(p, &own, looks, config));
+        }
+    }
+    out.extend(beside::detect(&slow, looks, config));
+    for s in &slow {
+        out.extend(service::pool_wait(s, looks, config));
+        out.extend(service::debug_logging(s, looks));
+    }
+    let told: BTreeSet<String> = out.iter().map(|f| f.subject.clone()).collect();
+    out.extend(slow.iter().filter_map(|s| service::unattributed(s, &told, looks, config)));
+    out
+}
+
+/// What is read a second time: of services that look slow, or of all where that was asked.
+fn again(looks: &Looks, config: &Config, asked: bool) -> Vec<Again> {
+    let mut out = Vec::new();
+    for s in config.service.iter().filter(|s| s.url.is_some()) {
+        let Some(look) = looks.now.services.get(&s.name) else { continue };
+        if !(asked || looks_slow(s, looks, config)) || look.health.failure().is_some() {
+            continue;
+        }
+        out.extend([Again::Health(s.name.clone()), Again::Level(s.name.clone())]);
+        out.extend(s.metrics.as_ref().map(|_| Again::Metrics(s.name.clone())));
+        for need in needs(&s.name, config) {
+            let well = |p: &crate::snapshot::postgres::PostgresLook| p.server.seen().is_some();
+            if looks.now.postgres.get(need).is_some_and(well) {
+                out.push(Again::Work(need.into()));
+            } else if looks.now.redis.get(need).is_some_and(|r| r.ping.seen().is_some()) {
+                out.push(Again::Redis(need.into()));
+            } else if looks.now.ollama.get(need).is_some_and(|o| o.models.seen().is_some()) {
+                out.push(Again::Ollama(need.into()));
+            }
+        }
+    }
+    out
+}
+
+/// A sign in one reading that it may be slow now: its health answer, its whole histogram since it
+/// began, callers that wait for its pool, or what it needs being busy for long.
+fn looks_slow(s: &Service, looks: &Looks, config: &Config) -> bool {
+    if matches!(pace(s, looks, config), Pace::Slow(_)) {
+        return true;
+    }
+    let now = &looks.now;
+    let limit = config.thresholds.p95.as_secs_f64();
+    let late = slow::health_ms(s, now).is_some_and(|ms| ms > limit * 1000.0);
+    late || (s.metrics.is_some()
+        && (slow_so_far(s, now, limit) || short_of_pool(s, now, config) || busy(s, now, config)))
+}
+
+/// More than a twentieth of all its requests since it began.
+fn slow_so_far(s: &Service, now: &Snapshot, limit: f64) -> bool {
+    let page = now.services.get(&s.name).and_then(|l| l.metrics.as_ref()).and_then(|m| m.seen());
+    let wholes = page.iter().flat_map(|m| &m.durations).filter(|h| h.whole && h.count > 0.0);
+    wholes.into_iter().any(|h| {
+        let within = h.bounds.iter().zip(&h.counts).filter(|(b, _)| **b <= limit + 1e-9).map(|(_, c)| *c);
+        within.fold(0.0, f64::max) < 0.95 * h.count
+    })
+}
+
+fn short_of_pool(s: &Service, now: &Snapshot, config: &Config) -> bool {
+    let waits = facts::pool(now, &s.name).and_then(|p| p.waiting).is_some_and(|w| w > 0);
+    waits || facts::fill(now, &s.name).is_some_and(|f| f.over(config.thresholds.pool_recovered))
+}
+
+/// Statements that run for over a second or wait, in a database that it uses; a Redis or Ollama that
+/// answers late.
+fn busy(s: &Service, now: &Snapshot, config: &Config) -> bool {
+    needs(&s.name, config).into_iter().any(|need| {
+        let sessions = facts::server(now, need).map(|x| x.sessions.as_slice()).unwrap_or_default();
+        let statements =
+            sessions.iter().any(|x| super::pool_exhausted::is_long_query(x) || !x.blocked_by.is_empty());
+        let redis = now
+            .redis
+            .get(need)
+            .is_some_and(|r| r.ping.seen().is_some() && r.ping.elapsed_ms > beside::REDIS_MS);
+        let limit = config.thresholds.p95.as_secs_f64() * 1000.0;
+        let ollama =
+            now.ollama.get(need).is_some_and(|o| o.models.seen().is_some() && o.models.elapsed_ms > limit);
+        statements || redis || ollama
+    })
+}

@@ -1,0 +1,93 @@
+//! Slow by what stands beside the database; and what takes more of the time stands first.
+
+use mcp_ir::snapshot::ollama::OllamaLook;
+use mcp_ir::snapshot::redis::{RedisLook, RedisServer};
+use mcp_ir::snapshot::{Look, Reading};
+
+use crate::stack::A;
+use crate::two::{SEARCH, Two};
+
+fn redis(ms: f64, calls: u64, us: u64, second: f64) -> RedisLook {
+    let server = RedisServer {
+        version: "7.0.15".into(),
+        role: "master".into(),
+        run: Some("a1".into()),
+        time_s: Some(1000.0 + second),
+        commands: [("keys".to_owned(), (calls, us))].into(),
+        ..RedisServer::default()
+    };
+    RedisLook {
+        endpoint: "127.0.0.1:6379".into(),
+        here: Some(true),
+        ping: Look { elapsed_ms: ms, reading: Reading::Seen { value: () } },
+        server: Reading::Seen { value: server },
+        settings: Reading::not_asked("-"),
+    }
+}
+
+fn with_redis(before: RedisLook, now: RedisLook) -> Two {
+    let mut two = Two::slow();
+    for (look, redis) in [(&mut two.before, before), (&mut two.now, now)] {
+        let config: mcp_ir::config::Redis =
+            serde_json::from_value(serde_json::json!({"name": "redis", "url": "redis://127.0.0.1:6379"}))
+                .unwrap();
+        look.now.config.redis.push(config);
+        *look = look.clone().service(A, |s| s.needs.push("redis".into()));
+        look.now.redis.insert("redis".into(), redis);
+    }
+    two
+}
+
+#[test]
+fn a_redis_that_is_busy_with_one_command() {
+    let d =
+        with_redis(redis(1.0, 10, 1000, 0.0), redis(80.0, 20, 701_000, 1.0)).is(&["redis-slow@redis"], &[]);
+    assert!(
+        d.findings[0].summary.contains("KEYS takes 70 % of its time, 70 ms each"),
+        "{}",
+        d.findings[0].summary
+    );
+    // Many quick ones are load, no reason.
+    with_redis(redis(1.0, 10, 1000, 0.0), redis(1.0, 90_010, 701_000, 1.0))
+        .is(&["unattributed@codebase-mcp"], &[]);
+    with_redis(redis(300.0, 10, 1000, 0.0), redis(250.0, 10, 1000, 1.0)).is(&["redis-slow@redis"], &[]);
+    with_redis(redis(300.0, 10, 1000, 0.0), redis(1.0, 10, 1000, 1.0))
+        .is(&["unattributed@codebase-mcp"], &[]);
+    // Another process: nothing of it is a difference.
+    let mut other = redis(1.0, 20, 701_000, 1.0);
+    if let Reading::Seen { value } = &mut other.server {
+        value.run = Some("b2".into());
+    }
+    with_redis(redis(1.0, 10, 1000, 0.0), other).is(&["unattributed@codebase-mcp"], &[]);
+}
+
+#[test]
+fn an_ollama_that_answers_late_both_times() {
+    let with = |a: f64, b: f64| {
+        let mut two = Two::slow();
+        for (look, ms) in [(&mut two.before, a), (&mut two.now, b)] {
+            let config: mcp_ir::config::Ollama = serde_json::from_value(
+                serde_json::json!({"name": "ollama", "url": "http://127.0.0.1:11434"}),
+            )
+            .unwrap();
+            look.now.config.ollama.push(config);
+            *look = look.clone().service(A, |s| s.needs.push("ollama".into()));
+            let models = Look { elapsed_ms: ms, reading: Reading::Seen { value: vec!["m".into()] } };
+            let ollama = OllamaLook { endpoint: "127.0.0.1:11434".into(), here: Some(true), models };
+            look.now.ollama.insert("ollama".into(), ollama);
+        }
+        two
+    };
+    with(900.0, 800.0).is(&["ollama-slow@ollama"], &[]);
+    with(900.0, 20.0).is(&["unattributed@codebase-mcp"], &[]);
+}
+
+#[test]
+fn what_takes_more_of_the_time_stands_first() {
+    let two = |share: u64, ms: f64| {
+        with_redis(redis(1.0, 10, 1000, 0.0), redis(80.0, 20, 1000 + share * 10_000, 1.0))
+            .ran(10.0, ms, SEARCH)
+    };
+    two(70, 4000.0).is(&["redis-slow@redis", "slow-queries@postgres"], &[]);
+    two(40, 6000.0).is(&["slow-queries@postgres", "redis-slow@redis"], &[]);
+}
