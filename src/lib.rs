@@ -7,7 +7,7 @@
 //! - `render`     human, json, progress: the only code that prints
 //! - `engine`     look → diagnose: everything at once, by one deadline
 //! - `probe`      postgres http systemd host: looks, never writes
-//! - `scenario`   db_down pool_exhausted server_crash: pure rules, one pipeline each
+//! - `scenario`   db_down pool_exhausted server_crash memory: pure rules, one pipeline each
 //! - `diagnosis`  findings → roots, what explains what, the verdict (pure)
 //! - `snapshot`   readings and the looks (pure)
 //! - `config`     what is under care, thresholds, where each value came from

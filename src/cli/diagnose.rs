@@ -40,7 +40,7 @@ root elsewhere that explains them is shown.
 Exit codes: 0 healthy, 1 problem of P1 to P3, 2 usage or configuration,
 3 unknown: a symptom could not be seen, or no cause fits it.")]
 pub struct DiagnoseArgs {
-    /// db-down, pool-exhausted, server-crash, latency (or db, pool, server, slow)
+    /// db-down, pool-exhausted, server-crash, latency, memory (or db, pool, server, slow)
     #[arg(value_name = "SCENARIO")]
     pub scenarios: Vec<String>,
     /// Only what concerns this service or server; may be repeated

@@ -26,6 +26,7 @@ static TEXTS: &[(&str, &str)] = &[
     ("pool-exhausted", include_str!("../../runbooks/pool-exhausted.md")),
     ("server-crash", include_str!("../../runbooks/server-crash.md")),
     ("latency", include_str!("../../runbooks/latency.md")),
+    ("memory", include_str!("../../runbooks/memory.md")),
 ];
 
 pub fn run(args: &RunbookArgs, global: &Global, out: &Out) -> Result<String> {

@@ -158,6 +158,10 @@ pub const KEYS: &[Key] = &[
     var("thresholds.slow_query", Shape::Span),
     var("thresholds.recent_failure", Shape::Span),
     var("thresholds.recent_change", Shape::Span),
+    var("thresholds.memory", Shape::Fraction),
+    var("thresholds.memory_available", Shape::Fraction),
+    var("thresholds.descriptors", Shape::Fraction),
+    var("thresholds.swap", Shape::Count),
 ];
 
 /// The kinds of things under care: a file that names one kind replaces the built-in ones of it.

@@ -20,6 +20,7 @@ pub mod show;
 mod span;
 #[cfg(test)]
 mod testbed;
+mod thresholds;
 mod url;
 
 pub use defaults::{defaults, template};
@@ -34,4 +35,5 @@ pub use pgpass::find as find_password;
 pub use secret::{MASK, Secret};
 pub use secrets::{Header, Password, PasswordSource, Secrets};
 pub use span::Span;
+pub use thresholds::Thresholds;
 pub use url::RedisPlace;

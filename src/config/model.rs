@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::index::Index;
 use super::pg_url::PgUrl;
 use super::span::Span;
+use super::thresholds::Thresholds;
 
 /// The whole effective configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -308,31 +309,6 @@ pub struct Host {
     pub proc: String,
 }
 
-/// All limits of the catalogue of causes, under plain names.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Thresholds {
-    /// In use / maximum of a service's pool, and used / available slots of a server, above which it is exhausted (0 to 1).
-    pub pool: f64,
-    /// The same, below which a pool counts as recovered (0 to 1).
-    pub pool_recovered: f64,
-    pub p95: Span,
-    pub idle_in_transaction: Span,
-    pub long_query: Span,
-    pub terminate_after: Span,
-    pub slow_query: Span,
-    /// How far back a unit's failure in the journal still explains what is seen now.
-    pub recent_failure: Span,
-    /// How far back a change is told of, where something is wrong.
-    #[serde(default = "an_hour")]
-    pub recent_change: Span,
-}
-
-/// Of a snapshot from before it could be set.
-fn an_hour() -> Span {
-    Span::secs(3600)
-}
-
 impl Config {
     /// Every name that `needs` and `--service` may use, with its kind, in the order of the file.
     pub fn names(&self) -> Vec<(&'static str, &str)> {
@@ -372,6 +348,16 @@ impl Config {
     pub fn needs(&self, name: &str) -> &[String] {
         let service = self.service(name).map(|s| s.needs.as_slice());
         service.or_else(|| self.pooler(name).map(|p| p.needs.as_slice())).unwrap_or_default()
+    }
+
+    /// It has a unit or a container, which are of the host that is looked at.
+    pub fn runs_here(&self, name: &str) -> bool {
+        let services = self.service.iter().map(|s| (&s.name, &s.unit, &s.container));
+        let postgres = self.postgres.iter().map(|p| (&p.name, &p.unit, &p.container));
+        let redis = self.redis.iter().map(|r| (&r.name, &r.unit, &r.container));
+        let ollama = self.ollama.iter().map(|o| (&o.name, &o.unit, &o.container));
+        let all = services.chain(postgres).chain(redis).chain(ollama);
+        all.into_iter().any(|(n, unit, container)| n == name && (unit.is_some() || container.is_some()))
     }
 
     pub fn redis(&self, name: &str) -> Option<&Redis> {

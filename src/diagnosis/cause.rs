@@ -49,6 +49,8 @@ pub enum Relation {
     NeededBy,
     /// The cause's subject is a service that needs the consequence's: it broke its own server.
     Needs,
+    /// The cause's subject is the host, and the consequence's runs on it: it has a unit or container there.
+    Host,
 }
 
 /// One cause of the catalogue. Its name is a public contract and never changes its meaning.

@@ -31,6 +31,9 @@ pub struct Finding {
     /// Of the time that requests took, the part that this explains; 0 where it is not known.
     #[serde(skip)]
     pub share: f64,
+    /// It is by a limit of its own, whatever the host has.
+    #[serde(skip)]
+    pub of_its_limit: bool,
     /// Causes that this finding declares to explain, but does not explain here.
     #[serde(skip)]
     pub spares: Vec<&'static str>,
@@ -106,6 +109,7 @@ impl Finding {
             own: false,
             connected: false,
             share: 0.0,
+            of_its_limit: false,
             spares: Vec::new(),
         }
     }

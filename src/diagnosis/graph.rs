@@ -43,8 +43,12 @@ fn explainers(
         .flat_map(|(cause, _, relation)| {
             let all = by_cause.get(cause).map(Vec::as_slice).unwrap_or_default();
             all.iter().copied().filter(move |by| {
-                !(relation == Relation::NeededBy && contradicted(f, by, config))
-                    && related(&by.subject, &f.subject, relation, config)
+                let against = match relation {
+                    Relation::NeededBy => contradicted(f, by, config),
+                    Relation::Host => f.of_its_limit,
+                    Relation::Same | Relation::Needs => false,
+                };
+                !against && related(&by.subject, &f.subject, relation, config)
             })
         })
         // A note makes nothing red: what is only noted can't be the reason for an outage.
@@ -77,6 +81,7 @@ fn related(cause: &str, consequence: &str, relation: Relation, config: &Config) 
         Relation::Same => cause == consequence,
         Relation::NeededBy => needs(consequence, config).contains(cause),
         Relation::Needs => needs(cause, config).contains(consequence),
+        Relation::Host => config.runs_here(consequence),
     }
 }
 

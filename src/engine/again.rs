@@ -8,9 +8,11 @@ use futures_util::future::join_all;
 use super::awaited::Awaited;
 use super::level;
 use super::look::Plan;
+use super::memory;
 use crate::config::Loaded;
 use crate::probe::{health, metrics, ollama, postgres, redis, timed};
 use crate::scenario;
+use crate::snapshot::memory::HostMemory;
 use crate::snapshot::metrics::Metrics;
 use crate::snapshot::ollama::OllamaLook;
 use crate::snapshot::redis::RedisLook;
@@ -33,6 +35,8 @@ enum Taken {
     Redis(String, Box<RedisLook>),
     Ollama(String, OllamaLook),
     Level(String, Reading<LogLevel>),
+    Memory(Box<Reading<HostMemory>>),
+    Of(String, Box<memory::Taken>),
 }
 
 /// Where there is an earlier look already, what is wanted is only read once, to stand beside it.
@@ -51,20 +55,21 @@ pub async fn ask(mut looks: Looks, loaded: &Loaded, awaited: &Awaited, end: Inst
         }
         let _guard = awaited.begin(format!("a second reading, {:.1} s after the first", wait.as_secs_f64()));
         let mut before = looks.now.clone();
-        put(&mut before, read(&wanted, loaded, begun + wait).await);
+        put(&mut before, read(&wanted, loaded, &looks.now, begun + wait).await);
         tokio::time::sleep_until((begun + wait).into()).await;
         looks.before = Some(before);
     }
-    put(&mut looks.now, read(&wanted, loaded, end).await);
+    let read = read(&wanted, loaded, &looks.now, end).await;
+    put(&mut looks.now, read);
     tracing::debug!(?wanted, ms = crate::probe::millis(begun), "read again");
     looks
 }
 
-async fn read(wanted: &[Again], loaded: &Loaded, deadline: Instant) -> Vec<Taken> {
-    join_all(wanted.iter().map(|what| one(what, loaded, deadline))).await.into_iter().flatten().collect()
+async fn read(wanted: &[Again], loaded: &Loaded, now: &Snapshot, deadline: Instant) -> Vec<Taken> {
+    join_all(wanted.iter().map(|what| one(what, loaded, now, deadline))).await.into_iter().flatten().collect()
 }
 
-async fn one(what: &Again, loaded: &Loaded, deadline: Instant) -> Option<Taken> {
+async fn one(what: &Again, loaded: &Loaded, now: &Snapshot, deadline: Instant) -> Option<Taken> {
     let config = &loaded.config;
     Some(match what {
         Again::Health(name) => {
@@ -90,6 +95,8 @@ async fn one(what: &Again, loaded: &Loaded, deadline: Instant) -> Option<Taken> 
             let unit = config.service(name)?.unit.as_ref()?;
             Taken::Level(name.clone(), level::of(unit, config, deadline).await)
         }
+        Again::Memory => Taken::Memory(Box::new(memory::of_host(config.host.proc.clone(), deadline).await)),
+        Again::Taken(name) => Taken::Of(name.clone(), Box::new(memory::again(name, now, deadline).await?)),
     })
 }
 
@@ -126,6 +133,16 @@ fn put(snapshot: &mut Snapshot, all: Vec<Taken>) {
             Taken::Level(name, reading) => {
                 if let Some(s) = snapshot.services.get_mut(&name) {
                     s.log_level = Some(reading);
+                }
+            }
+            Taken::Memory(memory) => {
+                if memory.seen().is_some() {
+                    snapshot.host.memory = *memory;
+                }
+            }
+            Taken::Of(name, taken) => {
+                if taken.process.seen().is_some() {
+                    snapshot.host.taken.insert(name, *taken);
                 }
             }
         }

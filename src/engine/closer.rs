@@ -132,6 +132,7 @@ pub async fn ask(
             s.targets = reading;
         }
     }
+    super::memory::of_found(snapshot, deadline).await;
     target::look_there(snapshot, deadline).await;
     // Now it is known who listens: a port that is refused and open is shut by something between.
     let shut = network::shut(snapshot);

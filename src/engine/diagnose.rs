@@ -103,9 +103,9 @@ impl Filter {
     fn covers(&self, subject: &str, config: &Config) -> bool {
         // A pool can't be judged where the server or the service can't be seen.
         let scenarios: &[&str] = match config.service(subject) {
-            Some(_) => &["server-crash", "pool-exhausted", "latency"],
-            None if config.postgres(subject).is_some() => &["db-down", "pool-exhausted", "latency"],
-            None => &["server-crash", "latency"],
+            Some(_) => &["server-crash", "pool-exhausted", "latency", "memory"],
+            None if config.postgres(subject).is_some() => &["db-down", "pool-exhausted", "latency", "memory"],
+            None => &["server-crash", "latency", "memory"],
         };
         (self.scenarios.is_empty() || self.scenarios.iter().any(|s| scenarios.contains(&s.as_str())))
             && self.names(subject, config)

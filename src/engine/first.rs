@@ -6,16 +6,17 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::admission::Admission;
 use super::awaited::Awaited;
-use super::{containers, silence};
+use super::{containers, memory, silence};
 use crate::config::Loaded;
 use crate::probe::{blocking, health, host, log, mcp, metrics, ollama, postgres, redis, systemd, timed};
 use crate::snapshot::containers::{Container, ContainerLook};
 use crate::snapshot::host::{Log, Place};
 use crate::snapshot::mcp::McpLook;
+use crate::snapshot::memory::{HostMemory, Taken};
 use crate::snapshot::metrics::Metrics;
 use crate::snapshot::ollama::OllamaLook;
 use crate::snapshot::pooler::{PoolerLook, Pools};
@@ -37,6 +38,8 @@ enum Seen {
     Host(String, Vec<Place>, Reading<Log>),
     Units(Look<BTreeMap<String, Unit>>, Option<systemd::Bus>),
     Container(String, Look<Container>),
+    Memory(Box<Reading<HostMemory>>),
+    Taken(BTreeMap<String, Taken>),
 }
 
 impl Seen {
@@ -53,6 +56,8 @@ impl Seen {
             Seen::Host(name, ..) => (name.as_str(), "host", 0.0),
             Seen::Units(l, _) => ("systemd", l.reading.word(), l.elapsed_ms),
             Seen::Container(name, c) => (name.as_str(), c.reading.word(), c.elapsed_ms),
+            Seen::Memory(m) => ("memory", m.word(), 0.0),
+            Seen::Taken(_) => ("processes", "looked at", 0.0),
         };
         tracing::debug!(what, outcome, ms, "first look");
     }
@@ -81,8 +86,15 @@ pub async fn ask(
     if let Some((names, patterns)) = units(loaded) {
         snapshot.units.listed = late(deadline);
         let address = config.systemd.bus.clone();
-        spawn("systemd".into(), Box::pin(list(address, names, patterns, deadline)));
+        let (bus, listed) = oneshot::channel();
+        spawn("systemd".into(), Box::pin(list(address, names, patterns, bus, deadline)));
+        let config = config.clone();
+        let taken = async move { Seen::Taken(memory::of_units(config, listed, glance(deadline)).await) };
+        spawn("processes".into(), Box::pin(taken));
     }
+    let proc = config.host.proc.clone();
+    let memory = async move { Seen::Memory(Box::new(memory::of_host(proc, glance(deadline)).await)) };
+    spawn("memory".into(), Box::pin(memory));
     for p in config.postgres.clone() {
         snapshot.postgres.insert(p.name.clone(), late_postgres(&p, deadline));
         if p.data_directory.is_some() || p.unit.is_some() || p.log.is_some() {
@@ -240,6 +252,8 @@ pub async fn ask(
                 snapshot.units.listed = listed;
                 bus = connected;
             }
+            Seen::Memory(memory) => snapshot.host.memory = *memory,
+            Seen::Taken(taken) => snapshot.host.taken = taken,
         }
     }
     // In the same order every time, whoever came first.
@@ -270,6 +284,7 @@ async fn list(
     address: String,
     names: Vec<String>,
     patterns: &'static [&'static str],
+    tell: oneshot::Sender<(systemd::Bus, BTreeMap<String, Unit>)>,
     deadline: Instant,
 ) -> Seen {
     let mut bus = None;
@@ -277,6 +292,9 @@ async fn list(
         let mut connected = systemd::Bus::connect(&address, deadline).await?;
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let listed = connected.list(&names, patterns, deadline).await;
+        if let Ok(listed) = &listed {
+            let _ = tell.send((connected.clone(), listed.clone()));
+        }
         bus = Some(connected);
         listed
     })

@@ -11,6 +11,7 @@ mod diagnose;
 mod first;
 mod level;
 mod look;
+mod memory;
 mod rows;
 mod runtime;
 mod silence;

@@ -80,6 +80,20 @@ pub fn all(now: &Snapshot) -> Vec<ReadingRow> {
             format!("{there} of {} units are there", l.len())
         }));
     }
+    rows.extend(reading("memory", "host", &now.host.memory, |m| {
+        format!("{} of {} MiB available", m.available >> 20, m.total >> 20)
+    }));
+    for (name, t) in &now.host.taken {
+        rows.extend(reading("/proc", name, &t.process, |p| {
+            let max = p.descriptors_max.map_or_else(String::new, |m| format!(" of {m}"));
+            let open = p.descriptors.seen().map(|n| format!(", {n}{max} descriptors"));
+            format!("process {} has {} MiB{}", p.pid, p.resident >> 20, open.unwrap_or_default())
+        }));
+        rows.extend(reading("cgroup", name, &t.group, |g| match g.limit {
+            Some(limit) => format!("{} of {} MiB in {}", g.current >> 20, limit >> 20, g.of),
+            None => format!("{} MiB in {}, without a limit", g.current >> 20, g.of),
+        }));
+    }
     for d in &now.host.places {
         rows.extend(reading("file system", &d.subject, &d.file_system, |f| {
             format!("{} at {}: {:.1} % of {} left", d.what, f.mounted_at, f.share() * 100.0, f.kind)

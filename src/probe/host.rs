@@ -2,6 +2,8 @@
 //! In an order that can't block on a stuck process: `stat` first, `cmdline` and `environ` last.
 
 pub mod disk;
+pub mod group;
+pub mod memory;
 pub mod still;
 
 use std::collections::BTreeMap;

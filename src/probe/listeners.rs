@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::BufReader;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -53,6 +54,28 @@ pub fn at(proc: &str, ports: &BTreeSet<u16>, pause: Option<Duration>) -> Result<
         }
     };
     Ok(listening.into_iter().map(listener).collect())
+}
+
+/// What a process's own TCP sockets are, by inode: to whom, or clients of which port.
+pub fn peers(process: &Path) -> BTreeMap<u64, String> {
+    let mut all = read(&process.join("net/tcp")).unwrap_or_default();
+    all.extend(read(&process.join("net/tcp6")).unwrap_or_default());
+    let listening: BTreeSet<u16> =
+        all.iter().filter(|e| e.state == TcpState::Listen).map(|e| e.local_address.port()).collect();
+    let said = |e: &TcpNetEntry| match (e.state.clone(), e.local_address.port()) {
+        (TcpState::Listen, _) => "TCP listeners".to_owned(),
+        (TcpState::CloseWait, port) if listening.contains(&port) => {
+            format!("TCP clients of port {port} that are gone")
+        }
+        (_, port) if listening.contains(&port) => format!("TCP clients of port {port}"),
+        _ => format!("TCP to {}", plain(e.remote_address)),
+    };
+    all.iter().filter(|e| e.inode != 0).map(|e| (e.inode, said(e))).collect()
+}
+
+/// An address of IPv4 as one, where a socket of IPv6 has it.
+fn plain(a: SocketAddr) -> SocketAddr {
+    SocketAddr::new(a.ip().to_canonical(), a.port())
 }
 
 fn count<T>(all: impl Iterator<Item = T>) -> u32 {

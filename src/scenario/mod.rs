@@ -10,6 +10,7 @@ mod firewall;
 mod latency;
 mod log;
 mod login;
+mod memory;
 pub mod place;
 mod pool_exhausted;
 pub mod rate;

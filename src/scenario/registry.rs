@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::against::Against;
-use super::{db_down, latency, pool_exhausted, server_crash};
+use super::{db_down, latency, memory, pool_exhausted, server_crash};
 use crate::config::Config;
 use crate::diagnosis::{Cause, Finding, Severity, Stand, Symptom};
 use crate::snapshot::{Again, Looks};
@@ -27,8 +27,13 @@ pub struct Scenario {
     pub why_not: &'static [(&'static Cause, Against)],
 }
 
-pub static ALL: &[&Scenario] =
-    &[&db_down::SCENARIO, &pool_exhausted::SCENARIO, &server_crash::SCENARIO, &latency::SCENARIO];
+pub static ALL: &[&Scenario] = &[
+    &db_down::SCENARIO,
+    &pool_exhausted::SCENARIO,
+    &server_crash::SCENARIO,
+    &latency::SCENARIO,
+    &memory::SCENARIO,
+];
 
 /// By its name or its alias.
 pub fn by_name(name: &str) -> Option<&'static Scenario> {

@@ -14,4 +14,8 @@ pub enum Again {
     Ollama(String),
     /// How much a service writes to its log, by its environment; once is enough.
     Level(String),
+    /// The memory of the host.
+    Memory,
+    /// What a service or server takes of it.
+    Taken(String),
 }

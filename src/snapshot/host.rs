@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::memory::{HostMemory, Taken};
 use super::reading::Reading;
 use super::units::LogLine;
 
@@ -15,6 +16,11 @@ pub struct Host {
     /// The end of each server's own log file, by the server's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub logs: BTreeMap<String, Reading<Log>>,
+    #[serde(default)]
+    pub memory: Reading<HostMemory>,
+    /// What those under care take, by their configured name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub taken: BTreeMap<String, Taken>,
 }
 
 impl Host {

@@ -6,6 +6,7 @@ pub mod changes;
 pub mod containers;
 pub mod host;
 pub mod mcp;
+pub mod memory;
 pub mod metrics;
 pub mod network;
 pub mod ollama;

@@ -40,7 +40,7 @@ fn the_runbooks_are_built_in() {
     let desk = Desk::new();
     let table = desk.run(&["runbook"]);
     assert_eq!(table.code, Some(0));
-    for scenario in ["db-down", "pool-exhausted", "server-crash", "latency"] {
+    for scenario in ["db-down", "pool-exhausted", "server-crash", "latency", "memory"] {
         assert!(table.stdout.contains(scenario), "{}", table.stdout);
         let whole = desk.run(&["runbook", scenario]).stdout;
         assert!(whole.starts_with("# "), "{whole}");
@@ -50,7 +50,7 @@ fn the_runbooks_are_built_in() {
     assert!(one.starts_with("## hung\n") && one.matches("\n## ").count() == 0, "{one}");
     assert_eq!(one, desk.run(&["runbook", "db-down/hung"]).stdout);
     let json: Value = serde_json::from_str(&desk.run(&["runbook", "-o", "json"]).stdout).unwrap();
-    assert_eq!(json["runbooks"].as_array().unwrap().len(), 4);
+    assert_eq!(json["runbooks"].as_array().unwrap().len(), 5);
 }
 
 #[test]

@@ -32,6 +32,7 @@ mod leak;
 mod long;
 mod many;
 mod mcp;
+mod memory;
 mod noise;
 mod ollama;
 mod payload;

@@ -22,6 +22,7 @@ use crate::payload;
 use crate::told::Told;
 
 pub mod containers;
+pub mod memory;
 mod processes;
 
 pub const A: &str = "codebase-mcp";
@@ -119,7 +120,15 @@ impl Stack {
             units,
             containers: BTreeMap::new(),
             network: Network::default(),
-            host: Host::default(),
+            host: Host {
+                memory: Reading::Seen { value: memory::plenty() },
+                taken: BTreeMap::from([
+                    (A.into(), memory::modest(A_UNIT, 101)),
+                    (C.into(), memory::modest(C_UNIT, 102)),
+                    ("postgres".into(), memory::modest(PG_UNIT, 700)),
+                ]),
+                ..Host::default()
+            },
             listeners: no_listeners(),
             changes: no_changes(),
             redis: BTreeMap::new(),

@@ -297,6 +297,10 @@ fn limits_make_sense_together() {
     refused("timeout='0s'", "must be from 10ms to 1h", "");
     refused("[thresholds]\np95='0s'", "`thresholds.p95` in DIR/c.toml:2 must be longer than nothing", "");
     refused("[thresholds]\npool=0", "`thresholds.pool` in DIR/c.toml:2 must be above 0", "");
+    for key in ["memory", "descriptors"] {
+        let text = format!("[thresholds]\n{key}=0");
+        refused(&text, &format!("`thresholds.{key}` in DIR/c.toml:2 must be above 0"), "");
+    }
     refused(
         "[thresholds]\npool=0.7",
         "`thresholds.pool_recovered` in the built-in defaults is 0.8, not below thresholds.pool, which is 0.7 (DIR/c.toml:2)",

@@ -267,6 +267,13 @@ impl Check<'_> {
                 .fail("thresholds.pool", "must be above 0")
                 .hint("every pool would be exhausted"));
         }
+        for (key, share) in [("memory", t.memory), ("descriptors", t.descriptors)] {
+            if share <= 0.0 {
+                return Err(self
+                    .fail(&format!("thresholds.{key}"), "must be above 0")
+                    .hint("everything would be over it"));
+            }
+        }
         if t.pool_recovered >= t.pool {
             let pool = self.origins.of("thresholds.pool");
             return Err(self

@@ -92,6 +92,10 @@ fn full() -> Config {
             slow_query: Span::secs(1),
             recent_failure: Span::secs(1),
             recent_change: Span::secs(1),
+            memory: 0.5,
+            memory_available: 0.5,
+            descriptors: 0.5,
+            swap: 1,
         },
         index: Index::default(),
     }

@@ -14,6 +14,7 @@ const DESTINATION: &str = "org.freedesktop.systemd1";
 const PATH: &str = "/org/freedesktop/systemd1";
 
 /// A connection to one system bus, and the object paths of the units seen on it.
+#[derive(Clone)]
 pub struct Bus {
     connection: zbus::Connection,
     paths: BTreeMap<String, OwnedObjectPath>,
@@ -107,6 +108,32 @@ impl Bus {
             tasks_max: limit(&service, "TasksMax"),
             frozen: text(&unit, "FreezerState") == "frozen",
         })
+    }
+
+    /// A listed unit's main process and control group: two properties, where all would take ten times as
+    /// long.
+    pub async fn seat(&self, name: &str, deadline: Instant) -> Result<(u32, String), Failure> {
+        let path = self.paths.get(name);
+        let path = path.ok_or_else(|| Failure::new(FailKind::Missing, format!("{name} is not loaded")))?;
+        let (pid, group) = tokio::try_join!(
+            self.property(path, "MainPID", deadline),
+            self.property(path, "ControlGroup", deadline),
+        )?;
+        Ok((u32::try_from(pid).unwrap_or(0), String::try_from(group).unwrap_or_default()))
+    }
+
+    async fn property(
+        &self,
+        path: &OwnedObjectPath,
+        name: &str,
+        deadline: Instant,
+    ) -> Result<OwnedVariant, Failure> {
+        let body = ("org.freedesktop.systemd1.Service", name);
+        let to = Some("org.freedesktop.DBus.Properties");
+        let call = self.connection.call_method(Some(DESTINATION), path, to, "Get", &body);
+        let reply =
+            by(deadline, Stage::Answer, "no answer from systemd", call).await?.map_err(|e| failure(&e))?;
+        reply.body().deserialize().map_err(|e| Failure::new(FailKind::Malformed, format!("systemd: {e}")))
     }
 
     /// The named variables of the unit's own `Environment=`, those that are set.

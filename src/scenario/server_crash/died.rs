@@ -196,6 +196,7 @@ fn oom(end: &End) -> Option<Finding> {
         "out of memory",
         act.map(|a| format!("{}, at {}", a.control_group, a.at)),
     );
+    let f = Finding { of_its_limit: act.is_some_and(|a| a.what == Kernel::OomLimit), ..f };
     // No larger limit on a guess.
     Some(match limit.filter(|_| certainty == Certainty::Proven) {
         Some(bytes) => f.remedy(
