@@ -128,6 +128,8 @@ pub fn matrix(args: &MatrixArgs) -> Result<bool> {
     Ok(wrong.len() <= DOUBTFUL && wrong.iter().all(|row| row.is_doubtful(args.again)))
 }
 
+/// Of a process, before it is compared with itself.
+const WARM_UP: Duration = Duration::from_secs(32);
 /// How many faults may be right only at the second glance.
 const DOUBTFUL: usize = 3;
 
@@ -206,6 +208,15 @@ impl Run<'_> {
     }
 
     fn look(&mut self, fault: &Fault, save: &Path) -> Result<(crate::tool::Run, Diagnosis)> {
+        let before = if fault.two_looks {
+            // What has just been started warms up.
+            std::thread::sleep(WARM_UP);
+            let before = self.folder.join("before.json");
+            self.tool.diagnose(self.stack, &before, None)?;
+            Some(before)
+        } else {
+            None
+        };
         if changes(fault) {
             fault.inject(self.stack)?;
         }
@@ -214,7 +225,7 @@ impl Run<'_> {
             vantage.lessen(&mut settings);
             self.stack.configure(&settings)?;
         }
-        self.tool.diagnose(self.stack, save)
+        self.tool.diagnose(self.stack, save, before.as_deref())
     }
 }
 

@@ -146,8 +146,8 @@ impl Tool {
         Ok(Run { code, took, stdout: text(out)?, stderr: text(err)? })
     }
 
-    /// One look, as JSON; the snapshot goes to `save`.
-    pub fn diagnose(&self, stack: &Stack, save: &Path) -> Result<(Run, Diagnosis)> {
+    /// One look, as JSON; the snapshot goes to `save`. `since` is an earlier one, to compare with.
+    pub fn diagnose(&self, stack: &Stack, save: &Path, since: Option<&Path>) -> Result<(Run, Diagnosis)> {
         let plain = stack.settings().plain_user;
         let snapshot = if plain {
             self.prepare_plain(stack)?;
@@ -155,7 +155,10 @@ impl Tool {
         } else {
             save.to_owned()
         };
-        let run = self.run(stack, &["diagnose", "-o", "json", "--save", &snapshot.to_string_lossy()])?;
+        let (save_to, since) = (snapshot.to_string_lossy(), since.map(Path::to_string_lossy));
+        let mut argv = vec!["diagnose", "-o", "json", "--save", &save_to];
+        argv.extend(since.iter().flat_map(|s| ["--since", s]));
+        let run = self.run(stack, &argv)?;
         if plain && snapshot.exists() {
             fs::copy(&snapshot, save)?;
         }

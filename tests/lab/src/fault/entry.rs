@@ -7,8 +7,8 @@ use crate::settings::Settings;
 use crate::stack::Stack;
 
 use super::{
-    access, container, control, crash, damage, database, dependency, died, disk, holders, mcp, network, own,
-    pairs, plain, pool, pooler, silent, start, vantage,
+    access, container, control, crash, damage, database, dependency, died, disk, holders, mcp, memory,
+    network, own, pairs, plain, pool, pooler, silent, start, vantage,
 };
 
 /// One way to break the stack, or a noise that must not be taken for a fault.
@@ -46,6 +46,8 @@ pub struct Fault {
     pub from_pypi: bool,
     /// The faults that are made together; each must be a root. Its cause and subject are the first one's.
     pub parts: &'static [&'static str],
+    /// An earlier look is needed to compare with, some time before it is made.
+    pub two_looks: bool,
     /// One root makes others red, over more than one step or in more than one place.
     pub is_cascade: bool,
 }
@@ -85,6 +87,7 @@ impl Fault {
             needs_systemd: false,
             from_pypi: false,
             parts: &[],
+            two_looks: false,
             is_cascade: false,
         }
     }
@@ -93,6 +96,11 @@ impl Fault {
     pub const fn pair(name: &'static str, what: &'static str, parts: &'static [&'static str]) -> Self {
         let none = Self::control(name, what, |_| Ok(()));
         Self { parts, of: "pairs", needs_systemd: true, ..none }
+    }
+
+    pub const fn told_by_two_looks(mut self) -> Self {
+        self.two_looks = true;
+        self
     }
 
     pub const fn cascade(mut self) -> Self {
@@ -251,6 +259,7 @@ fn single() -> Vec<Fault> {
         silent::FAULTS,
         plain::FAULTS,
         own::FAULTS,
+        memory::FAULTS,
         container::FAULTS,
         mcp::FAULTS,
         dependency::FAULTS,

@@ -13,6 +13,7 @@ mod disk;
 mod entry;
 mod holders;
 mod mcp;
+mod memory;
 mod network;
 mod own;
 mod pairs;

@@ -2,7 +2,9 @@
 //! All of it is real: what stops it is the kernel.
 
 use std::fs;
-use std::path::Path;
+use std::io::{Seek, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -27,6 +29,90 @@ pub async fn allocate(State(server): State<Arc<Server>>, Query(query): Query<All
         for n in 0..query.mib {
             kept.push(vec![u8::try_from(n % 251).unwrap_or(1) | 1; 1 << 20]);
         }
+        thread::sleep(Duration::from_secs(600));
+        drop(kept);
+    });
+    StatusCode::ACCEPTED
+}
+
+#[derive(Deserialize)]
+pub struct ChurnQuery {
+    /// Kept.
+    mib: usize,
+    /// Written again and again, as a log would be.
+    file: Option<PathBuf>,
+}
+
+/// Keeps so much memory, and has the kernel keep a file in what is left.
+pub async fn churn(State(server): State<Arc<Server>>, Query(query): Query<ChurnQuery>) -> StatusCode {
+    let kept: Vec<Vec<u8>> = (0..query.mib).map(|_| vec![1; 1 << 20]).collect();
+    thread::spawn(move || {
+        if let Some(file) = &query.file
+            && let Err(e) = write_on(file)
+        {
+            eprintln!("{}: ERROR {}: {e}", server.database.name, file.display());
+        }
+        thread::sleep(Duration::from_secs(600));
+        drop(kept);
+    });
+    StatusCode::ACCEPTED
+}
+
+fn write_on(path: &Path) -> std::io::Result<()> {
+    let mut file = fs::File::create(path)?;
+    for n in 0_u64.. {
+        file.write_all(&[7; 1 << 20])?;
+        if n % 4 == 3 {
+            file.sync_data()?;
+            thread::sleep(Duration::from_millis(10));
+        }
+        if n % 256 == 255 {
+            file.rewind()?;
+        }
+    }
+    Ok(())
+}
+
+#[derive(Deserialize)]
+pub struct GrowQuery {
+    /// Every second.
+    mib: usize,
+    secs: u64,
+}
+
+/// Takes memory, second by second, and keeps it.
+pub async fn grow(Query(query): Query<GrowQuery>) -> StatusCode {
+    thread::spawn(move || {
+        let mut kept = Vec::new();
+        for _ in 0..query.secs {
+            kept.extend((0..query.mib).map(|_| vec![1_u8; 1 << 20]));
+            thread::sleep(Duration::from_secs(1));
+        }
+        thread::sleep(Duration::from_secs(600));
+        drop(kept);
+    });
+    StatusCode::ACCEPTED
+}
+
+#[derive(Deserialize)]
+pub struct OpenQuery {
+    to: SocketAddr,
+    n: usize,
+}
+
+/// Connects so often, and forgets to close; says so when it gets no more.
+pub async fn open(State(server): State<Arc<Server>>, Query(query): Query<OpenQuery>) -> StatusCode {
+    let mut kept = Vec::new();
+    for _ in 0..query.n {
+        match std::net::TcpStream::connect(query.to) {
+            Ok(made) => kept.push(made),
+            Err(e) => {
+                eprintln!("{}: ERROR connect {}: {e}", server.database.name, query.to);
+                break;
+            }
+        }
+    }
+    thread::spawn(move || {
         thread::sleep(Duration::from_secs(600));
         drop(kept);
     });
