@@ -145,6 +145,7 @@ enum Bend {
     Needs(bool, u8),
     NoUrl(bool),
     SecondServer(bool),
+    Memory(crate::stack::memory::Short),
 }
 
 fn bend() -> impl Strategy<Value = Bend> {
@@ -173,6 +174,7 @@ fn bend() -> impl Strategy<Value = Bend> {
         (any::<bool>(), 0..4u8).prop_map(|(w, n)| Bend::Needs(w, n)),
         any::<bool>().prop_map(Bend::NoUrl),
         any::<bool>().prop_map(Bend::SecondServer),
+        crate::stack::memory::short().prop_map(Bend::Memory),
     ]
 }
 
@@ -192,6 +194,7 @@ fn bent(s: Stack, bend: Bend) -> Stack {
     let state = |n: u8| pick(&["S", "T", "D", "R", "Z"], n);
     match bend {
         Bend::Login(f) => s.login(f),
+        Bend::Memory(short) => s.short(&short),
         Bend::Here(h) => s.here(h),
         Bend::Postmasters(all) => s.postmasters(
             all.into_iter()

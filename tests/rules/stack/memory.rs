@@ -3,7 +3,9 @@
 
 use mcp_ir::engine::{Filter, diagnose};
 use mcp_ir::snapshot::memory::{GroupUse, HostMemory, Kind, ProcessUse, Stall, Stalls, Taken};
-use mcp_ir::snapshot::{Looks, Reading};
+use mcp_ir::snapshot::{FailKind, Failure, Looks, Reading};
+
+use proptest::prelude::{Just, Strategy, any, prop_oneof};
 
 use super::{A, C, Stack, ago};
 use crate::told::Told;
@@ -63,7 +65,49 @@ pub fn modest(unit: &str, pid: u32) -> Taken {
     }
 }
 
+/// Any lack of it, or a look that came to nothing.
+#[derive(Debug, Clone)]
+pub enum Short {
+    Host(u64, f64),
+    Group(u64, u64, f64),
+    Open(u64),
+    Unseen(bool),
+}
+
+pub fn short() -> impl Strategy<Value = Short> {
+    let lately = || prop_oneof![Just(0.0), Just(25.0)];
+    prop_oneof![
+        (0..8192_u64, lately()).prop_map(|(mib, l)| Short::Host(mib, l)),
+        (400..513_u64, 0..400_u64, lately()).prop_map(|(now, files, l)| Short::Group(now, files, l)),
+        (0..1025_u64).prop_map(Short::Open),
+        any::<bool>().prop_map(Short::Unseen),
+    ]
+}
+
 impl Stack {
+    pub fn short(mut self, short: &Short) -> Self {
+        let seen = |s: &Self| s.now.host.taken[A].process.seen().is_some();
+        match *short {
+            Short::Host(mib, lately) => {
+                self.memory(|m| (m.available, m.stalled.memory) = (mib * MIB, stall(9_000, lately)))
+            }
+            Short::Group(now, files, lately) if seen(&self) => {
+                self.fills(now, files).group(|g| g.stalled = stall(9_000, lately))
+            }
+            Short::Open(n) if seen(&self) => self.opens(n, &[("pipes", n)]),
+            Short::Group(..) | Short::Open(_) => self,
+            Short::Unseen(all) => {
+                let f = || Failure::new(FailKind::Denied, "permission denied");
+                let none = Taken { process: Reading::Failed(f()), group: Reading::Failed(f()) };
+                self.now.host.taken.insert(A.into(), none);
+                if all {
+                    self.now.host.taken.remove(C);
+                }
+                self
+            }
+        }
+    }
+
     pub fn memory(mut self, bend: impl FnOnce(&mut HostMemory)) -> Self {
         match &mut self.now.host.memory {
             Reading::Seen { value } => bend(value),
