@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
+use crate::snapshot::{FailKind, Look, Reading};
+
 /// How many looks are under way that have not yet taken longer than most do.
 const AT_ONCE: usize = 128;
 /// How long a look keeps its slot; then it goes on without one.
@@ -41,6 +43,19 @@ impl Admission {
     }
 }
 
+/// A look that had not even half of the time can't call anybody silent: on a busy machine it was late
+/// itself.
+pub fn in_time<T>(mut look: Look<T>, patience: Duration) -> Look<T> {
+    if let Reading::Failed(f) = &mut look.reading
+        && f.kind == FailKind::TimedOut
+        && look.elapsed_ms < patience.as_secs_f64() * 1000.0
+    {
+        f.kind = FailKind::NotTried;
+        f.detail = format!("this look came to it too late: {}", f.detail);
+    }
+    look
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -48,6 +63,7 @@ mod tests {
     use futures_util::future::join_all;
 
     use super::*;
+    use crate::snapshot::Failure;
 
     #[tokio::test]
     async fn where_all_hang_all_are_asked_in_time() {
@@ -78,5 +94,17 @@ mod tests {
         };
         join_all((0..1000).map(|_| look())).await;
         assert_eq!(most.into_inner(), AT_ONCE);
+    }
+    #[test]
+    fn a_look_that_is_late_itself_calls_nobody_silent() {
+        let seen = |kind, elapsed_ms| {
+            let reading: Reading<()> = Reading::Failed(Failure::new(kind, "no answer"));
+            let look = in_time(Look { elapsed_ms, reading }, Duration::from_millis(2000));
+            look.failure().map(|f| f.kind)
+        };
+        assert_eq!(seen(FailKind::TimedOut, 1999.0), Some(FailKind::NotTried));
+        assert_eq!(seen(FailKind::TimedOut, 2001.0), Some(FailKind::TimedOut));
+        // What was answered was answered, however late it was asked for.
+        assert_eq!(seen(FailKind::Refused, 3.0), Some(FailKind::Refused));
     }
 }

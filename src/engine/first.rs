@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::admission::Admission;
+use super::admission::{Admission, in_time};
 use super::awaited::Awaited;
 use super::{containers, memory, silence};
 use crate::config::Loaded;
@@ -167,9 +167,10 @@ pub async fn ask(
         if asked {
             let headers = loaded.secrets.headers(&s.name).to_vec();
             let (name, admission) = (s.name.clone(), admission.clone());
+            let patience = deadline.saturating_duration_since(Instant::now()) / 2;
             let look = async move {
                 let look = || timed(health::look(&s, &headers, deadline));
-                Seen::Health(s.name.clone(), admission.run(look).await)
+                Seen::Health(s.name.clone(), in_time(admission.run(look).await, patience))
             };
             spawn(name, Box::pin(look));
         }
