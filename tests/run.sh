@@ -46,12 +46,15 @@ else
 fi
 cargo test --workspace --locked --doc --quiet
 
-step "fuzzing, a minute each"
-MCP_IR_FUZZ_SEED=1 tests/fuzz/run.sh 60
+# A minute each in CI; a look only where people wait for it.
+seconds=15
+[ "${CI:-}" != true ] || seconds=60
+step "fuzzing, $seconds seconds each"
+MCP_IR_FUZZ_SEED=1 tests/fuzz/run.sh "$seconds"
 
 step "the lab's matrix"
 if [ "$(id -u)" = 0 ]; then
-  target/debug/lab matrix --tries 1 --again 2 --healthy 10 --binary target/debug/mcp-ir
+  target/debug/lab matrix --jobs 2 --tries 1 --again 2 --healthy 10 --binary target/debug/mcp-ir
 else
   skip "the matrix (no root, so no systemd of its own)"
 fi

@@ -8,7 +8,8 @@ use std::path::Path;
 
 use procfs_core::net::TcpNetEntry;
 
-use super::{host, io_failure, listeners, quiet};
+use super::quiet::{self, Quiet};
+use super::{host, io_failure, listeners};
 use crate::snapshot::Failure;
 use crate::snapshot::postgres::CONSUMERS;
 use crate::snapshot::slots::{Owner, SlotHolder, Slots};
@@ -42,10 +43,12 @@ pub fn of(proc: &str, postmaster: u32, port: u16) -> Result<Slots, Failure> {
     let network = |of: &Path| fs::read_link(of.join("ns/net")).ok();
     let own = network(Path::new("/proc/self"));
     let same = own.is_some() && own == network(&root.join(postmaster.to_string()));
-    let quiet = if same { quiet::since_sent(port).unwrap_or_default() } else { BTreeMap::new() };
+    let quiet = if same { quiet::connections(port).unwrap_or_default() } else { BTreeMap::new() };
     let backends = u32::try_from(titles.len()).unwrap_or(u32::MAX).saturating_add(untitled);
     let all = titles.into_iter().zip(ends).map(|(t, end)| {
-        let age = end.and_then(|e| quiet.get(&e)).copied();
+        // Who waits for the client was answered last; who works was asked last.
+        let age = |q: &Quiet| if matches!(t.state, "active" | "waiting") { q.received_s } else { q.sent_s };
+        let age = end.and_then(|e| quiet.get(&e)).map(age);
         let owner = end.and_then(|e| owners.get(&e)).cloned();
         (t, owner, age)
     });
@@ -73,6 +76,8 @@ fn title(text: &str) -> Option<Title> {
         ["idle", "in", "transaction", ..] => "idle in transaction",
         ["idle", ..] => "idle",
         ["authentication" | "startup", ..] => "logging in",
+        ["COPY", ..] => "copying",
+        [.., "waiting"] => "waiting",
         _ => "active",
     };
     let [user, database] = [user, database].map(|w| (*w).to_owned());
@@ -156,11 +161,12 @@ mod tests {
                 "postgres: mcp_user codebase_mcp 10.0.0.7(5) idle in transaction (aborted)",
                 t("10.0.0.7", Some(5), "idle in transaction"),
             ),
-            ("postgres: mcp_user codebase_mcp db.lan(5) UPDATE waiting", t("db.lan", Some(5), "active")),
+            ("postgres: mcp_user codebase_mcp db.lan(5) UPDATE waiting", t("db.lan", Some(5), "waiting")),
             (
                 "postgres: mcp_user codebase_mcp 10.0.0.7(5) authentication",
                 t("10.0.0.7", Some(5), "logging in"),
             ),
+            ("postgres: mcp_user codebase_mcp 10.0.0.7(5) COPY", t("10.0.0.7", Some(5), "copying")),
             // `update_process_title = off`
             ("postgres: mcp_user codebase_mcp 10.0.0.7(5)", t("10.0.0.7", Some(5), "unknown")),
         ] {

@@ -1,4 +1,4 @@
-//! Since when nothing was sent through a TCP connection, by the kernel (`sock_diag`, as `ss -i` shows
+//! Since when nothing came through a TCP connection, either way, by the kernel (`sock_diag`, as `ss -i` shows
 //! it). Asks about one port of this network namespace; needs no rights, changes nothing.
 
 use std::collections::BTreeMap;
@@ -16,16 +16,25 @@ const BY_FAMILY: u16 = 20;
 const ASK_ALL: u16 = 0x301;
 const DONE: u16 = 3;
 const ERROR: u16 = 2;
-/// `INET_DIAG_INFO`: the kernel's `struct tcp_info`, and in it `tcpi_last_data_sent`, in ms.
+/// `INET_DIAG_INFO`: the kernel's `struct tcp_info`, and in it `tcpi_last_data_sent` and
+/// `tcpi_last_data_recv`, in ms.
 const INFO: u16 = 2;
 const LAST_SENT: usize = 44;
+const LAST_RECEIVED: usize = 52;
 /// Established, and closed by the other end alone.
 const STATES: u32 = 1 << 1 | 1 << 8;
 /// An answer of so many parts is no longer a server's slots.
 const PARTS: usize = 4096;
 
-/// By the other end's address: seconds since this end sent data last.
-pub fn since_sent(port: u16) -> Result<BTreeMap<SocketAddr, f64>, Failure> {
+/// Seconds since data went out through a connection, and since some came in.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Quiet {
+    pub sent_s: f64,
+    pub received_s: f64,
+}
+
+/// The connections of this port, by the other end's address.
+pub fn connections(port: u16) -> Result<BTreeMap<SocketAddr, Quiet>, Failure> {
     let failed = |e: rustix::io::Errno| Failure::new(FailKind::Unsupported, format!("sock_diag: {e}"));
     let mut all = BTreeMap::new();
     for family in [AddressFamily::INET, AddressFamily::INET6] {
@@ -65,7 +74,7 @@ fn request(family: u8, port: u16) -> Vec<u8> {
 }
 
 /// Reads what came in one piece; whether more is to come.
-fn read(mut bytes: &[u8], all: &mut BTreeMap<SocketAddr, f64>) -> Result<bool, Failure> {
+fn read(mut bytes: &[u8], all: &mut BTreeMap<SocketAddr, Quiet>) -> Result<bool, Failure> {
     let bad = || Failure::new(FailKind::Malformed, "sock_diag: an answer that can't be read");
     while bytes.len() >= HEADER {
         let length = u32_at(bytes, 0).ok_or_else(bad)? as usize;
@@ -82,7 +91,7 @@ fn read(mut bytes: &[u8], all: &mut BTreeMap<SocketAddr, f64>) -> Result<bool, F
     Ok(true)
 }
 
-fn connection(message: &[u8]) -> Option<(SocketAddr, f64)> {
+fn connection(message: &[u8]) -> Option<(SocketAddr, Quiet)> {
     let port = u16::from_be_bytes(message.get(6..8)?.try_into().ok()?);
     let address = message.get(24..40)?;
     let ip: IpAddr = match u16::from(*message.first()?) {
@@ -96,8 +105,9 @@ fn connection(message: &[u8]) -> Option<(SocketAddr, f64)> {
         let length = usize::from(u16_at(attributes, 0)?);
         let value = attributes.get(4..length)?;
         if u16_at(attributes, 2)? == INFO {
-            let ms = u32_at(value, LAST_SENT)?;
-            return Some((SocketAddr::new(ip, port), f64::from(ms) / 1000.0));
+            let seconds = |at| Some(f64::from(u32_at(value, at)?) / 1000.0);
+            let quiet = Quiet { sent_s: seconds(LAST_SENT)?, received_s: seconds(LAST_RECEIVED)? };
+            return Some((SocketAddr::new(ip, port), quiet));
         }
         attributes = attributes.get(length.next_multiple_of(4)..)?;
     }
@@ -127,7 +137,7 @@ mod tests {
             // Where the machine has no IPv6 there is nothing to see.
             let Ok(listener) = TcpListener::bind(any) else { continue };
             let here = listener.local_addr().unwrap();
-            let (old, young) = (TcpStream::connect(here).unwrap(), TcpStream::connect(here).unwrap());
+            let (mut old, young) = (TcpStream::connect(here).unwrap(), TcpStream::connect(here).unwrap());
             let mut taken: Vec<TcpStream> = (0..2).map(|_| listener.accept().unwrap().0).collect();
             for t in &mut taken {
                 t.write_all(b"x").unwrap();
@@ -135,10 +145,12 @@ mod tests {
             std::thread::sleep(Duration::from_millis(300));
             let speaks = taken.iter_mut().find(|t| t.peer_addr().unwrap() == young.local_addr().unwrap());
             speaks.unwrap().write_all(b"y").unwrap();
-            let seen = since_sent(here.port()).unwrap();
+            old.write_all(b"z").unwrap();
+            let seen = connections(here.port()).unwrap();
             assert_eq!(seen.len(), 2, "{seen:?}");
-            assert!((0.29..20.0).contains(&seen[&old.local_addr().unwrap()]), "{seen:?}");
-            assert!(seen[&young.local_addr().unwrap()] < 0.29, "{seen:?}");
+            let of = |s: &TcpStream| seen[&s.local_addr().unwrap()];
+            assert!((0.29..20.0).contains(&of(&old).sent_s) && of(&young).sent_s < 0.29, "{seen:?}");
+            assert!((0.29..20.0).contains(&of(&young).received_s) && of(&old).received_s < 0.29, "{seen:?}");
         }
     }
 

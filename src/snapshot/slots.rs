@@ -20,14 +20,15 @@ pub struct SlotHolder {
     pub database: String,
     /// Its address without the port, or `[local]`.
     pub client: String,
-    /// `idle`, `idle in transaction`, `active`; `unknown` where titles are not kept up to date.
+    /// `idle`, `idle in transaction`, `active`, `waiting` for a lock, `copying`, `logging in`; `unknown` where titles are not kept up to date.
     pub state: String,
     pub count: u32,
     /// The process at the other end, where that is on this host and could be looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<Owner>,
-    /// Seconds since the server sent something to the one that was sent to last, and first; by the
-    /// kernel, of every connection of the group or of none. An idle session's state is as old.
+    /// The age of the state of the newest and of the oldest, in seconds, by the kernel, where it is known
+    /// of every connection of the group: since the server sent something last or, where it is at work,
+    /// since it was asked something.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest_s: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -12,6 +12,7 @@ const LEAK: &str = "pool-exhausted/pool-leak@codebase-mcp";
 const FULL_A: &str = "pool-exhausted/client-pool-saturated@codebase-mcp";
 const SLOTS: &str = "pool-exhausted/server-slots-full@postgres";
 const IDLE_TX: &str = "pool-exhausted/idle-in-transaction@postgres";
+const LONG: &str = "pool-exhausted/long-queries@postgres";
 const BUDGET: &str = "pool-exhausted/pool-over-budget@postgres";
 const UNHEALTHY_A: &str = "server-crash/unhealthy@codebase-mcp";
 
@@ -237,8 +238,7 @@ fn slots_that_are_not_known_to_leak_are_only_full() {
 #[test]
 fn who_holds_the_slots_is_shown_though_nobody_is_let_in() {
     let told = taken(vec![holder("active", 36, Some(4.0), Some("batch.service"))]).told();
-    told.evidence(SLOTS, "process 4711 (python3)")
-        .evidence(SLOTS, "36 active, nothing sent for 4 s to 83 min");
+    told.evidence(SLOTS, "process 4711 (python3)").evidence(SLOTS, "36 active for 4 s to 83 min");
 }
 
 #[test]
@@ -254,5 +254,19 @@ fn transactions_left_open_hold_every_slot_though_nobody_is_let_in() {
         ("too few to matter", vec![idle(1, Some(400.0)), holder("active", 36, None, None)]),
     ] {
         taken(holders).told().case(case).expect_root(SLOTS, Certainty::Proven).never(IDLE_TX);
+    }
+}
+
+#[test]
+fn statements_that_run_for_minutes_hold_every_slot_though_nobody_is_let_in() {
+    let active = |state, newest| holder(state, 36, Some(newest), Some("batch.service"));
+    let told = taken(vec![active("active", 400.0)]).told();
+    told.expect_root(LONG, Certainty::Likely).explained(SLOTS, &[LONG]);
+    // Some are meant to last, and who waits for a lock is a victim.
+    let mut dump = active("active", 400.0);
+    dump.owner.as_mut().unwrap().name = "pg_dump".into();
+    for h in [active("active", 200.0), active("copying", 400.0), active("waiting", 400.0), dump] {
+        let case = format!("{h:?}");
+        taken(vec![h]).told().case(case).expect_root(SLOTS, Certainty::Proven);
     }
 }

@@ -96,14 +96,12 @@ pub fn holder(h: &SlotHolder) -> String {
 }
 
 pub fn held(h: &SlotHolder) -> String {
-    let quiet = match (h.newest_s.map(facts::age), h.oldest_s.map(facts::age)) {
-        (Some(newest), Some(oldest)) if newest != oldest => {
-            format!(", nothing sent for {newest} to {oldest}")
-        }
-        (Some(newest), _) => format!(", nothing sent for {newest}"),
+    let since = match (h.newest_s.map(facts::age), h.oldest_s.map(facts::age)) {
+        (Some(newest), Some(oldest)) if newest != oldest => format!(" for {newest} to {oldest}"),
+        (Some(newest), _) => format!(" for {newest}"),
         (None, _) => String::new(),
     };
-    format!("{} {}{quiet}", h.count, h.state)
+    format!("{} {}{since}", h.count, h.state)
 }
 
 /// In use / max over the threshold, or callers wait. The payload may say "disconnected".

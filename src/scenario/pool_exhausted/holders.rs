@@ -10,7 +10,6 @@ use crate::config::{Config, Postgres, Service};
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity};
 use crate::snapshot::Snapshot;
 use crate::snapshot::postgres::{Server, Session};
-use crate::snapshot::slots::SlotHolder;
 
 pub static IDLE_IN_TRANSACTION: Cause = Cause {
     name: "pool-exhausted/idle-in-transaction",
@@ -26,21 +25,21 @@ pub static LONG_QUERIES: Cause = Cause {
 };
 
 /// What a kind of holder is called, and what ends it.
-struct Kind {
-    cause: &'static Cause,
+pub(super) struct Kind {
+    pub cause: &'static Cause,
     /// After "3 sessions of api ".
-    does: &'static str,
+    pub does: &'static str,
     fact: &'static str,
     remedy: &'static str,
 }
 
-const IDLE: Kind = Kind {
+pub(super) const IDLE: Kind = Kind {
     cause: &IDLE_IN_TRANSACTION,
     does: "idle in a transaction for up to",
     fact: "idle in transaction",
     remedy: "End these sessions: cancelling does nothing to an idle one",
 };
-const LONG: Kind = Kind {
+pub(super) const LONG: Kind = Kind {
     cause: &LONG_QUERIES,
     does: "in one statement for up to",
     fact: "long statements",
@@ -61,14 +60,16 @@ pub fn detect(p: &Postgres, server: &Server, now: &Snapshot, config: &Config) ->
         .collect()
 }
 
+/// What is meant to last.
+pub(super) const TOOLS: [&str; 5] = ["pg_dump", "pg_dumpall", "pg_restore", "pg_basebackup", "mcp-ir"];
+
 /// A client's own statement that runs: not one that waits for a lock, nor a backup, a copy, or ours.
 pub fn is_long_query(s: &Session) -> bool {
-    let tools = ["pg_dump", "pg_dumpall", "pg_restore", "pg_basebackup", "mcp-ir"];
     let first = s.query.split_whitespace().next().unwrap_or_default();
     let meant_to_last = ["copy", "autovacuum:"].iter().any(|w| first.eq_ignore_ascii_case(w));
     s.state == "active"
         && s.blocked_by.is_empty()
-        && !tools.contains(&s.application.as_str())
+        && !TOOLS.contains(&s.application.as_str())
         && !meant_to_last
 }
 
@@ -130,51 +131,6 @@ fn held(
         within_rights(kind.remedy, held.len()),
         Risk::Disruptive,
     ))
-}
-
-/// Where the server lets nobody in any more: its host's word of who sits idle in a transaction.
-pub fn by_title(p: &Postgres, now: &Snapshot, config: &Config) -> Option<Finding> {
-    let look = now.postgres.get(&p.name).filter(|l| facts::is_closed(l))?;
-    let slots = look.slots.seen()?;
-    let limit = config.thresholds.idle_in_transaction.as_secs_f64();
-    let old = |h: &&SlotHolder| h.state == "idle in transaction" && h.newest_s.is_some_and(|s| s > limit);
-    let held: Vec<&SlotHolder> = slots.holders.iter().filter(old).collect();
-    let n: u32 = held.iter().map(|h| h.count).sum();
-    // Some others would be as many: without these the server must have room.
-    if f64::from(n) <= (1.0 - config.thresholds.pool) * f64::from(slots.backends) {
-        return None;
-    }
-    let most = held.iter().max_by_key(|h| h.count)?;
-    let oldest = facts::age(held.iter().filter_map(|h| h.oldest_s).fold(0.0, f64::max));
-    let whose =
-        most.owner.as_ref().map_or_else(|| most.user.clone(), |o| format!("{} ({})", o.name, most.user));
-    let summary = format!(
-        "{} of {whose}{} {} {oldest}, and hold the server's slots",
-        facts::count(n as usize, "session"),
-        if held.len() > 1 { " and others" } else { "" },
-        IDLE.does,
-    );
-    let mut f = Finding::new(&IDLE_IN_TRANSACTION, &p.name, Certainty::Proven, summary)
-        .spares_if(CLIENT_POOL_SATURATED.name, true)
-        .saw_if("postgres login", &look.endpoint, look.login.failure().map(|f| f.detail.clone()));
-    for h in held.iter().take(5) {
-        f = f.saw("/proc backends", &super::full::holder(h), super::full::held(h));
-    }
-    let words = "End these sessions; a superuser is still let in, by the slots that are reserved";
-    Some(f.remedy(end_old_ones(p, limit), words, Risk::Disruptive))
-}
-
-/// Only in the databases under care, and of those whose name can stand in a command that people paste.
-fn end_old_ones(p: &Postgres, limit: f64) -> String {
-    let plain = |d: &&String| d.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
-    let names: Vec<String> = p.databases.iter().filter(plain).map(|d| format!("'{d}'")).collect();
-    format!(
-        "sudo -u postgres psql -p {} -c \"SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity \
-         WHERE state LIKE 'idle in transaction%' AND state_change < now() - interval '{limit:.0} s' \
-         AND datname IN ({})\"",
-        p.url.port,
-        names.join(",")
-    )
 }
 
 /// Whether the pool of this service would be free without these sessions, and whether they are

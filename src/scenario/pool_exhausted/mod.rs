@@ -6,6 +6,7 @@ mod holders;
 mod leak;
 mod locks;
 mod pooler;
+mod titles;
 mod why_not;
 
 pub use holders::is_long_query;
@@ -73,7 +74,7 @@ fn detect(looks: &Looks, config: &Config) -> Vec<Finding> {
     let mut out = Vec::new();
     for p in &config.postgres {
         out.extend(full::server(p, now, config));
-        out.extend(holders::by_title(p, now, config));
+        out.extend(titles::detect(p, now, config));
         if let Some(server) = facts::server(now, &p.name) {
             out.extend(locks::chain(p, server, now, config));
             out.extend(locks::prepared(p, server, now, config));

@@ -3,7 +3,7 @@
 use super::super::against::{Against, Against::Server, Against::Service, OfServer, OfService, unseen, why};
 use super::super::facts;
 use super::super::login::Meaning;
-use super::{full, holders, leak, locks, pooler};
+use super::{full, holders, leak, locks, pooler, titles};
 use crate::diagnosis::{Cause, Fact, Finding, Stand};
 use crate::snapshot::postgres::{Server as Sessions, Session};
 
@@ -41,10 +41,8 @@ pub static WHY_NOT: &[(&Cause, Against)] = &[
     (
         &holders::IDLE_IN_TRANSACTION,
         Server(|c, s| {
-            Stand::unless(holders::by_title(s.p, s.now, s.config).is_some(), || {
-                let over = s.config.thresholds.idle_in_transaction.as_secs_f64();
-                holds(c, s, Session::idle_in_transaction, over)
-            })
+            let over = s.config.thresholds.idle_in_transaction.as_secs_f64();
+            holds(c, s, Session::idle_in_transaction, over)
         }),
     ),
     (
@@ -135,6 +133,9 @@ fn waits(x: &Sessions) -> (&'static str, String) {
 
 fn holds(cause: &Cause, s: &OfServer, kind: fn(&Session) -> bool, over: f64) -> Stand {
     let needs = format!("over {}, and no lock that others wait for", facts::age(over));
+    if titles::detect(s.p, s.now, s.config).iter().any(|f| f.cause == cause.name) {
+        return Stand::Holds;
+    }
     rule(
         s,
         &needs,

@@ -1,13 +1,15 @@
 //! `lab matrix`: every fault injected, every diagnosis scored.
 //! One stack serves for all of them; it is healed between, and replaced where it does not heal.
 
+mod jobs;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::fault::{self, Fault, Vantage};
 use crate::program::build_folder;
@@ -16,7 +18,7 @@ use crate::stack::{Mode, Stack};
 use crate::table::table;
 use crate::tool::{Diagnosis, Tool};
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct MatrixArgs {
     /// How often each fault is injected
     #[arg(long, default_value_t = 1)]
@@ -38,6 +40,12 @@ pub struct MatrixArgs {
     /// Looks with less than usual; then nothing wrong may be said, though less may be seen
     #[arg(long = "as", value_enum)]
     pub vantage: Option<Vantage>,
+    /// So many stacks at once, each in a process and in namespaces of its own
+    #[arg(long, default_value_t = 1)]
+    pub jobs: usize,
+    /// Every Nth of the faults, from the Kth on: K/N, as one of several jobs
+    #[arg(long, hide = true)]
+    pub part: Option<String>,
     /// How many looks at the healthy stack
     #[arg(long, default_value_t = 50)]
     pub healthy: usize,
@@ -53,10 +61,10 @@ pub struct MatrixArgs {
 }
 
 /// One line of the matrix.
-#[derive(Debug, Serialize)]
-struct Row {
-    fault: String,
-    cause: Option<&'static str>,
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Row {
+    pub fault: String,
+    cause: Option<String>,
     tries: usize,
     right: usize,
     found_first: String,
@@ -68,7 +76,7 @@ impl Row {
     fn new(fault: &Fault) -> Self {
         Self {
             fault: fault.name.into(),
-            cause: fault.cause,
+            cause: fault.cause.map(ToOwned::to_owned),
             tries: 0,
             right: 0,
             found_first: String::new(),
@@ -87,10 +95,9 @@ impl Row {
 pub fn matrix(args: &MatrixArgs) -> Result<bool> {
     let mut faults = chosen(args)?;
     // Afterwards there is no way out to fetch anything.
-    if faults.iter().any(|f| f.from_pypi) {
+    if args.part.is_none() && faults.iter().any(|f| f.from_pypi) {
         crate::pypi::prepare()?;
     }
-    crate::apart::enter()?;
     let tool = Tool::new(args.binary.as_deref())?;
     let folder = match (&args.save, build_folder()) {
         (Some(folder), _) => folder.clone(),
@@ -106,14 +113,11 @@ pub fn matrix(args: &MatrixArgs) -> Result<bool> {
         println!("{waiting} faults wait for causes that this version does not tell");
     }
     ensure!(!faults.is_empty(), "none is left");
-    let mut stack = Stack::start(Mode::Systemd)?;
-    let mut rows = Vec::new();
-    for fault in &faults {
-        let control = fault.name == "healthy/idle";
-        let tries = if control { args.healthy } else { args.tries };
-        let mut run = Run { stack: &mut stack, tool: &tool, folder: &folder, args };
-        rows.push(run.one(fault, tries)?);
-    }
+    let rows = match &args.part {
+        None if args.jobs > 1 => jobs::rows(args, &faults)?,
+        None => in_turn(&faults, &tool, &folder, args)?,
+        Some(part) => in_turn(&jobs::part(part, faults)?, &tool, &folder, args)?,
+    };
     if let Some(file) = &args.json {
         fs::write(file, serde_json::to_string_pretty(&rows)?)
             .with_context(|| format!("cannot write {}", file.display()))?;
@@ -126,6 +130,20 @@ pub fn matrix(args: &MatrixArgs) -> Result<bool> {
     println!("{right} of {tries} right");
     let wrong: Vec<&Row> = rows.iter().filter(|row| row.right < row.tries).collect();
     Ok(wrong.len() <= DOUBTFUL && wrong.iter().all(|row| row.is_doubtful(args.again)))
+}
+
+/// One after another, on one stack.
+fn in_turn(faults: &[Fault], tool: &Tool, folder: &Path, args: &MatrixArgs) -> Result<Vec<Row>> {
+    crate::apart::enter()?;
+    let mut stack = Stack::start(Mode::Systemd)?;
+    let mut rows = Vec::new();
+    for fault in faults {
+        let control = fault.name == "healthy/idle";
+        let tries = if control { args.healthy } else { args.tries };
+        let mut run = Run { stack: &mut stack, tool, folder, args };
+        rows.push(run.one(fault, tries)?);
+    }
+    Ok(rows)
 }
 
 /// Of a process, before it is compared with itself.
@@ -211,7 +229,8 @@ impl Run<'_> {
         let before = if fault.two_looks {
             // What has just been started warms up.
             std::thread::sleep(WARM_UP);
-            let before = self.folder.join("before.json");
+            // Of this fault: another job has its own.
+            let before = save.with_extension("before");
             self.tool.diagnose(self.stack, &before, None)?;
             Some(before)
         } else {

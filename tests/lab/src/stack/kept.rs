@@ -46,6 +46,7 @@ impl Stack {
     /// Keeps the data, and puts it, or a folder of it, on a file system of its own. The cluster is stopped.
     pub fn put_on_disk(&mut self, part: &str, format: Format) -> Result<Disk> {
         self.keep_data()?;
+        self.drop_old_wal()?;
         let place = if part.is_empty() { self.cluster.data.clone() } else { self.cluster.data.join(part) };
         fs::remove_dir_all(&place)?;
         let disk = Disk::mount(&place, format)?;
@@ -56,6 +57,23 @@ impl Stack {
         self.cluster.own(&place)?;
         fs::set_permissions(&place, fs::Permissions::from_mode(0o700))?;
         Ok(disk)
+    }
+
+    /// What was stopped in peace needs one segment only: however much WAL former faults have made, the
+    /// copy fits into a small file system.
+    fn drop_old_wal(&self) -> Result<()> {
+        let kept = self.kept_data();
+        let mut ask = std::process::Command::new(self.cluster.postgres.bin.join("pg_controldata"));
+        let said = crate::program::run(ask.env("LC_ALL", "C").arg("-D").arg(&kept))?;
+        let redo = said.lines().find_map(|l| l.strip_prefix("Latest checkpoint's REDO WAL file:"));
+        let redo = redo.context("pg_controldata names no WAL file")?.trim();
+        for entry in fs::read_dir(kept.join("pg_wal"))?.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.len() == 24 && name.bytes().all(|b| b.is_ascii_hexdigit()) && name != redo {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     /// The file of a table or an index.
