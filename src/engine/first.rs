@@ -93,7 +93,8 @@ pub async fn ask(
         spawn("processes".into(), Box::pin(taken));
     }
     let proc = config.host.proc.clone();
-    let memory = async move { Seen::Memory(Box::new(memory::of_host(proc, glance(deadline)).await)) };
+    // A host without memory takes its time to say so: that is no reason not to hear it.
+    let memory = async move { Seen::Memory(Box::new(memory::of_host(proc, deadline).await)) };
     spawn("memory".into(), Box::pin(memory));
     for p in config.postgres.clone() {
         snapshot.postgres.insert(p.name.clone(), late_postgres(&p, deadline));

@@ -35,6 +35,7 @@ if [ "${1:-}" != --plain ]; then                       # without root no systemd
   need pgbouncer pgbouncer
   need docker.io dockerd                               # and its client; only the lab starts it
   need busybox-static busybox
+  need user-mode-linux linux.uml                       # for guest.sh: a second kernel
   # For a real MCP server from PyPI, which the matrix installs under target/.
   python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 fi

@@ -357,6 +357,9 @@ fn a_second_reading_is_taken_only_of_what_is_high() {
     assert_eq!(wants(&none, &[]), []);
     assert_eq!(wants(&none, &["memory".into()]), [Again::Memory]);
     assert_eq!(wants(&low(), &[]), [Again::Memory]);
+    let mut late = Stack::healthy();
+    late.now.host.memory = Reading::Failed(Failure::new(FailKind::TimedOut, "no answer"));
+    assert_eq!(wants(&late, &[]), [Again::Memory]);
     assert_eq!(wants(&none.memory(|m| m.stalled.memory = stall(9, 3.0)), &[]), [Again::Memory]);
     assert_eq!(wants(&Stack::healthy().fills(500, 0), &[]), [Again::Taken(A.into())]);
     assert_eq!(wants(&Stack::healthy().fills(512, 400), &[]), []);

@@ -6,8 +6,8 @@ use crate::config::Config;
 use crate::diagnosis::{Cause, Certainty, Finding, Relation, Risk};
 use crate::scenario::against::{ruled_out, unseen};
 use crate::scenario::facts::age;
-use crate::snapshot::Looks;
 use crate::snapshot::memory::HostMemory;
+use crate::snapshot::{FailKind, Looks};
 
 pub static HOST_LOW: Cause = cause(
     "memory/host-low",
@@ -30,9 +30,13 @@ fn pair(looks: &Looks) -> Option<(Option<&HostMemory>, &HostMemory)> {
     Some((before.filter(|b| b.uptime_s < now.uptime_s), now))
 }
 
-/// It has little left, or programs wait while something is in swap.
+/// It has little left, or programs wait while something is in swap; or it was too slow to say.
 pub fn is_short(looks: &Looks, config: &Config) -> bool {
-    looks.now.host.memory.seen().is_some_and(|m| {
+    let memory = &looks.now.host.memory;
+    if memory.failure().is_some_and(|f| f.kind == FailKind::TimedOut) {
+        return true;
+    }
+    memory.seen().is_some_and(|m| {
         let waits = m.stalled.memory.is_some_and(|s| s.lately > 0.1);
         m.share() < config.thresholds.memory_available || (waits && m.swap_free < m.swap_total)
     })
