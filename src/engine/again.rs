@@ -22,6 +22,8 @@ use crate::snapshot::{Again, Look, Looks, Reading, Snapshot};
 
 /// Between two readings.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// How often it is made longer where too little was counted.
+const MORE: u32 = 2;
 /// What comes in a shorter time than this has no rate that means anything.
 const SHORTEST: Duration = Duration::from_millis(250);
 /// Kept for the second reading itself, and for what comes after it.
@@ -59,8 +61,21 @@ pub async fn ask(mut looks: Looks, loaded: &Loaded, awaited: &Awaited, end: Inst
         tokio::time::sleep_until((begun + wait).into()).await;
         looks.before = Some(before);
     }
-    let read = read(&wanted, loaded, &looks.now, end).await;
-    put(&mut looks.now, read);
+    let taken = read(&wanted, loaded, &looks.now, end).await;
+    put(&mut looks.now, taken);
+    // Requests that take long end seldom: none may have ended in so short a time.
+    let mut more = MORE;
+    while more > 0 && !plan.quick && scenario::undecided(&looks, &loaded.config) {
+        let next = Instant::now() + INTERVAL;
+        if next + RESERVE * 2 > end {
+            break;
+        }
+        let _guard = awaited.begin("another reading, since few requests ended");
+        tokio::time::sleep_until(next.into()).await;
+        let taken = read(&wanted, loaded, &looks.now, end).await;
+        put(&mut looks.now, taken);
+        more -= 1;
+    }
     tracing::debug!(?wanted, ms = crate::probe::millis(begun), "read again");
     looks
 }

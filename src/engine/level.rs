@@ -11,7 +11,8 @@ const VARIABLE: &str = "LOG_LEVEL";
 
 pub async fn of(unit: &str, config: &Config, deadline: Instant) -> Reading<LogLevel> {
     let found = async {
-        let bus = systemd::Bus::connect(&config.systemd.bus, deadline).await?;
+        let mut bus = systemd::Bus::connect(&config.systemd.bus, deadline).await?;
+        bus.list(&[unit], &[], deadline).await?;
         let d = bus.detail(unit, deadline).await?;
         let (proc, pid, group) = (config.host.proc.clone(), d.main_pid, d.control_group);
         let by_process = blocking(deadline, "/proc", move || host::variable(&proc, pid, &group, VARIABLE));

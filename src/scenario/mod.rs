@@ -21,4 +21,4 @@ mod way;
 mod witness;
 
 pub use facts::is_closed;
-pub use registry::{ALL, Scenario, again, by_name, causes, why_not};
+pub use registry::{ALL, Scenario, again, by_name, causes, undecided, why_not};

@@ -51,6 +51,11 @@ pub fn again(looks: &Looks, config: &Config, asked: &[String]) -> Vec<Again> {
     all.into_iter().collect()
 }
 
+/// Whether a longer time between the two readings would tell more.
+pub fn undecided(looks: &Looks, config: &Config) -> bool {
+    latency::undecided(looks, config)
+}
+
 /// How a cause stands at every subject that it could concern; empty where no scenario says it.
 pub fn why_not(cause: &'static Cause, looks: &Looks, config: &Config) -> Vec<(String, Stand)> {
     let said = ALL.iter().flat_map(|s| s.why_not).find(|(c, _)| c.name == cause.name);

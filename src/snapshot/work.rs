@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::postgres::Session;
 use super::reading::Reading;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,6 +19,9 @@ pub struct Work {
     /// stand under `CPU`.
     #[serde(default)]
     pub waits: Vec<Waits>,
+    /// Active client statements of over a tenth of a second, the longest first.
+    #[serde(default)]
+    pub running: Vec<Session>,
     #[serde(default)]
     pub tables: Vec<Table>,
     #[serde(default)]

@@ -42,6 +42,7 @@ pub fn work() -> Work {
         started: 1000.5,
         statements: Reading::Seen { value: Statements { reset: Some(5.0), complete: true, all: vec![] } },
         waits: vec![],
+        running: vec![],
         tables: vec![table("code_chunks")],
         invalid_indexes: vec![],
         holders: vec![],

@@ -10,7 +10,7 @@ use tokio_postgres::SimpleQueryMessage;
 use super::connect::Session;
 use super::document::document;
 use super::literals;
-use super::session::{CLIENTS, from_hex};
+use super::session::{self, CLIENTS, COLUMNS, from_hex};
 use crate::config::{Postgres, Secret};
 use crate::probe::by;
 use crate::snapshot::work::{Holder, Index, Standby, Statement, Statements, Table, Waits, Work};
@@ -30,6 +30,8 @@ const EXTENSION: &str = "SELECT quote_ident(n.nspname), e.extversion,
 
 const ASK: &str = r"
 WITH @CLIENTS@,
+w AS MATERIALIZED (
+  SELECT pid, pg_blocking_pids(pid) AS blocked_by FROM a WHERE wait_event_type = 'Lock' LIMIT 200),
 x AS MATERIALIZED (
   SELECT queryid, dbid, sum(calls) AS calls, sum(total_ms) AS total_ms, min(query) AS query
     FROM (@ROWS@) s GROUP BY 1, 2)
@@ -48,6 +50,9 @@ SELECT json_build_object(
              greatest(coalesce(max(state_s), 0), 0) AS longest_s
         FROM a WHERE state = 'active' AND coalesce(application_name, '') <> 'mcp-ir'
        GROUP BY 1 ORDER BY 2 DESC LIMIT 50) x),
+  'running', (SELECT coalesce(json_agg(s), '[]') FROM (
+      SELECT @COLUMNS@ FROM a LEFT JOIN w USING (pid)
+       WHERE state = 'active' AND state_s > 0.1 ORDER BY state_s DESC LIMIT 50) s),
   'tables', (SELECT coalesce(json_agg(x), '[]') FROM (
       SELECT schemaname AS schema, relname AS name, n_live_tup AS live, n_dead_tup AS dead,
              n_mod_since_analyze AS changed, coalesce(seq_scan, 0) AS scans,
@@ -89,6 +94,7 @@ struct Answer {
     started: f64,
     statements: Option<StatementsAnswer>,
     waits: Vec<Waits>,
+    running: Vec<session::Answer>,
     tables: Vec<Table>,
     invalid_indexes: Vec<Index>,
     holders: Vec<Holder>,
@@ -111,6 +117,7 @@ pub async fn work(p: &Postgres, password: Option<&Secret>, deadline: Instant) ->
     let source = source(&session, deadline).await?;
     let ask = ASK
         .replace("@CLIENTS@", CLIENTS)
+        .replace("@COLUMNS@", COLUMNS)
         .replace("@ROWS@", &source.rows)
         .replace("@RESET@", &source.reset)
         .replace("@THERE@", if source.none.is_none() { "true" } else { "false" })
@@ -130,6 +137,7 @@ pub async fn work(p: &Postgres, password: Option<&Secret>, deadline: Instant) ->
         started: a.started,
         statements: Reading::from(statements.ok_or_else(missing)),
         waits: a.waits,
+        running: a.running.into_iter().map(session::row).collect(),
         tables: a.tables,
         invalid_indexes: a.invalid_indexes,
         holders: a.holders,

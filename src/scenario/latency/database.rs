@@ -29,17 +29,25 @@ pub static SYNC_REPLICATION_WAIT: Cause = Cause {
     name: "latency/sync-replication-wait",
     severity: Severity::P2,
     title: "commits wait for a standby",
-    explains: &[("latency/slow-queries", Same), ("latency/pool-wait", NeededBy)],
+    explains: &[
+        ("latency/slow-queries", Same),
+        ("latency/pool-wait", NeededBy),
+        ("pool-exhausted/long-queries", Same),
+        // Its locks are held until the standby has answered.
+        ("pool-exhausted/blocking-chain", Same),
+        ("pool-exhausted/client-pool-saturated", NeededBy),
+    ],
 };
 
 /// What is less of the requests' time than this is not what makes them slow.
 const SHARE: f64 = 0.25;
+/// What runs for so long makes a request slow by itself.
+const LONG_S: f64 = 0.5;
+/// A standby that is there answers long before.
+const GONE_S: f64 = 1.0;
 
 pub fn detect(p: &Postgres, slow: &[&Slow], looks: &Looks, config: &Config) -> Vec<Finding> {
-    [lock_waits(p, slow, looks), sync_wait(p, slow, looks), slow_queries(p, slow, looks, config)]
-        .into_iter()
-        .flatten()
-        .collect()
+    [lock_waits(p, slow, looks), slow_queries(p, slow, looks, config)].into_iter().flatten().collect()
 }
 
 pub fn work<'a>(look: &'a Snapshot, server: &str) -> Option<&'a Work> {
@@ -102,10 +110,14 @@ pub fn slow_ones<'a>(looks: &'a Looks, server: &str, config: &Config) -> Option<
     Some(ran(looks, server)?.into_iter().filter(|r| r.mean_ms() > limit).collect())
 }
 
-/// Client statements that run for over a second, where no totals are had.
+/// Client statements that run for over half a second, as many as at one of the readings, where no totals
+/// are had: those that all begin at once are young at the other.
 pub fn long_ones<'a>(looks: &'a Looks, server: &str) -> Vec<&'a Session> {
-    let server = facts::server(&looks.now, server);
-    server.into_iter().flat_map(|x| &x.sessions).filter(|s| is_long_query(s) && s.state_s > 1.0).collect()
+    let long = |all: &'a [Session]| all.iter().filter(|s| is_long_query(s) && s.state_s > LONG_S).collect();
+    let first = facts::server(&looks.now, server).map_or_else(Vec::new, |x| long(&x.sessions));
+    let works = looks.before.iter().chain([&looks.now]).filter_map(|l| work(l, server));
+    let all = works.map(|w| long(&w.running)).chain([first]);
+    all.max_by_key(Vec::len).unwrap_or_default()
 }
 
 /// So many requests of these services are under way at a time.
@@ -249,13 +261,15 @@ fn lock_waits(p: &Postgres, slow: &[&Slow], looks: &Looks) -> Option<Finding> {
     Some(shown(f, slow))
 }
 
-fn sync_wait(p: &Postgres, slow: &[&Slow], looks: &Looks) -> Option<Finding> {
+/// A commit that waits for what is gone never ends, and stands in no histogram: nobody need be slow by one.
+pub fn sync_wait(p: &Postgres, slow: &[&Slow], looks: &Looks) -> Option<Finding> {
     let (count, longest) = waiting(looks, &p.name, is_sync)?;
     let now = work(&looks.now, &p.name)?;
     let there = now.standbys.iter().filter(|s| s.sync_state != "async").count();
     let share = load(slow).map(|l| (count / l).min(1.0));
     // With its standby there a commit takes the way there and back: that has its share or has not.
-    if there > 0 && share.is_none_or(|s| s < SHARE) {
+    let gone = there == 0 && longest > GONE_S;
+    if !gone && share.is_none_or(|s| s < SHARE) {
         return None;
     }
     let who = match there {

@@ -49,12 +49,10 @@ pub static SCENARIO: Scenario = Scenario {
 fn detect(looks: &Looks, config: &Config) -> Vec<Finding> {
     let slow = slow(looks, config);
     let mut out = Vec::new();
-    if slow.is_empty() {
-        return out;
-    }
     for p in &config.postgres {
         let own: Vec<&Slow> =
             slow.iter().filter(|s| needs(&s.s.name, config).contains(p.name.as_str())).collect();
+        out.extend(database::sync_wait(p, &own, looks));
         if !own.is_empty() {
             out.extend(database::detect(p, &own, looks, config));
             out.extend(tables::detect(p, &own, looks, config));
@@ -105,6 +103,24 @@ fn looks_slow(s: &Service, looks: &Looks, config: &Config) -> bool {
     let late = slow::health_ms(s, now).is_some_and(|ms| ms > limit * 1000.0);
     late || (s.metrics.is_some()
         && (slow_so_far(s, now, limit) || short_of_pool(s, now, config) || busy(s, now, config)))
+}
+
+/// Something of a service's is slow, by a sign, and hardly any of its requests ended in between. Where
+/// none did, and nothing is under way, it only is idle.
+pub fn undecided(looks: &Looks, config: &Config) -> bool {
+    let now = &looks.now;
+    let limit = config.thresholds.p95.as_secs_f64();
+    config.service.iter().filter(|s| s.metrics.is_some()).any(|s| {
+        let Some(ended) = slow::ended(s, looks).filter(|n| *n < slow::FEW) else { return false };
+        let under_way = || needs(&s.name, config).into_iter().any(|n| is_under_way(n, now, limit));
+        let sign = busy(s, now, config) || (slow_so_far(s, now, limit) && (ended > 0.0 || under_way()));
+        sign && !matches!(pace(s, looks, config), Pace::Slow(_))
+    })
+}
+
+/// A statement that has run for over half of the limit.
+fn is_under_way(server: &str, now: &Snapshot, limit: f64) -> bool {
+    database::work(now, server).is_some_and(|w| w.waits.iter().any(|x| x.longest_s > limit / 2.0))
 }
 
 /// More than a twentieth of all its requests since it began.

@@ -39,6 +39,15 @@ fn page<'a>(s: &Service, look: &'a Snapshot) -> Option<&'a Metrics> {
     look.services.get(&s.name)?.metrics.as_ref()?.seen()
 }
 
+/// So few requests say little of the others.
+pub const FEW: f64 = 4.0;
+
+/// How many requests ended in between, by whichever of its histograms has the most.
+pub fn ended(s: &Service, looks: &Looks) -> Option<f64> {
+    let (before, now) = (page(s, looks.before.as_ref()?)?, page(s, &looks.now)?);
+    wholes(before, now).map(|w| w.count).reduce(f64::max)
+}
+
 /// How long a health answer took that says that all is well.
 pub fn health_ms(s: &Service, look: &Snapshot) -> Option<f64> {
     let look = &look.services.get(&s.name)?.health;

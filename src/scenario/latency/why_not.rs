@@ -47,11 +47,11 @@ fn slow_among<'a>(names: impl Iterator<Item = &'a str>, looks: &Looks, config: &
 }
 
 fn stand(cause: &Cause, subject: &str, slow: Stand, looks: &Looks, config: &Config, seen: Seen) -> Stand {
-    if slow != Stand::Holds {
-        return slow;
-    }
     let found = detect(looks, config).iter().any(|f| f.cause == cause.name && f.subject == subject);
-    Stand::unless(found, || seen(subject, looks, config))
+    if found || slow != Stand::Holds {
+        return if found { Stand::Holds } else { slow };
+    }
+    seen(subject, looks, config)
 }
 
 fn servers(cause: &Cause, looks: &Looks, config: &Config, seen: Seen) -> Vec<(String, Stand)> {

@@ -51,6 +51,12 @@ impl Service {
 
     /// A client's search; it lasts as long as the database lets it.
     pub fn search(&self, limit: Duration) -> Result<http::Answer> {
-        http::post(&format!("{}/search", self.url()), r#"{"query":"test_search_7"}"#, limit)
+        self.post(Self::SEARCH, limit)
+    }
+
+    pub const SEARCH: &'static str = r#"{"query":"test_search_7"}"#;
+
+    pub fn post(&self, body: &str, limit: Duration) -> Result<http::Answer> {
+        http::post(&format!("{}/search", self.url()), body, limit)
     }
 }

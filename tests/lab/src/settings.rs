@@ -64,6 +64,8 @@ pub struct Settings {
     pub cache: bool,
     /// The services' MCP endpoints are asked as well.
     pub mcp: bool,
+    /// The services' metrics are read as well.
+    pub metrics: bool,
     /// Service, and what it needs beside the database.
     pub also_needs: Vec<(&'static str, &'static str)>,
     /// Another system's bus, or none.
@@ -91,6 +93,7 @@ impl Default for Settings {
             expect: None,
             cache: false,
             mcp: false,
+            metrics: false,
             also_needs: Vec::new(),
             bus: None,
             contained: false,
@@ -155,6 +158,9 @@ impl Settings {
             text += &format!("needs = [{}]\n", needs.join(", "));
             if self.mcp {
                 text += "mcp = \"/mcp\"\n";
+            }
+            if self.metrics {
+                text += "metrics = \"/metrics\"\n";
             }
             text += "pool = { min_env = \"POOL_MIN_SIZE\", max_env = \"POOL_MAX_SIZE\" }\n";
         }

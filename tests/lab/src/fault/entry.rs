@@ -7,8 +7,8 @@ use crate::settings::Settings;
 use crate::stack::Stack;
 
 use super::{
-    access, container, control, crash, damage, database, dependency, died, disk, holders, mcp, memory,
-    network, own, pairs, plain, pool, pooler, silent, start, vantage,
+    access, container, control, crash, damage, database, dependency, died, disk, holders, latency, mcp,
+    memory, network, own, pairs, plain, pool, pooler, silent, start, vantage,
 };
 
 /// One way to break the stack, or a noise that must not be taken for a fault.
@@ -263,6 +263,7 @@ fn single() -> Vec<Fault> {
         container::FAULTS,
         mcp::FAULTS,
         dependency::FAULTS,
+        latency::FAULTS,
         control::CONTROLS,
         vantage::CONTROLS,
     ]

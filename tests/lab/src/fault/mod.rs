@@ -12,6 +12,7 @@ mod died;
 mod disk;
 mod entry;
 mod holders;
+mod latency;
 mod mcp;
 mod memory;
 mod network;

@@ -61,6 +61,19 @@ impl Needs {
     }
 }
 
+impl Needs {
+    /// What a request of a user takes of them.
+    pub async fn used(&self, name: &str) -> Result<(), String> {
+        if let Some(redis) = &self.redis {
+            redis.write(name).await?;
+        }
+        if let Some(ollama) = &self.ollama {
+            ollama.embed().await?;
+        }
+        Ok(())
+    }
+}
+
 async fn in_time(asked: impl Future<Output = Result<(), String>>) -> Result<(), String> {
     tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err("no answer within 1.0 s".into()))
 }

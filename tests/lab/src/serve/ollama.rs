@@ -28,11 +28,19 @@ pub async fn ollama(args: OllamaArgs) -> Result<()> {
         .route("/api/tags", get(tags))
         .route("/api/ps", get(|| async { Json(json!({ "models": [] })) }))
         .route("/api/embed", post(embed))
+        .layer(axum::middleware::map_request(busy))
         .with_state(Arc::new(args.model));
     let listener = tokio::net::TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("cannot listen on {}", args.listen))?;
     axum::serve(listener, router).await.context("the listener failed")
+}
+
+/// `LAB_SLOW_MS`: whatever is asked takes so long.
+async fn busy(request: axum::extract::Request) -> axum::extract::Request {
+    let ms = std::env::var("LAB_SLOW_MS").ok().and_then(|ms| ms.parse().ok()).unwrap_or(0);
+    tokio::time::sleep(std::time::Duration::from_millis(ms)).await;
+    request
 }
 
 async fn tags(State(models): State<Arc<Vec<String>>>) -> Json<Value> {

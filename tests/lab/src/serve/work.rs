@@ -16,11 +16,21 @@ use super::run::Server;
 #[derive(Deserialize)]
 pub struct Search {
     query: String,
+    /// Changes the one row that all want, and works on a little before it commits.
+    #[serde(default)]
+    touch: bool,
+    /// The database takes so long.
+    #[serde(default)]
+    sleep_ms: u64,
+    /// The service itself takes so long.
+    #[serde(default)]
+    think_ms: u64,
 }
 
 pub async fn search(State(server): State<Arc<Server>>, Json(search): Json<Search>) -> Response {
     let began = Instant::now();
-    let found = look_up(&server, &search.query).await;
+    tokio::time::sleep(Duration::from_millis(search.think_ms)).await;
+    let found = look_up(&server, &search).await;
     server.metrics.observe("/search", began.elapsed());
     match found {
         Ok(rows) => Json(json!({ "results": rows, "count": rows.len() })).into_response(),
@@ -28,12 +38,28 @@ pub async fn search(State(server): State<Arc<Server>>, Json(search): Json<Search
     }
 }
 
-async fn look_up(server: &Server, words: &str) -> Result<Vec<String>, String> {
-    let database = &server.database;
+async fn look_up(server: &Server, search: &Search) -> Result<Vec<String>, String> {
+    let (database, words) = (&server.database, &search.query);
+    server.needs.used(&database.name).await?;
     let client = database.acquire(Some(Duration::from_secs(60))).await?;
     let pattern = format!("%{words}%");
     let sql = "SELECT file_path FROM code_chunks WHERE content ILIKE $1 ORDER BY id LIMIT 5";
+    if search.touch {
+        let change =
+            "BEGIN; UPDATE workflow_tasks SET done = NOT done WHERE id = 1; SELECT pg_sleep(0.15); COMMIT";
+        client.batch_execute(change).await.map_err(|e| database.logged(&(&e).into()))?;
+    }
+    if search.sleep_ms > 0 {
+        let secs = search.sleep_ms as f64 / 1000.0;
+        client.query("SELECT pg_sleep($1)", &[&secs]).await.map_err(|e| database.logged(&(&e).into()))?;
+    }
     let rows = client.query(sql, &[&pattern]).await.map_err(|e| database.logged(&(&e).into()))?;
+    if std::env::var("LOG_LEVEL").is_ok_and(|level| level == "DEBUG") {
+        // A line for each row that was looked at, as one does who wants to know.
+        for n in 0..15_000 {
+            println!("{}: DEBUG looked at row {n} for {words}", database.name);
+        }
+    }
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use crate::service::Service;
 use crate::{units, wait};
 
 use super::{Ground, Stack};
@@ -64,13 +65,18 @@ impl Stack {
 
     /// Users who ask again and again, whatever they are told, until the stack is healed.
     pub fn keep_asking(&mut self, name: &str, count: usize) -> Result<()> {
+        self.keep_posting(name, count, Service::SEARCH)
+    }
+
+    /// The same with a search of their own.
+    pub fn keep_posting(&mut self, name: &str, count: usize, body: &'static str) -> Result<()> {
         let service = self.service(name)?.clone();
         let asking = Arc::new(AtomicBool::new(true));
         for _ in 0..count {
             let (service, asking) = (service.clone(), Arc::clone(&asking));
             thread::spawn(move || {
                 while asking.load(Ordering::Relaxed) {
-                    if service.search(Duration::from_secs(5)).is_err() {
+                    if service.post(body, Duration::from_secs(5)).is_err() {
                         thread::sleep(Duration::from_millis(100));
                     }
                 }
@@ -80,7 +86,7 @@ impl Stack {
         Ok(())
     }
 
-    pub(super) fn stop_asking(&mut self) {
+    pub fn stop_asking(&mut self) {
         if let Some(asking) = self.asking.take() {
             asking.store(false, Ordering::Relaxed);
         }
