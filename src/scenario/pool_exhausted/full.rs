@@ -33,6 +33,12 @@ pub static POOL_OVER_BUDGET: Cause = Cause {
     explains: &[],
 };
 
+/// By its own word, or by its count.
+pub fn is_full(p: &Postgres, now: &Snapshot, config: &Config) -> bool {
+    now.postgres.get(&p.name).is_some_and(facts::is_closed)
+        || facts::server(now, &p.name).is_some_and(|s| facts::slots_full(s.used, s, config))
+}
+
 pub fn server(p: &Postgres, now: &Snapshot, config: &Config) -> Option<Finding> {
     let look = now.postgres.get(&p.name)?;
     // A pool at its own maximum has all that it may have: more slots would give it nothing.

@@ -41,7 +41,7 @@ pub struct Idle {
 
 /// The servers that have no slot left, by name: looked at once for all services.
 pub fn full<'a>(now: &Snapshot, config: &'a Config) -> BTreeSet<&'a str> {
-    let full = |p: &&Postgres| full::server(p, now, config).is_some();
+    let full = |p: &&Postgres| full::is_full(p, now, config);
     config.postgres.iter().filter(full).map(|p| p.name.as_str()).collect()
 }
 
