@@ -82,7 +82,8 @@ fn starts(now: &Snapshot) -> Vec<Change> {
         .chain(others)
         .chain(redis)
         .filter_map(|(name, unit)| {
-            let at = asked_for(now.units.journal.get(unit)?.seen()?)?;
+            let restarts = now.units.details.get(unit).and_then(|d| Some(d.seen()?.restarts));
+            let at = asked_for(now.units.journal.get(unit)?.seen()?, restarts)?;
             Some(start(at, name, format!("{unit} was started")))
         })
         .collect();
@@ -106,9 +107,15 @@ fn starts(now: &Snapshot) -> Vec<Change> {
     out
 }
 
-/// The newest start that `Restart=` did not make.
-fn asked_for(journal: &Journal) -> Option<Timestamp> {
-    let mut by_itself = false;
+/// The newest start that `Restart=` did not make. What came before the oldest one may have been cut off:
+/// that one is told only where systemd's count, which begins anew with a start that is asked for, says so.
+fn asked_for(journal: &Journal, restarts: Option<u32>) -> Option<Timestamp> {
+    let scheduled = journal.events.iter().find_map(|e| match e.what {
+        Event::RestartScheduled { restarts } => Some(restarts),
+        _ => None,
+    });
+    let counted_from_here = scheduled.map_or(restarts == Some(0), |n| n == 1);
+    let mut by_itself = !counted_from_here;
     let mut at = None;
     for e in &journal.events {
         match e.what {

@@ -6,7 +6,7 @@ use mcp_ir::diagnosis::{Changed, changed_line};
 use mcp_ir::engine::{Filter, diagnose};
 use mcp_ir::snapshot::Looks;
 use mcp_ir::snapshot::changes::{Change, ChangeKind, Changes};
-use mcp_ir::snapshot::units::Event;
+use mcp_ir::snapshot::units::{Event, UnitDetail};
 
 use crate::stack::{A, A_UNIT, PG_UNIT, Stack, ago, now, refused, seen};
 
@@ -107,6 +107,36 @@ fn a_start_that_somebody_asked_for_is_a_change_and_one_of_systemds_own_is_none()
     assert_eq!(all[1].change.at, ago(900.0));
 }
 
+/// Of a crash loop only the end is kept: its oldest start has lost what came before it, and only systemd's
+/// count tells whose it was.
+#[test]
+fn the_oldest_start_of_a_journal_that_was_cut_is_nobodys() {
+    let exit = |at| (at, Event::ProcessExited { code: "exited".into(), status: "1".into() });
+    let told = |restarts: Option<u32>, events: &[(f64, Event)]| {
+        let s = Stack::healthy().no_answer(A, refused()).unit(A_UNIT, "failed", "failed");
+        let mut s = s.events(A_UNIT, events);
+        if let Some(restarts) = restarts {
+            s.now.units.details.insert(A_UNIT.into(), seen(UnitDetail { restarts, ..UnitDetail::default() }));
+        }
+        changed(s, &[]).into_iter().map(|c| c.change.at).collect::<Vec<_>>()
+    };
+    let again = |n| {
+        [(900.0, Event::Started), exit(300.0), (299.0, Event::RestartScheduled { restarts: n }), exit(60.0)]
+    };
+    assert_eq!(told(Some(41), &again(41)), []);
+    assert_eq!(told(Some(1), &again(1)), [ago(900.0)]);
+    // Cut between what was scheduled and its start; before the word that it begins.
+    let cut = [(900.0, Event::Stopped), (900.0, Event::Starting), (900.0, Event::Started), exit(60.0)];
+    assert_eq!(told(Some(41), &cut), []);
+    assert_eq!(told(None, &cut), []);
+    assert_eq!(told(Some(0), &cut), [ago(900.0)]);
+    // What came before it is there: somebody told it to stop, or it was given up.
+    for before in [Event::Stopping, Event::Failed { result: "exit-code".into() }] {
+        let whole = [(901.0, before), (900.0, Event::Started), exit(60.0)];
+        assert_eq!(told(None, &whole), [ago(900.0)]);
+    }
+}
+
 #[test]
 fn postgresql_tells_its_own_start_where_no_journal_does() {
     let s = died().server(|s| s.uptime_s = 240.0);
@@ -115,6 +145,7 @@ fn postgresql_tells_its_own_start_where_no_journal_does() {
     assert_eq!(all[0].change.at, ago(240.0));
     let s = died()
         .server(|s| s.uptime_s = 240.0)
+        .detail(PG_UNIT, "success", 0, 0, 240.0)
         .events(PG_UNIT, &[(250.0, Event::Starting), (240.0, Event::Started)]);
     assert_eq!(said(&changed(s, &[])), ["postgresql@15-main.service was started"]);
     // Settings that were read anew; as it starts it reads them too.

@@ -86,13 +86,31 @@ fn a_templates_files_are_its_instances_too() {
     assert_eq!(said(&seen), wanted);
 }
 
+/// An edit that was given up leaves the same: a file was written beside, and is gone again.
 #[test]
-fn a_drop_in_that_is_gone_left_its_folder_young() {
+fn a_drop_in_that_is_gone_left_its_folder_young_and_no_more_than_that_is_said() {
     let t = Tree::new();
     t.file("/etc/systemd/system/api.service.d/old.conf", 9000, "");
     t.aged("/etc/systemd/system/api.service.d", 300);
     let seen = units::of(&t.root(), "api", "api.service");
-    assert_eq!(said(&seen), ["drop-ins of api.service: one was taken away, or put there"]);
+    let wanted =
+        "folder of the drop-ins of api.service was touched (one taken away, moved in, or an edit given up)";
+    assert_eq!(said(&seen), [wanted]);
+}
+
+#[test]
+fn a_folder_in_which_there_never_was_a_drop_in_is_no_change() {
+    let t = Tree::new();
+    let folder = "/etc/systemd/system/api.service.d";
+    fs::create_dir_all(t.0.path().join(&folder[1..])).unwrap();
+    assert_eq!(units::of(&t.root(), "api", "api.service"), []);
+    // Restored with the time that it had.
+    t.aged(folder, 300);
+    assert_eq!(units::of(&t.root(), "api", "api.service"), []);
+    // Something went out of it later than it was made.
+    let file = File::open(t.0.path().join(&folder[1..])).unwrap();
+    file.set_modified(SystemTime::now() + Duration::from_secs(30)).unwrap();
+    assert_eq!(units::of(&t.root(), "api", "api.service").len(), 1);
 }
 
 #[test]

@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 
+use jiff::Timestamp;
+
 use super::Root;
 use crate::probe::said;
 use crate::snapshot::changes::{Change, ChangeKind};
@@ -71,8 +73,12 @@ pub fn of(root: &Root, subject: &str, unit: &str) -> Vec<Change> {
             if let Some(at) = root
                 .written(&drop_ins)
                 .filter(|at| newest.is_none_or(|newest| at.duration_since(newest).as_secs_f64() > RENAMED_S))
+                .filter(|at| !never_held_any(root, &drop_ins, *at))
             {
-                let what = format!("drop-ins of {unit}: one was taken away, or put there");
+                // An editor writes a file beside and takes it away again: that leaves the same.
+                let what = format!(
+                    "folder of the drop-ins of {unit} was touched (one taken away, moved in, or an edit given up)"
+                );
                 change(ChangeKind::DropIn, at, what, &drop_ins);
             }
         }
@@ -83,6 +89,14 @@ pub fn of(root: &Root, subject: &str, unit: &str) -> Vec<Change> {
         }
     }
     out
+}
+
+/// An empty folder that was last written as it was made: `systemctl edit` makes one before anything is saved.
+fn never_held_any(root: &Root, folder: &str, written: Timestamp) -> bool {
+    let made = std::fs::metadata(root.path(folder)).and_then(|m| m.created()).ok();
+    let made = made.and_then(|t| Timestamp::try_from(t).ok());
+    made.is_some_and(|made| written.duration_since(made).as_secs_f64() <= RENAMED_S)
+        && root.names(folder).is_empty()
 }
 
 /// ` (POOL_MAX_SIZE, MemoryMax)`: the names of what a drop-in sets, variables by their own.
