@@ -3,6 +3,7 @@
 
 mod near;
 mod network;
+mod pool;
 mod server;
 mod slots;
 mod target;
@@ -22,9 +23,8 @@ use crate::snapshot::host::Place;
 use crate::snapshot::ollama::OllamaLook;
 use crate::snapshot::process::Listener;
 use crate::snapshot::redis::RedisLook;
-use crate::snapshot::service::PoolMax;
 use crate::snapshot::units::KernelAct;
-use crate::snapshot::{FailKind, Failure, Look, Reading, Snapshot, no_listeners};
+use crate::snapshot::{FailKind, Look, Reading, Snapshot, no_listeners};
 
 pub async fn ask(
     snapshot: &mut Snapshot,
@@ -37,7 +37,7 @@ pub async fn ask(
     let everything = depth == Depth::Everything;
     let units = if everything { all_units(snapshot, &config) } else { wrong_units(snapshot, &config) };
     let postgres = wrong_postgres(snapshot);
-    let pools = unclear_pools(snapshot, &config, everything);
+    let pools = pool::unclear(snapshot, &config, everything);
     let doubtful = target::doubtful(snapshot, &config, everything);
     let shut = network::shut(snapshot);
     let servers = server::doubtful(snapshot, &config, &units, everything);
@@ -67,11 +67,7 @@ pub async fn ask(
         let folder = config.postgres(&name).and_then(|p| p.data_directory.clone());
         one_host(name, folder, &config, deadline)
     }));
-    let pools = join_all(
-        pools
-            .into_iter()
-            .map(|(service, unit, variable)| pool_max(service, unit, variable, bus, &config, deadline)),
-    );
+    let pools = join_all(pools.into_iter().map(|asked| pool::largest(asked, bus, &config, deadline)));
     let targets = join_all(
         doubtful.into_iter().map(|(service, unit)| target::of_service(service, unit, bus, &config, deadline)),
     );
@@ -207,20 +203,6 @@ fn wrong_postgres(now: &Snapshot) -> Vec<String> {
         .collect()
 }
 
-/// Services whose payload leaves the pool's maximum out; all that name its variable, for a preflight.
-fn unclear_pools(now: &Snapshot, config: &Config, everything: bool) -> Vec<(String, String, String)> {
-    let unclear = |s: &crate::config::Service| {
-        let pool = now.services.get(&s.name).and_then(|l| l.health.seen()).and_then(|h| h.pool.as_ref());
-        everything || pool.is_some_and(|p| p.max.is_none())
-    };
-    config
-        .service
-        .iter()
-        .filter(|s| unclear(s))
-        .filter_map(|s| Some((s.name.clone(), s.unit.clone()?, s.pool.as_ref()?.max_env.clone()?)))
-        .collect()
-}
-
 /// Units of services that are wrong, which systemd does not know.
 fn unknown_units(now: &Snapshot, config: &Config) -> Vec<String> {
     let wrong = config.service.iter().filter(|s| unwell(s, now)).filter_map(|s| s.unit.clone());
@@ -343,36 +325,4 @@ async fn one_host(name: String, folder: Option<String>, config: &Config, deadlin
     };
     let (postmasters, pid_file) = tokio::join!(postmasters, pid_file);
     (name, pid_file, postmasters.into())
-}
-
-/// The variable in the process's environment, else in its unit's (design, edges).
-async fn pool_max(
-    service: String,
-    unit: String,
-    variable: String,
-    bus: Option<&systemd::Bus>,
-    config: &Config,
-    deadline: Instant,
-) -> (String, Reading<PoolMax>) {
-    let Some(bus) = bus else { return (service, Reading::not_asked("no system bus")) };
-    let found = async {
-        let d = bus.detail(&unit, deadline).await?;
-        let (proc, pid, group, name) =
-            (config.host.proc.clone(), d.main_pid, d.control_group, variable.clone());
-        let by_process = blocking(deadline, "/proc", move || host::variable(&proc, pid, &group, &name)).await;
-        let (text, source) = match by_process {
-            Ok(Some(text)) => (Some(text), format!("{variable} of process {}", d.main_pid)),
-            Ok(None) => (None, String::new()),
-            Err(_) => (
-                bus.environment(&unit, &[&variable], deadline).await?.remove(&variable),
-                format!("{variable} of {unit}"),
-            ),
-        };
-        let text = text.ok_or_else(|| Failure::new(FailKind::Missing, format!("{variable} is not set")))?;
-        let value = text.trim().parse().ok().filter(|v| *v > 0);
-        let value =
-            value.ok_or_else(|| Failure::new(FailKind::Malformed, format!("{variable} is no number")))?;
-        Ok::<PoolMax, Failure>(PoolMax { value, source })
-    };
-    (service, found.await.into())
 }

@@ -87,8 +87,15 @@ async fn closely(name: &str, look: &mut ContainerLook, config: &Config, deadline
         let (proc, pid, id) = (config.host.proc.clone(), c.pid, c.id.clone());
         timed(blocking(deadline, "/proc", move || host::container_process(&proc, pid, &id))).await
     };
-    let (events, lines, process) =
-        tokio::join!(timed(engine.events(&c.id, deadline)), engine.lines(&c.id, deadline), process);
+    let tasks = async {
+        if c.pid == 0 || !engine.is_here() {
+            return Reading::not_asked("it has no process here");
+        }
+        let (proc, pid, id) = (config.host.proc.clone(), c.pid, c.id.clone());
+        blocking(deadline, "/proc", move || host::container_tasks(&proc, pid, &id)).await.into()
+    };
+    let events = timed(engine.events(&c.id, deadline));
+    let (events, lines, process, tasks) = tokio::join!(events, engine.lines(&c.id, deadline), process, tasks);
     let (lines, log) = match lines {
         Ok(lines) => (lines.clone(), Reading::Seen { value: lines.len() }),
         Err(f) => (Vec::new(), Reading::Failed(f)),
@@ -99,5 +106,5 @@ async fn closely(name: &str, look: &mut ContainerLook, config: &Config, deadline
         Reading::NotAsked { why } => Reading::NotAsked { why },
     };
     look.journal = Look { elapsed_ms: events.elapsed_ms, reading };
-    (look.log, look.process) = (log, process);
+    (look.log, look.process, look.tasks) = (log, process, tasks);
 }

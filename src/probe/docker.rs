@@ -50,6 +50,20 @@ impl Engine {
     }
 
     pub async fn inspect(&self, name: &str, deadline: Instant) -> Result<Container, Failure> {
+        self.document(name, deadline).await.map(|(container, _)| container)
+    }
+
+    /// One variable that a container was made with; nothing else of its environment is kept.
+    pub async fn variable(
+        &self,
+        name: &str,
+        variable: &str,
+        deadline: Instant,
+    ) -> Result<Option<String>, Failure> {
+        self.document(name, deadline).await.map(|(_, v)| read::variable(&v, variable))
+    }
+
+    async fn document(&self, name: &str, deadline: Instant) -> Result<(Container, Value), Failure> {
         let answer = self.get(&format!("/containers/{name}/json"), deadline).await;
         let answer = answer.map_err(|f| match f.stage {
             Some(Stage::Body) if f.kind == FailKind::Missing => {
@@ -63,7 +77,7 @@ impl Engine {
         if !read::is_named(&value, &found.id, name) {
             return Err(Failure::new(FailKind::Missing, format!("no container {name}")).at(Stage::Body));
         }
-        Ok(found)
+        Ok((found, value))
     }
 
     /// What the engine remembers of a container by its id: a name may have been another's.

@@ -5,13 +5,14 @@ pub mod disk;
 pub mod group;
 pub mod memory;
 pub mod still;
+pub mod tasks;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::probe::io_failure;
-use crate::snapshot::containers::is_group_of;
+use crate::snapshot::containers::{Tasks, is_group_of};
 use crate::snapshot::postgres::{PidFile, Postmaster};
 use crate::snapshot::process::Holder;
 use crate::snapshot::units::Process;
@@ -77,6 +78,17 @@ pub fn container_process(proc: &str, pid: u32, id: &str) -> Result<Process, Fail
         let groups = fs::read_to_string(proc.join(pid.to_string()).join("cgroup")).unwrap_or_default();
         groups.lines().any(|l| is_group_of(l, id))
     })
+}
+
+/// How many tasks a container has, by its main process.
+pub fn container_tasks(proc: &str, pid: u32, id: &str) -> Result<Tasks, Failure> {
+    let file = Path::new(proc).join(pid.to_string()).join("cgroup");
+    let groups = fs::read_to_string(&file).map_err(|e| gone(&e, pid))?;
+    if !groups.lines().any(|l| is_group_of(l, id)) {
+        let text = format!("process {pid} here is not the container's: another /proc");
+        return Err(Failure::new(FailKind::Missing, text));
+    }
+    tasks::of(Path::new(group::MOUNTED), &groups)
 }
 
 fn one_of(proc: &str, pid: u32, whose: &str, is_its: impl Fn(&Path) -> bool) -> Result<Process, Failure> {

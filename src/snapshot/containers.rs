@@ -20,6 +20,9 @@ pub struct ContainerLook {
     pub log: Reading<usize>,
     /// Its main process, where the engine is this machine's.
     pub process: Look<Process>,
+    /// How many processes and threads it has, where the engine is this machine's.
+    #[serde(default)]
+    pub tasks: Reading<Tasks>,
     /// Names that are near to that of a container that the engine does not know, the nearest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub similar: Vec<String>,
@@ -33,6 +36,7 @@ impl ContainerLook {
             journal: Look::not_asked(why),
             log: Reading::not_asked(why),
             process: Look::not_asked(why),
+            tasks: Reading::not_asked(why),
             similar: Vec::new(),
         }
     }
@@ -46,6 +50,14 @@ impl ContainerLook {
     pub fn is_missing(&self) -> bool {
         self.inspected.failure().is_some_and(is_missing)
     }
+}
+
+/// Of its control group; no `max` is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tasks {
+    pub current: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<u64>,
 }
 
 fn is_missing(f: &Failure) -> bool {
@@ -166,4 +178,17 @@ pub fn is_group_of(group: &str, name: &str) -> bool {
         is_id && (g == name || g.strip_suffix(name).is_some_and(|before| before.ends_with('-')))
     };
     !name.is_empty() && group.split('/').any(|g| g == name || of_id(g))
+}
+
+/// The id of the container that a control group is, as `docker ps` shows it; engines name their groups
+/// by it, whatever stands before.
+pub fn id_of(group: &str) -> Option<&str> {
+    const SHOWN: usize = 12;
+    let id = |g: &'_ str| -> Option<usize> {
+        let g = g.strip_suffix(".scope").unwrap_or(g);
+        let at = g.rfind(['-', ':']).map_or(0, |i| i + 1);
+        let id = g.get(at..)?;
+        (id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit())).then_some(at)
+    };
+    group.split('/').find_map(|g| g.get(id(g)?..)?.get(..SHOWN))
 }

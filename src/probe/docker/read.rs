@@ -45,6 +45,13 @@ pub fn container(v: &Value) -> Option<Container> {
     })
 }
 
+/// As getenv: the first counts.
+pub fn variable(v: &Value, name: &str) -> Option<String> {
+    let all = v.get("Config")?.get("Env")?.as_array()?;
+    let all = all.iter().filter_map(|e| e.as_str()?.split_once('='));
+    all.into_iter().find(|(n, _)| *n == name).map(|(_, text)| text.to_owned())
+}
+
 /// Whether this is what was asked for: by its name, or by its id in the length that `docker ps` shows.
 pub fn is_named(v: &Value, id: &str, asked: &str) -> bool {
     const SHOWN: usize = 12;

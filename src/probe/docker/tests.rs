@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 
-use super::read::{container, events, is_named, lines};
+use super::read::{container, events, is_named, lines, variable};
 use super::*;
 use crate::snapshot::units::Event;
 
@@ -34,6 +34,19 @@ fn an_inspection_is_read_as_it_is_written() {
     assert_eq!((c.memory_max, c.memory_swap), (Some(16 << 20), Some(-1)));
     let check = c.health.unwrap();
     assert_eq!((check.failed, check.says.as_deref()), (2, Some("curl: (7) refused")));
+}
+
+#[test]
+fn one_variable_is_read_of_all_that_a_container_was_made_with() {
+    let v =
+        json!({"Config": {"Env": ["PATH=/bin", "POOL_MAX_SIZE=20", "POOL_MAX_SIZE=30", "EMPTY=", 7, "x"]}});
+    assert_eq!(variable(&v, "POOL_MAX_SIZE").as_deref(), Some("20"));
+    assert_eq!(variable(&v, "EMPTY").as_deref(), Some(""));
+    for (v, name) in
+        [(&v, "POOL"), (&v, "x"), (&json!({"Config": {"Env": null}}), "PATH"), (&json!(7), "PATH")]
+    {
+        assert_eq!(variable(v, name), None, "{v}");
+    }
 }
 
 #[test]

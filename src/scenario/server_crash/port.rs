@@ -8,7 +8,7 @@ use crate::config::Service;
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity};
 use crate::scenario::place::{Place, container};
 use crate::snapshot::Snapshot;
-use crate::snapshot::containers::ContainerLook;
+use crate::snapshot::containers::{ContainerLook, id_of};
 use crate::snapshot::process::{Holder, Listener};
 
 pub static PORT_CONFLICT: Cause =
@@ -161,9 +161,13 @@ pub fn listener<'a>(s: &Service, now: &'a Snapshot) -> Option<&'a Listener> {
     now.listeners.seen()?.iter().find(|l| l.port == port)
 }
 
-/// `process 77 (/usr/bin/python3)`
+/// `process 77 (/usr/bin/python3)`, and the container that it is in: `docker inspect` takes its id.
 pub fn named(h: &Holder) -> String {
-    format!("process {} ({})", h.pid, h.program.as_deref().unwrap_or(&h.name))
+    let process = format!("process {} ({})", h.pid, h.program.as_deref().unwrap_or(&h.name));
+    match h.control_group.as_deref().and_then(id_of) {
+        Some(id) => format!("{process} of container {id}"),
+        None => process,
+    }
 }
 
 /// Whether who asks `host` meets what listens at this address.

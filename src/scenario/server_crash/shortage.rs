@@ -9,7 +9,7 @@ use crate::config::Service;
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity, shell_word};
 use crate::scenario::ends;
 use crate::scenario::facts;
-use crate::scenario::place::Place as Where;
+use crate::scenario::place::{Place as Where, container};
 use crate::scenario::witness;
 use crate::snapshot::Snapshot;
 use crate::snapshot::host::{FileSystem, MIB, Place};
@@ -65,21 +65,32 @@ pub fn ended(end: &End) -> Option<Finding> {
 
 /// At its limit; that somebody wanted more is by the kernel's word, or its own.
 fn tasks(s: &Service, place: Where, lines: &[&LogLine], now: &Snapshot) -> Option<Finding> {
-    // How many a container has its engine does not say.
-    let Where::Unit(unit) = place else { return None };
-    let d = facts::detail(now, unit)?;
-    let (tasks, max) = d.tasks.zip(d.tasks_max).filter(|(tasks, max)| tasks >= max)?;
-    let from = d.state_since.unwrap_or(Timestamp::MIN);
-    let act = ends::fork_refused(now, unit, from, now.taken_at);
+    let (all, from, kernel_name) = match place {
+        Where::Unit(unit) => {
+            let d = facts::detail(now, unit)?;
+            (d.tasks.zip(d.tasks_max), d.state_since, unit)
+        }
+        Where::Container(name) => {
+            let tasks = now.containers.get(name)?.tasks.seen()?;
+            let c = container(now, name)?;
+            (Some(tasks.current).zip(tasks.max), c.started_at, c.id.as_str())
+        }
+    };
+    let (tasks, max) = all.filter(|(tasks, max)| tasks >= max)?;
+    let act = ends::fork_refused(now, kernel_name, from.unwrap_or(Timestamp::MIN), now.taken_at);
     let health = facts::health(now, &s.name).map(|h| h.messages.as_slice()).unwrap_or_default();
-    let line = lines.iter().rev().map(|l| ("journal", l.text.as_str()));
+    let line = lines.iter().rev().map(|l| (place.log(), l.text.as_str()));
     let says = line.chain(health.iter().map(|m| ("http health", m.as_str()))).find(|(_, t)| no_thread(t));
     if act.is_none() && says.is_none() {
         return None;
     }
-    let summary = format!("{} has all the threads that its unit allows, {tasks} of {max}", s.name);
+    let (keeper, limit) = match place {
+        Where::Unit(_) => ("unit", "TasksMax"),
+        Where::Container(_) => ("container", "pids.max"),
+    };
+    let summary = format!("{} has all the threads that its {keeper} allows, {tasks} of {max}", s.name);
     let mut f = Finding::new(&TASKS_LIMIT, &s.name, Certainty::Proven, summary)
-        .saw("systemd", unit, format!("{tasks} tasks, TasksMax={max}"))
+        .saw(place.keeper(), place.name(), format!("{tasks} tasks, {limit}={max}"))
         .saw_if("kernel log", "fork refused", act.map(|a| a.at.to_string()));
     if let Some((probe, text)) = says {
         f = f.saw(probe, "says", text);
@@ -91,14 +102,14 @@ fn more_tasks(f: Finding, place: Where, max: Option<u64>) -> Finding {
     let unit = shell_word(place.name());
     let restart = place.restart();
     f.remedy(
-        match max {
-            Some(max) => {
-                format!(
-                    "systemctl set-property --runtime {unit} TasksMax={} && {restart}",
-                    max.saturating_mul(2)
-                )
+        match (max.map(|m| m.saturating_mul(2)), place) {
+            (Some(more), Where::Unit(_)) => {
+                format!("systemctl set-property --runtime {unit} TasksMax={more} && {restart}")
             }
-            None => restart,
+            (Some(more), Where::Container(_)) => {
+                format!("docker update --pids-limit {more} {unit} && {restart}")
+            }
+            (None, _) => restart,
         },
         "See first what its threads wait for; then a larger limit, and restart that one service",
         Risk::Disruptive,

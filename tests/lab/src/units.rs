@@ -59,6 +59,8 @@ After={postgres}
 
 [Service]
 Type=exec
+# One fault logs without end: what the next one says must not be suppressed for it.
+LogRateLimitIntervalSec=0
 {environment}
 ExecStart={binary} {arguments}
 TimeoutStopSec=5

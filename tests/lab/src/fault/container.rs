@@ -87,6 +87,18 @@ pub const FAULTS: &[Fault] = &[
         },
     )),
     contained(Fault::new(
+        "tasks-limit/container",
+        "server-crash/tasks-limit",
+        A,
+        "it starts a thread for every job, until its --pids-limit",
+        |stack| {
+            lives(stack, &["--pids-limit", "24"])?;
+            stack.service(A)?.tell("threads?n=100")?;
+            stack.service(A).and_then(|a| until("it says so", Duration::from_secs(5), || a.says("unhealthy")))
+        },
+    ))
+    .or_at_least("server-crash/unhealthy@codebase-mcp"),
+    contained(Fault::new(
         "crash-loop/container",
         "server-crash/crash-loop",
         A,
