@@ -33,6 +33,9 @@ pub struct Ring {
     key: String,
 }
 
+/// Longer than any run takes to write.
+const LEFT_BEHIND: Duration = Duration::from_secs(60);
+
 /// A look that is kept, by its file's name.
 struct Kept {
     path: PathBuf,
@@ -65,6 +68,7 @@ impl Ring {
     fn write(&self, at: Timestamp, text: &str) -> Result<()> {
         let bad =
             |e: std::io::Error| Error::file(format!("{} can't be written to: {e}", self.folder.display()));
+        self.tidy();
         let mut all = self.all();
         let near = |k: &&Kept| k.mine && at.duration_since(k.at).unsigned_abs() < APART;
         if all.iter().any(|k| near(&k)) || text.len() as u64 > BYTES / 4 {
@@ -96,6 +100,17 @@ impl Ring {
             let (older, younger) = all.split_at(old);
             Ok(older.iter().rev().chain(younger).find_map(|k| before::read(&k.path).ok()))
         })
+    }
+
+    /// What a run began to write that was ended meanwhile.
+    fn tidy(&self) {
+        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            let begun = entry.file_name().to_string_lossy().starts_with(".look-");
+            let age = || entry.metadata().ok()?.modified().ok()?.elapsed().ok();
+            if begun && age().is_some_and(|a| a > LEFT_BEHIND) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
     }
 
     fn all(&self) -> Vec<Kept> {

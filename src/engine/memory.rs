@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::config::Config;
 use crate::probe::{blocking, host, systemd};
+use crate::scenario::bare_process;
 use crate::snapshot::containers::is_group_of;
 pub use crate::snapshot::memory::Taken;
 
@@ -81,10 +82,8 @@ pub async fn of_found(now: &mut Snapshot, deadline: Instant) {
     let mut found: Vec<(String, u32, String)> = Vec::new();
     for s in config.service.iter().filter(|s| !now.host.taken.contains_key(&s.name)) {
         let by_port = || {
-            let port = s.address().filter(|_| s.unit.is_none() && s.container.is_none())?.1;
-            let l = now.listeners.seen()?.iter().find(|l| l.port == port)?;
-            // Of workers the first stands for all.
-            l.holders.iter().map(|h| h.pid).min().filter(|pid| *pid > 1).map(|pid| (pid, String::new()))
+            let own = bare_process(s, now).filter(|_| s.unit.is_none() && s.container.is_none());
+            own.map(|pid| (pid, String::new()))
         };
         found.extend(contained(&s.container).or_else(by_port).map(|(pid, id)| (s.name.clone(), pid, id)));
     }

@@ -19,14 +19,17 @@ pub struct Death {
     pub sigkill: bool,
     /// systemd itself says that it was killed for memory.
     pub oom: bool,
-    /// When that run of it began, where the journal reaches back so far.
+    /// When that run of it began, where the journal reaches back so far: a program speaks before systemd
+    /// says that it is started.
     pub began: Option<Timestamp>,
+    /// When it was said to be started.
+    started: Option<Timestamp>,
 }
 
 impl Death {
     /// Seconds from its start to its end.
     pub fn ran_s(&self) -> Option<f64> {
-        self.began.map(|b| self.at.duration_since(b).as_secs_f64())
+        self.started.map(|s| self.at.duration_since(s).as_secs_f64())
     }
 }
 
@@ -37,8 +40,11 @@ const GOOD_RUN_S: f64 = 60.0;
 /// good run.
 pub fn deaths(journal: &Journal) -> Vec<Death> {
     let mut all: Vec<Death> = Vec::new();
-    let (mut told_to_stop, mut started, mut oom) = (false, None::<Timestamp>, false);
+    let (mut told_to_stop, mut oom) = (false, false);
+    let (mut began, mut started) = (None::<Timestamp>, None::<Timestamp>);
+    let mut starting = false;
     for e in &journal.events {
+        starting &= e.what == Event::Started;
         match &e.what {
             Event::Stopping => {
                 all.clear();
@@ -47,9 +53,14 @@ pub fn deaths(journal: &Journal) -> Vec<Death> {
             Event::Starting | Event::Started => {
                 (told_to_stop, oom) = (false, false);
                 started = Some(e.at);
+                // The start of this one may have been told before.
+                if e.what == Event::Starting || !starting {
+                    began = Some(e.at);
+                }
+                starting = e.what == Event::Starting;
             }
             Event::ProcessExited { .. } | Event::OomKilled if !told_to_stop => {
-                let Some(death) = death(e, started) else { continue };
+                let Some(death) = death(e, began, started) else { continue };
                 if started.is_some_and(|s| e.at.duration_since(s).as_secs_f64() > GOOD_RUN_S) {
                     all.clear();
                     started = None;
@@ -66,8 +77,9 @@ pub fn deaths(journal: &Journal) -> Vec<Death> {
     all
 }
 
-fn death(e: &UnitEvent, began: Option<Timestamp>) -> Option<Death> {
-    let by_itself = |how: String| Death { at: e.at, how, status: None, sigkill: false, oom: false, began };
+fn death(e: &UnitEvent, began: Option<Timestamp>, started: Option<Timestamp>) -> Option<Death> {
+    let by_itself =
+        |how: String| Death { at: e.at, how, status: None, sigkill: false, oom: false, began, started };
     match &e.what {
         Event::ProcessExited { code, status } if code != "exited" || status != "0" => Some(Death {
             status: if code == "exited" { status.parse().ok() } else { None },

@@ -165,6 +165,10 @@ pub fn root_blockers(server: &Server) -> Vec<Blocker<'_>> {
             let Some(session) = by_pid.get(&pid).copied().filter(|s| s.blocked_by.is_empty()) else {
                 continue;
             };
+            // It holds its locks for the standby's sake: ending it is no cure.
+            if session.waits_for_standby() {
+                continue;
+            }
             if let Some(root) = roots.iter_mut().find(|r| r.session.pid == pid) {
                 root.victims.push(victim.pid);
             } else {

@@ -22,3 +22,4 @@ mod witness;
 
 pub use facts::is_closed;
 pub use registry::{ALL, Scenario, again, by_name, causes, undecided, why_not};
+pub use server_crash::bare_process;

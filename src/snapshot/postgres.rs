@@ -212,6 +212,12 @@ pub struct Session {
 }
 
 impl Session {
+    /// Its commit is done here, and waits for a standby: to end it would lose nothing but the answer, and
+    /// bring nothing back.
+    pub fn waits_for_standby(&self) -> bool {
+        self.wait.as_deref() == Some("IPC/SyncRep")
+    }
+
     pub fn idle_in_transaction(&self) -> bool {
         self.state.starts_with("idle in transaction")
     }

@@ -332,3 +332,21 @@ fn a_unit_that_runs_or_an_answer_that_is_well_is_no_conflict() {
     held(down("active", "running", &[])).told().never("server-crash/port-conflict");
     held(down("deactivating", "stop-sigterm", &[])).told().never("server-crash/port-conflict");
 }
+
+#[test]
+fn what_a_program_says_before_systemd_calls_it_started_is_of_that_run() {
+    let mut events = Vec::new();
+    for n in 0..4 {
+        let at = 10.0 - f64::from(n);
+        events.extend([(at, Event::Starting), (at - 0.1, Event::Started), (at - 0.2, exited("2"))]);
+        events.push((at - 0.5, Event::RestartScheduled { restarts: 1 + n as u32 }));
+    }
+    events.truncate(events.len() - 1);
+    let s = down("failed", "failed", &events).detail(A_UNIT, "exit-code", 1, 2, 6.8);
+    // Its last words came while systemd still called it starting.
+    let s =
+        ["1 validation error for Settings", "POOL_MAX_SIZE", "  Input should be less than or equal to 100"]
+            .into_iter()
+            .fold(s, |s, line| s.line(A_UNIT, 6.95, 6, line));
+    s.told().expect_root(SETTING, Certainty::Proven);
+}

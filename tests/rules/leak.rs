@@ -270,3 +270,17 @@ fn statements_that_run_for_minutes_hold_every_slot_though_nobody_is_let_in() {
         taken(vec![h]).told().case(case).expect_root(SLOTS, Certainty::Proven);
     }
 }
+
+#[test]
+fn idle_spares_on_a_full_server_do_not_leak() {
+    for in_use in [0, 1, 20] {
+        let s = Stack::healthy().health(A, payload::a_healthy(50, 50 - in_use, 50)).used(37);
+        let s = s.server(|s| s.consumers = vec![idle(A, 50 - in_use as u32, Some(600.0))]);
+        s.told().case(in_use.to_string()).expect_root(SLOTS, Certainty::Proven);
+        let s = taken(vec![holder("idle", 37, Some(600.0), Some(OWN))]);
+        let s = s.health(A, payload::a("unhealthy", "disconnected", 37, 37 - in_use, 50, "null"));
+        if in_use < 20 {
+            s.told().case(format!("{in_use} by title")).expect_root(SLOTS, Certainty::Proven);
+        }
+    }
+}

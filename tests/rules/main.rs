@@ -9,6 +9,7 @@ mod auth;
 mod chains;
 mod changes;
 mod containers;
+mod containers_limits;
 mod crash;
 mod crash_journal;
 mod crash_own;

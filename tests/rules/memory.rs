@@ -161,10 +161,10 @@ fn whose_limit_it_is_is_said() {
     told.expect_root(NEAR, Certainty::Proven);
     assert!(told.find(NEAR).summary.ends_with("the limit of /system.slice"), "{}", told.find(NEAR).summary);
     assert!(told.find(NEAR).remedy.command.contains("--runtime system.slice MemoryMax="));
-    // A host without room for more is not asked for it.
+    // A host without room for more is not asked for it, and who shares a limit may be an innocent.
     let full = |hits| slice(hits).memory(|m| m.available = 600 * MIB);
     let told = full(9).after(&full(1).earlier(5.0));
-    assert_eq!(told.find(NEAR).remedy.command, format!("systemctl restart {A_UNIT}"));
+    assert!(told.find(NEAR).remedy.command.starts_with("ps "), "{}", told.find(NEAR).remedy.command);
 }
 
 #[test]

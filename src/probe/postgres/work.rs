@@ -21,30 +21,31 @@ const STATEMENTS: usize = 500;
 const TABLES: usize = 200;
 
 /// Where the extension is, and which columns it has. It can only be read where its library is loaded:
-/// then its settings are known.
-const EXTENSION: &str = "SELECT quote_ident(n.nspname), e.extversion,
-    current_setting('pg_stat_statements.max', true) IS NOT NULL,
+/// then its settings are known. Names are whole: what others put into `public` is not run.
+const EXTENSION: &str = "SELECT pg_catalog.quote_ident(n.nspname::text), e.extversion,
+    pg_catalog.current_setting('pg_stat_statements.max', true) IS NOT NULL,
     pg_catalog.has_schema_privilege(n.oid, 'USAGE')
   FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
  WHERE e.extname = 'pg_stat_statements'";
 
+/// The name of one of its parts marks this statement itself: it is left out of what is counted.
 const ASK: &str = r"
 WITH @CLIENTS@,
 w AS MATERIALIZED (
   SELECT pid, pg_blocking_pids(pid) AS blocked_by FROM a WHERE wait_event_type = 'Lock' LIMIT 200),
-x AS MATERIALIZED (
+mcp_ir_work AS MATERIALIZED (
   SELECT queryid, dbid, sum(calls) AS calls, sum(total_ms) AS total_ms, min(query) AS query
-    FROM (@ROWS@) s GROUP BY 1, 2)
+    FROM (@ROWS@) s WHERE query NOT LIKE '%mcp\_ir\_work%' GROUP BY 1, 2)
 SELECT json_build_object(
   'at', extract(epoch FROM clock_timestamp()),
   'started', extract(epoch FROM pg_postmaster_start_time()),
   'statements', CASE WHEN @THERE@ THEN json_build_object(
-      'reset', @RESET@, 'count', (SELECT count(*) FROM x),
+      'reset', @RESET@, 'count', (SELECT count(*) FROM mcp_ir_work),
       'all', (SELECT coalesce(json_agg(s), '[]') FROM (
         SELECT queryid::text AS id, coalesce(datname, '?') AS database, calls, total_ms,
                encode(substr(CASE getdatabaseencoding() WHEN 'SQL_ASCII' THEN convert_to(query, 'SQL_ASCII')
                              ELSE textsend(query) END, 1, 1000), 'hex') AS query
-          FROM x LEFT JOIN pg_database ON pg_database.oid = dbid ORDER BY total_ms DESC LIMIT @STATEMENTS@) s)) END,
+          FROM mcp_ir_work LEFT JOIN pg_database ON pg_database.oid = dbid ORDER BY total_ms DESC LIMIT @STATEMENTS@) s)) END,
   'waits', (SELECT coalesce(json_agg(x), '[]') FROM (
       SELECT coalesce(wait_event_type || '/' || wait_event, 'CPU') AS event, count(*) AS count,
              greatest(coalesce(max(state_s), 0), 0) AS longest_s

@@ -47,6 +47,10 @@ fn server<'a>(look: &'a Snapshot, name: &str) -> Option<&'a RedisServer> {
 /// milliseconds each.
 pub fn busiest<'a>(name: &str, looks: &'a Looks) -> Option<(&'a str, f64, f64, f64)> {
     let (before, now) = (server(looks.before.as_ref()?, name)?, server(&looks.now, name)?);
+    // A plain look has no totals of commands: all of a lifetime would be of this interval.
+    if before.commands.is_empty() {
+        return None;
+    }
     let at = |s: &RedisServer| jiff::Timestamp::from_microsecond((s.time_s? * 1e6) as i64).ok();
     let (then, here) = (at(before)?, at(now)?);
     let grown = |old: u64, new: u64| {

@@ -63,7 +63,9 @@ fn detect(looks: &Looks, config: &Config) -> Vec<Finding> {
         out.extend(service::pool_wait(s, looks, config));
         out.extend(service::debug_logging(s, looks));
     }
-    let told: BTreeSet<String> = out.iter().map(|f| f.subject.clone()).collect();
+    // A standby may be meant to lag: that makes nobody slow.
+    let reason = |f: &&Finding| f.cause != tables::REPLICATION_LAG.name;
+    let told: BTreeSet<String> = out.iter().filter(reason).map(|f| f.subject.clone()).collect();
     out.extend(slow.iter().filter_map(|s| service::unattributed(s, &told, looks, config)));
     out
 }

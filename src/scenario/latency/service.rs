@@ -42,6 +42,11 @@ pub fn pool_wait(slow: &Slow, looks: &Looks, config: &Config) -> Option<Finding>
         return None;
     }
     let report = facts::pool(&looks.now, &s.name)?;
+    // By its own word nobody waits, however little is left.
+    let nobody = |look| facts::pool(look, &s.name).is_some_and(|p| p.waiting == Some(0));
+    if nobody(before) && nobody(&looks.now) {
+        return None;
+    }
     let fill = facts::fill(&looks.now, &s.name);
     let used = fill.as_ref().map(|Fill { in_use, max, .. }| format!("{in_use} of {max} in use"));
     let waiting = report.waiting.filter(|w| *w > 0);

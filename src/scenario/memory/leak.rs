@@ -59,15 +59,17 @@ pub fn judge(w: &Who, looks: &Looks) -> Judged {
         Some(end) => format!("{} grew to {}: {end}", w.name, size(p.resident)),
         None => format!("{} grew by {} in {}, to {}", w.name, size(grew), age(seconds), size(p.resident)),
     };
+    // Where its load is not known, or growing is its work, it wakes nobody.
+    let known = w.is_service && in_use(w, earlier).is_some() && in_use(w, now).is_some();
     let f = Finding::new(&LEAK, w.name, Certainty::Likely, summary)
-        .severity(if soon { LEAK.severity } else { Severity::P4 })
+        .severity(if soon && known { LEAK.severity } else { Severity::P4 })
         .saw("/proc", &format!("resident memory of process {}", p.pid), said)
         .saw_if(
             "http health",
             "load",
             in_use(w, now).map(|n| format!("{n} connections in use, no more than before")),
         );
-    Ok(match w.place {
+    Ok(match w.place.filter(|_| w.is_service) {
         Some(place) => f.remedy(
             place.restart(),
             "Keep its evidence first (what grew is gone after a restart), then restart that one service",

@@ -93,12 +93,13 @@ fn remedy(f: Finding, w: &Who, g: &GroupUse, limit: u64, now: &Snapshot) -> Find
             "Keep its evidence; a larger limit, for which the host has the memory; if it comes again, it leaks",
             Risk::Disruptive,
         ),
-        (Some(place), _) => f.remedy(
+        // In a limit that it shares it may be an innocent.
+        (Some(place), _) if w.is_service && g.of == g.group => f.remedy(
             place.restart(),
             "Keep its evidence first, then restart that one service; if it comes again, it leaks",
             Risk::Disruptive,
         ),
-        (None, _) => f.remedy(
+        _ => f.remedy(
             "ps -eo pid,rss,unit:30,comm --sort=-rss | head -n 8",
             "See who takes it, and keep the evidence",
             Risk::Safe,

@@ -11,6 +11,8 @@ use crate::diagnosis::Stand;
 pub struct Who<'a> {
     pub name: &'a str,
     pub place: Option<Place<'a>>,
+    /// A server keeps what it is given: that it grows is its work, and a restart may lose it.
+    pub is_service: bool,
 }
 
 pub fn all(config: &Config) -> impl Iterator<Item = Who<'_>> {
@@ -19,9 +21,10 @@ pub fn all(config: &Config) -> impl Iterator<Item = Who<'_>> {
     let redis = config.redis.iter().map(|r| (&r.name, &r.unit, &r.container));
     let ollama = config.ollama.iter().map(|o| (&o.name, &o.unit, &o.container));
     let all = services.chain(postgres).chain(redis).chain(ollama);
-    all.map(|(name, unit, container)| Who {
+    all.map(move |(name, unit, container)| Who {
         name,
         place: Place::named(unit.as_deref(), container.as_deref()),
+        is_service: config.service(name).is_some(),
     })
 }
 

@@ -69,6 +69,7 @@ pub fn is_long_query(s: &Session) -> bool {
     let meant_to_last = ["copy", "autovacuum:"].iter().any(|w| first.eq_ignore_ascii_case(w));
     s.state == "active"
         && s.blocked_by.is_empty()
+        && !s.waits_for_standby()
         && !TOOLS.contains(&s.application.as_str())
         && !meant_to_last
 }

@@ -59,7 +59,7 @@ pub fn detect(s: &Service, full: &BTreeSet<&str>, now: &Snapshot, config: &Confi
             && f64::from(idle.count) >= config.thresholds.pool * in_use as f64;
         // A pool with room is harmed by none; but a server is by one that holds most of its slots.
         let harms = saturated || full.contains(p.name.as_str()) && idle.count * 2 >= idle.used;
-        (leaked && harms && idle.count > 0).then_some((p, idle))
+        (leaked && harms && in_use > 0 && idle.count > 0).then_some((p, idle))
     })?;
     // Those of another server that it needs are not held by these.
     let all = crate::diagnosis::needs(&s.name, config);
@@ -93,27 +93,32 @@ pub fn servers<'a>(s: &'a Service, config: &'a Config) -> impl Iterator<Item = &
     config.postgres.iter().filter(|p| s.needs.contains(&p.name))
 }
 
+/// Without the spares that the pool itself calls idle.
 pub fn idle(s: &Service, p: &Postgres, now: &Snapshot, config: &Config) -> Option<Idle> {
+    let spares = facts::pool(now, &s.name).and_then(|r| r.idle.or(r.open?.checked_sub(r.in_use?)));
+    let spares = spares.and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
     if let Some(server) = facts::server(now, &p.name) {
-        return by_session(s, server, config);
+        return by_session(s, spares, server, config);
     }
     let look = now.postgres.get(&p.name)?;
-    by_title(s, look.slots.seen().filter(|_| facts::is_closed(look))?, now, config)
+    by_title(s, spares, look.slots.seen().filter(|_| facts::is_closed(look))?, now, config)
 }
 
-fn by_session(s: &Service, server: &Server, config: &Config) -> Option<Idle> {
+fn by_session(s: &Service, spares: u32, server: &Server, config: &Config) -> Option<Idle> {
     let own = server.consumers.iter().filter(|c| c.application == s.name && c.state == "idle");
     let (count, newest_s) = sum(own.map(|c| (c.count, c.newest_s)));
+    let count = count.saturating_sub(spares);
     let used = server.used;
     let frees = !facts::slots_full(used.saturating_sub(count), server, config);
     Some(Idle { count, used, newest_s, frees, probe: "postgres sessions" })
 }
 
 /// Titles name no application: a session is the service's whose process is at its other end.
-fn by_title(s: &Service, slots: &Slots, now: &Snapshot, config: &Config) -> Option<Idle> {
+fn by_title(s: &Service, spares: u32, slots: &Slots, now: &Snapshot, config: &Config) -> Option<Idle> {
     let idle = || slots.holders.iter().filter(|h| matches!(h.state.as_str(), "idle" | "unknown"));
     let own = idle().filter(|h| h.owner.as_ref().is_some_and(|o| is_of(s, o, now)));
     let (count, newest_s) = sum(own.map(|h| (h.count, h.newest_s)));
+    let count = count.saturating_sub(spares);
     let used = slots.backends;
     let frees = f64::from(count) > (1.0 - config.thresholds.pool) * f64::from(used);
     // Those of nobody may be its own.

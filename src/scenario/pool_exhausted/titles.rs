@@ -53,36 +53,56 @@ fn of(
         f = f.saw("/proc backends", &full::holder(h), full::held(h));
     }
     let words = "A superuser is still let in, by the slots that are reserved";
+    // Those of other databases are shown, and never ended; nor is what cannot be named in a command.
+    let named =
+        held.iter().all(|h| p.databases.contains(&h.database) && plain(&h.database) && plain(&h.user));
+    if !named || p.container.is_some() {
+        let command = format!("mcp-ir runbook {}", kind.cause.name.replace('/', "#"));
+        return Some(f.remedy(command, format!("See what these sessions are. {words}"), Risk::Safe));
+    }
     Some(if state == "active" {
-        f.remedy(look_at(p, limit), format!("See these statements, then cancel them. {words}"), Risk::Safe)
+        f.remedy(
+            look_at(p, &held, limit),
+            format!("See these statements, then cancel them. {words}"),
+            Risk::Safe,
+        )
     } else {
-        f.remedy(end(p, limit), format!("End these sessions. {words}"), Risk::Disruptive)
+        f.remedy(end(p, &held, limit), format!("End these sessions. {words}"), Risk::Disruptive)
     })
 }
 
-fn look_at(p: &Postgres, limit: f64) -> String {
+fn look_at(p: &Postgres, held: &[&SlotHolder], limit: f64) -> String {
     let what = "pid, usename, application_name, now() - query_start AS age, left(query, 80)";
-    as_superuser(
-        p,
-        &format!("SELECT {what} FROM pg_stat_activity WHERE state = 'active'"),
-        "query_start",
-        limit,
-    )
+    let select = format!("SELECT {what} FROM pg_stat_activity WHERE state = 'active'");
+    as_superuser(p, &select, "query_start", held, limit)
 }
 
-fn end(p: &Postgres, limit: f64) -> String {
+fn end(p: &Postgres, held: &[&SlotHolder], limit: f64) -> String {
     let from = "SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity";
-    as_superuser(p, &format!("{from} WHERE state LIKE 'idle in transaction%'"), "state_change", limit)
+    let tools: Vec<String> = TOOLS.iter().map(|t| format!("'{t}'")).collect();
+    let select = format!(
+        "{from} WHERE state LIKE 'idle in transaction%' AND application_name NOT IN ({})",
+        tools.join(",")
+    );
+    as_superuser(p, &select, "state_change", held, limit)
 }
 
-/// Only in the databases under care, and of those whose name can stand in a command that people paste.
-fn as_superuser(p: &Postgres, select: &str, age: &str, limit: f64) -> String {
-    let plain = |d: &&String| d.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
-    let names: Vec<String> = p.databases.iter().filter(plain).map(|d| format!("'{d}'")).collect();
+/// What can stand in a command that people paste.
+fn plain(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c))
+}
+
+/// Only of the users and in the databases that were seen.
+fn as_superuser(p: &Postgres, select: &str, age: &str, held: &[&SlotHolder], limit: f64) -> String {
+    let list = |of: fn(&SlotHolder) -> &str| {
+        let all: std::collections::BTreeSet<&str> = held.iter().map(|h| of(h)).collect();
+        all.into_iter().map(|n| format!("'{n}'")).collect::<Vec<_>>().join(",")
+    };
     format!(
         "sudo -u postgres psql -p {} -c \"{select} AND {age} < now() - interval '{limit:.0} s' \
-         AND datname IN ({})\"",
+         AND datname IN ({}) AND usename IN ({})\"",
         p.url.port,
-        names.join(",")
+        list(|h| &h.database),
+        list(|h| &h.user)
     )
 }

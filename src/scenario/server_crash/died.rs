@@ -196,7 +196,9 @@ fn oom(end: &End) -> Option<Finding> {
         "out of memory",
         act.map(|a| format!("{}, at {}", a.control_group, a.at)),
     );
-    let f = Finding { of_its_limit: act.is_some_and(|a| a.what == Kernel::OomLimit), ..f };
+    // With a limit, and no word of the kernel's, it was its own: whatever the host has is another story.
+    let of_its_limit = act.map_or(end.memory_max.is_some(), |a| a.what == Kernel::OomLimit);
+    let f = Finding { of_its_limit, ..f };
     // No larger limit on a guess.
     Some(match limit.filter(|_| certainty == Certainty::Proven) {
         Some(bytes) => f.remedy(

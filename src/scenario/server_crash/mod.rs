@@ -86,6 +86,13 @@ fn detect(s: &Service, unclear: &BTreeSet<&str>, now: &Snapshot) -> Option<Findi
     })
 }
 
+/// The process of a service of this machine without unit or container, by its listener; of workers the
+/// first stands for all.
+pub fn bare_process(s: &Service, now: &Snapshot) -> Option<u32> {
+    let own = port::own(s, now);
+    own.iter().map(|(_, h)| h.pid).min().filter(|_| port::bare(s, now))
+}
+
 fn cause_of(s: &Service, unclear: &BTreeSet<&str>, now: &Snapshot) -> Option<Finding> {
     if s.url.is_none() || s.health.is_none() {
         return unit::detect(s, None, now);

@@ -161,7 +161,7 @@ pub const FAULTS: &[Fault] = &[
         "somebody runs a long script in Redis again and again",
         |stack| {
             stack.add_redis(false)?;
-            let script = "local n = 0; for i = 1, 40000000 do n = n + i end; return n";
+            let script = "local n = 0; for i = 1, 28000000 do n = n + i end; return n";
             let mut command = Command::new("redis-cli");
             command.args([
                 "-p",
