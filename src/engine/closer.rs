@@ -43,7 +43,8 @@ pub async fn ask(
     let servers = server::doubtful(snapshot, &config, &units, everything);
     let (ports, twice) = ports(snapshot, &config, everything);
     let slots = slots::closed(snapshot, &config);
-    let containers = containers::wrong(snapshot, &config, &postgres, everything);
+    let asked: Vec<String> = servers.iter().map(|(p, _)| p.name.clone()).chain(postgres.clone()).collect();
+    let containers = containers::wrong(snapshot, &config, &asked, everything);
     let wrong = !units.is_empty()
         || !containers.is_empty()
         || !servers.is_empty()

@@ -14,7 +14,7 @@ use crate::snapshot::containers::{Container, ContainerLook};
 use crate::snapshot::ollama::OllamaLook;
 use crate::snapshot::redis::RedisLook;
 use crate::snapshot::units::Journal;
-use crate::snapshot::{Look, Reading, Snapshot};
+use crate::snapshot::{FailKind, Look, Reading, Snapshot};
 
 /// An engine answers one after another in the end: more at once only wait there.
 pub const AT_ONCE: usize = 16;
@@ -37,7 +37,12 @@ pub async fn inspect(host: &str, name: &str, gate: &Semaphore, deadline: Instant
 /// Those of what is wrong; all of them, for a preflight.
 pub fn wrong(now: &Snapshot, config: &Config, servers: &[String], everything: bool) -> BTreeSet<String> {
     let services = config.service.iter().filter(|s| everything || super::closer::unwell(s, now));
-    let servers = config.postgres.iter().filter(|p| everything || servers.contains(&p.name));
+    // Its engine may be another host's, and knows of it all the same.
+    let mute = |name: &str| {
+        let login = now.postgres.get(name).and_then(|p| p.login.failure());
+        login.is_some_and(|f| f.postgres.is_none() && f.kind != FailKind::Denied)
+    };
+    let servers = config.postgres.iter().filter(|p| everything || servers.contains(&p.name) || mute(&p.name));
     let silent = |name: &str| now.redis.get(name).is_some_and(RedisLook::is_silent);
     let redis = config.redis.iter().filter(|r| everything || silent(&r.name));
     let silent = |name: &str| now.ollama.get(name).is_some_and(OllamaLook::is_silent);

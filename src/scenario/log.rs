@@ -1,4 +1,4 @@
-//! What PostgreSQL's own log says: its file, or the journal of its unit. Pure.
+//! What PostgreSQL's own log says: its file, the journal of its unit, the log of its container. Pure.
 //! Only lines of now count: an old one may be of a trouble long mended.
 
 use jiff::Timestamp;
@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::clusters;
 use crate::config::Postgres;
 use crate::snapshot::Snapshot;
-use crate::snapshot::units::LogLine;
+use crate::snapshot::units::{Journal, LogLine};
 
 /// A line, and the probe that read it.
 #[derive(Debug, Clone, Copy)]
@@ -49,14 +49,23 @@ pub fn lines<'a>(p: &'a Postgres, now: &'a Snapshot) -> Vec<Said<'a>> {
     let journal = clusters::own_unit(p, now).and_then(|u| super::facts::journal(now, u));
     let mut all: Vec<Said> = of(file, "log").collect();
     all.extend(journal.into_iter().flat_map(|j| of(&j.lines, "journal")));
+    all.extend(inside(p, now).flat_map(|j| of(&j.lines, "docker logs")));
     all.sort_by_key(|l| l.at);
     all
+}
+
+/// Its container's, where its engine keeps one and let us read it.
+fn inside<'a>(p: &Postgres, now: &'a Snapshot) -> impl Iterator<Item = &'a Journal> + use<'a> {
+    let look = p.container.as_deref().and_then(|name| now.containers.get(name));
+    look.filter(|l| l.log.seen().is_some()).and_then(|l| l.journal.seen()).into_iter()
 }
 
 /// Whether there is anything that could have said something.
 pub fn is_seen(p: &Postgres, now: &Snapshot) -> bool {
     let journal = || clusters::own_unit(p, now).and_then(|u| super::facts::journal(now, u)).is_some();
-    now.host.logs.get(&p.name).is_some_and(|l| l.seen().is_some()) || journal()
+    now.host.logs.get(&p.name).is_some_and(|l| l.seen().is_some())
+        || journal()
+        || inside(p, now).next().is_some()
 }
 
 /// A line may be written while the look goes on; one of later than so many seconds is of another clock.

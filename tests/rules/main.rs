@@ -8,6 +8,7 @@ mod anything;
 mod auth;
 mod chains;
 mod changes;
+mod contained;
 mod containers;
 mod containers_limits;
 mod crash;

@@ -1,69 +1,78 @@
 //! A server whose place is a container: what its engine says of it, where it does not answer.
 
 use super::reach::{HUNG, POSTGRES_STOPPED, SHUTTING_DOWN};
-use super::words::START_FAILED;
+use super::words::{self, START_FAILED};
 use crate::config::Postgres;
-use crate::diagnosis::{Cause, Certainty, Finding, Risk, shell_word};
-use crate::scenario::place::{Place, container, under_way};
+use crate::diagnosis::{Certainty, Finding, Risk};
+use crate::scenario::contained::{self, End, Why};
+use crate::scenario::log::Said;
+use crate::scenario::place::{Place, container};
 use crate::snapshot::Snapshot;
-use crate::snapshot::containers::Container;
 use crate::snapshot::postgres::PostgresLook;
-
-/// A start that ended so soon never became ready.
-const START_S: f64 = 30.0;
 
 /// Nothing listens there, and its container does not run.
 pub fn stopped(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Finding> {
     let name = p.container.as_deref()?;
-    let of_it = now.containers.get(name)?;
-    let place = Place::Container(name);
-    let found = |cause: &Cause, certainty, why: String| {
-        let said = look.login.failure().map(|f| f.detail.clone()).unwrap_or_default();
-        Finding::new(cause, &p.name, certainty, why)
-            .saw("postgres login", &look.endpoint, said)
-            .saw_if("docker", name, place.state(now))
-            .saw_if("docker logs", "last words", place.last_words(now))
+    let end = contained::end(name, now).filter(|e| !matches!(e.why, Why::Paused))?;
+    // What became ready did start, however soon it ended.
+    let failed = words::of_start(p, end.speaks_from(now), now).filter(|_| end.in_its_start());
+    if let Some(why) = failed {
+        return Some(failed_start(p, look, now, &end, &why));
+    }
+    let words = end.words();
+    let (cause, certainty, why) = match end.why {
+        Why::Moving => (&SHUTTING_DOWN, Certainty::Likely, words),
+        _ if look.here != Some(true) => {
+            (&POSTGRES_STOPPED, Certainty::Likely, format!("PostgreSQL does not run: {words}"))
+        }
+        _ => (&POSTGRES_STOPPED, Certainty::Proven, format!("PostgreSQL does not run: {words}")),
     };
-    if of_it.is_missing() {
-        let why = format!("PostgreSQL does not run: there is no container {name}");
-        let words = "See which containers there are, and create it anew: its data is in its volume";
-        return Some(
-            found(&POSTGRES_STOPPED, Certainty::Proven, why).saw("docker", name, "no such container").remedy(
-                "docker ps -a",
-                words,
-                Risk::Safe,
-            ),
-        );
-    }
-    let c = container(now, name)?;
-    let stop = place.stop_job(now);
-    if under_way(of_it, c, now) {
-        let why = format!("container {name} is being stopped");
-        let words = "See who stops it, and why";
-        return Some(found(&SHUTTING_DOWN, Certainty::Likely, why).remedy(place.status(), words, Risk::Safe));
-    }
-    if !c.is_down() && c.state != "restarting" {
-        return None;
-    }
-    if stop.is_none() && failed_to_start(c) {
-        let why = format!("container {name} does not get through its start: {}", reason(c));
-        let f = found(&START_FAILED, Certainty::Likely, why).since(c.finished_at);
-        return Some(f.remedy(place.status(), "Mend what its log names, then start it once", Risk::Safe));
-    }
-    let how = if stop.is_some() { "; the engine was told to stop it" } else { "" };
-    let why = format!("PostgreSQL does not run: container {name} is {}{how}", c.words());
-    let f = found(&POSTGRES_STOPPED, Certainty::Proven, why).since(stop.map(|s| s.at).or(c.finished_at));
-    Some(f.remedy(place.start(), "Start it, and wait until it accepts", Risk::Disruptive))
+    let place = Place::Container(name);
+    let said = look.login.failure().map(|f| f.detail.clone()).unwrap_or_default();
+    let (command, advice, risk) = end.next();
+    let told = match end.why {
+        Why::ToldToStop(at) => Some(at.to_string()),
+        _ => None,
+    };
+    let missing = matches!(end.why, Why::Missing).then_some("no such container");
+    let f = Finding::new(cause, &p.name, certainty, why)
+        .since(end.since)
+        .saw("postgres login", &look.endpoint, said)
+        .saw_if("docker", name, place.state(now).or(missing.map(Into::into)))
+        .saw_if("docker events", "told to stop", told)
+        .saw_if("docker logs", "last words", place.last_words(now));
+    Some(f.remedy(command, advice, risk))
 }
 
-/// The engine could not begin it, or it ended badly within the time of a start.
-fn failed_to_start(c: &Container) -> bool {
-    let short = c.ran_s().is_some_and(|s| s <= START_S) && c.exit_code != 0 && c.exit_code < 128;
-    !c.error.is_empty() || short
-}
-
-fn reason(c: &Container) -> String {
-    if c.error.is_empty() { c.exit() } else { c.error.clone() }
+fn failed_start(p: &Postgres, look: &PostgresLook, now: &Snapshot, end: &End, why: &[Said]) -> Finding {
+    let place = Place::Container(end.name);
+    let fatal = why.iter().any(|l| l.is(&["FATAL", "PANIC"]));
+    let first = why.first().filter(|_| fatal).and_then(Said::parts);
+    let (certainty, summary) = match first {
+        Some((_, text)) => (Certainty::Proven, format!("container {} failed to start: {text}", end.name)),
+        None => (Certainty::Likely, end.words()),
+    };
+    let said = look.login.failure().map(|f| f.detail.clone()).unwrap_or_default();
+    let mut f = Finding::new(&START_FAILED, &p.name, certainty, summary)
+        .since(end.since)
+        .saw("postgres login", &look.endpoint, said)
+        .saw_if("docker", end.name, place.state(now));
+    if let Some(again) = end.again() {
+        f = f.saw("docker", "brought back", again);
+    }
+    for l in why {
+        f = f.saw(l.probe, "PostgreSQL says", l.words());
+    }
+    if why.is_empty() {
+        let (command, advice, risk) = end.next();
+        return f.saw_if("docker logs", "last words", place.last_words(now)).remedy(command, advice, risk);
+    }
+    let (command, what) = words::first(why, p, place);
+    let then = match end.again() {
+        Some(_) => format!("{what}: its engine starts it again by itself"),
+        None => format!("{what}; then start it once: `{}`", place.start()),
+    };
+    f.remedy(command, then, Risk::Safe)
 }
 
 /// Its engine says that it runs: then it is no server that was stopped.
@@ -74,12 +83,12 @@ pub fn runs(p: &Postgres, now: &Snapshot) -> bool {
 /// It takes connections, or its engine does for it, and may not run.
 pub fn paused(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Finding> {
     let name = p.container.as_deref()?;
-    container(now, name).filter(|c| c.state == "paused")?;
+    let end = contained::end(name, now).filter(|e| matches!(e.why, Why::Paused))?;
     let silent = look.login.failure().map(|f| f.detail.clone()).unwrap_or_default();
     let why = "PostgreSQL answers nothing: the engine keeps its container from running";
     let f = Finding::new(&HUNG, &p.name, Certainty::Proven, why)
         .saw("postgres login", &look.endpoint, silent)
         .saw("docker", name, "paused");
-    let words = "Ask who paused it, and why; then let it go on";
-    Some(f.remedy(format!("docker unpause {}", shell_word(name)), words, Risk::Disruptive))
+    let (command, advice, risk) = end.next();
+    Some(f.remedy(command, advice, risk))
 }

@@ -4,6 +4,7 @@ use super::super::clusters;
 use super::super::facts::{self, state};
 use super::super::firewall;
 use super::super::login::{Meaning, meaning};
+use super::super::place::Place;
 use super::super::way;
 use super::{cause, container, words};
 use crate::config::{Config, Postgres};
@@ -145,12 +146,13 @@ fn refused(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Finding>
             Risk::Safe,
         )
     };
+    // Wherever its engine is.
+    if let Some(found) = container::stopped(p, look, now) {
+        return Some(found);
+    }
     if !look.here? {
         let why = format!("{} refuses: nothing listens there, or a firewall rejects", look.endpoint);
         return Some(elsewhere(Certainty::Proven, why));
-    }
-    if let Some(found) = container::stopped(p, look, now) {
-        return Some(found);
     }
     // Another port is another address, however far its start has come.
     let stops = |(_, u): &(&str, &Unit)| u.active == "deactivating";
@@ -311,9 +313,10 @@ fn again() -> &'static str {
 }
 
 fn status(p: &Postgres, now: &Snapshot) -> String {
-    match clusters::units(p, now).first() {
-        Some((name, _)) => format!("systemctl status {}", shell_word(name)),
-        None => again().into(),
+    match (clusters::units(p, now).first(), p.container.as_deref()) {
+        (Some((name, _)), _) => format!("systemctl status {}", shell_word(name)),
+        (None, Some(name)) => Place::Container(name).status(),
+        (None, None) => again().into(),
     }
 }
 

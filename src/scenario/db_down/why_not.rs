@@ -171,14 +171,16 @@ fn by_disk(cause: &Cause, s: &OfServer, needs: &str) -> Stand {
     }
 }
 
-/// What its own log says: its file, or its unit's journal.
+/// What its own log says: its file, its unit's journal, its container's log.
 fn by_log(s: &OfServer, found: bool, needs: &str) -> Stand {
     if found {
         return Stand::Holds;
     }
     let file = s.now.host.logs.get(&s.p.name).and_then(|l| l.seen()).map(|l| l.path.clone());
     let unit = clusters::own_unit(s.p, s.now).filter(|u| facts::journal(s.now, u).is_some());
-    match (s.look.here, file.or(unit.map(ToOwned::to_owned))) {
+    let inside = s.p.container.as_ref().and_then(|name| s.now.containers.get(name));
+    let inside = inside.filter(|l| l.log.seen().is_some()).and(s.p.container.clone());
+    match (s.look.here, file.or(unit.map(ToOwned::to_owned)).or(inside)) {
         (Some(true), Some(log)) => ruled_out("log", &log, "no such line of now", needs),
         _ => unseen("log", &s.p.name, "its log was not seen", needs),
     }

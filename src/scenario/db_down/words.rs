@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 
 use super::super::log::{self, Said};
+use super::super::place::Place;
 use super::super::{clusters, facts, witness};
 use super::{DIES_OF_IT, cause};
 use crate::config::{Config, PgUrl, Postgres};
@@ -79,6 +80,13 @@ fn ended_at_once(started: Timestamp, after: &[UnitEvent]) -> bool {
     end.is_some_and(|e| e.at.duration_since(started).as_secs_f64() <= AT_ONCE_S)
 }
 
+/// The same of a container that ended as soon as its engine had started it: `None` where it became ready.
+pub fn of_start<'a>(p: &'a Postgres, from: Option<Timestamp>, now: &'a Snapshot) -> Option<Vec<Said<'a>>> {
+    let during = |l: &Said| from.is_some_and(|from| l.at >= from);
+    let lines: Vec<Said> = log::lines(p, now).into_iter().filter(during).collect();
+    (!lines.iter().any(|l| l.has("ready to accept"))).then(|| reason(&lines))
+}
+
 /// The last FATAL of the server's own, with what belongs to it: the complaint before, the detail after.
 fn reason<'a>(lines: &[Said<'a>]) -> Vec<Said<'a>> {
     // What a client is told is none: they are all turned away while it starts.
@@ -118,26 +126,31 @@ impl FailedStart<'_> {
             f = f.saw(l.probe, "PostgreSQL says", l.words());
         }
         let unit = shell_word(self.unit);
-        let folder = p.data_directory.as_deref().map_or_else(|| "/var/lib/postgresql".into(), shell_word);
-        let says = |word: &str| self.why.iter().any(|l| l.has(word));
-        let (command, what) = if says("Address already in use") {
-            (format!("ss -ltnp 'sport = :{}'", p.url.port), "See who holds its port")
-        } else if says("permissions") || says("wrong ownership") {
-            (format!("ls -ld {folder}"), "Give the folder back its owner and its mode 0700")
-        } else if says("shared memory") {
-            (
-                "grep -i huge /proc/meminfo".to_owned(),
-                "See what memory it may have: huge pages, shared_buffers",
-            )
-        } else if says("configuration file") {
-            (format!("systemctl status {unit}"), "Correct the line that it names, in that file")
-        } else if says("lock file") {
-            (format!("head -n 1 {folder}/postmaster.pid"), "See whether that process is a postmaster")
-        } else {
-            (format!("systemctl status {unit}"), "Mend what its log names")
-        };
+        let (command, what) = first(&self.why, p, Place::Unit(self.unit));
         let then = format!("{what}; then `systemctl reset-failed {unit}` and start it once");
         f.remedy(command, then, Risk::Safe)
+    }
+}
+
+/// The look that shows whether the reason is gone, and what to do about it. A container's folders are its
+/// own: only its log is at hand.
+pub fn first(why: &[Said], p: &Postgres, place: Place) -> (String, &'static str) {
+    let folder = p.data_directory.as_deref().map_or_else(|| "/var/lib/postgresql".into(), shell_word);
+    let says = |word: &str| why.iter().any(|l| l.has(word));
+    let on = |command: String| if let Place::Unit(_) = place { command } else { place.status() };
+    if says("Address already in use") {
+        (format!("ss -ltnp 'sport = :{}'", p.url.port), "See who holds its port")
+    } else if says("permissions") || says("wrong ownership") {
+        (on(format!("ls -ld {folder}")), "Give the folder back its owner and its mode 0700")
+    } else if says("shared memory") {
+        ("grep -i huge /proc/meminfo".to_owned(), "See what memory it may have: huge pages, shared_buffers")
+    } else if says("configuration file") {
+        (place.status(), "Correct the line that it names, in that file")
+    } else if says("lock file") {
+        let command = on(format!("head -n 1 {folder}/postmaster.pid"));
+        (command, "See whether that process is a postmaster")
+    } else {
+        (place.status(), "Mend what its log names")
     }
 }
 

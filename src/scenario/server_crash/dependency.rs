@@ -4,10 +4,9 @@
 use super::{cause, ollama, redis, runbook};
 use crate::config::Config;
 use crate::diagnosis::Relation::NeededBy;
-use crate::diagnosis::{
-    Cause, Certainty, Finding, Relation, Risk, Severity, Stand, Symptom, SymptomState, shell_word,
-};
+use crate::diagnosis::{Cause, Certainty, Finding, Relation, Risk, Severity, Stand, Symptom, SymptomState};
 use crate::scenario::against::{ruled_out, unseen};
+use crate::scenario::contained::{self, Why};
 use crate::scenario::ends;
 use crate::scenario::facts;
 use crate::scenario::place::{Place, container};
@@ -163,64 +162,94 @@ fn healthy_client<'a>(name: &'a str, now: &Snapshot, config: &'a Config) -> Opti
 /// A look that got no answer to judge: what that says of any of them.
 pub fn unanswered(d: &Dependency, f: &Failure, here: Option<bool>, now: &Snapshot) -> Option<Trouble> {
     use crate::snapshot::Stage;
-    let trouble =
-        match (f.kind, f.stage) {
-            (FailKind::Refused, _) | (FailKind::Missing, Some(Stage::Connect)) => {
-                let (certainty, what) = match here {
-                    Some(true) => (Certainty::Proven, "refuses connections: nothing listens there"),
-                    _ => (Certainty::Likely, "refuses connections from here"),
-                };
-                let trouble = Trouble::new(certainty, what, "See why it ended, then start it");
-                start(d, Trouble { gone: true, ..trouble })
-            }
-            (FailKind::TimedOut, Some(Stage::Answer | Stage::Tls | Stage::Body)) => {
-                if let Some(name) =
-                    d.container.filter(|n| container(now, n).is_some_and(|c| c.state == "paused"))
-                {
-                    return Some(paused(name).saw(probe(d), "answer", f.detail.clone()));
+    if let Some(trouble) = contained(d, f, now) {
+        return Some(trouble.saw(probe(d), "answer", f.detail.clone()));
+    }
+    let trouble = match (f.kind, f.stage) {
+        (FailKind::Refused, _) | (FailKind::Missing, Some(Stage::Connect)) => {
+            let (certainty, what) = match here {
+                Some(true) => (Certainty::Proven, "refuses connections: nothing listens there"),
+                _ => (Certainty::Likely, "refuses connections from here"),
+            };
+            let runs = d.container.and_then(|n| container(now, n)).is_some_and(|c| c.state == "running");
+            let trouble =
+                Trouble { gone: true, ..Trouble::new(certainty, what, "See why it ended, then start it") };
+            match d.container.filter(|_| runs) {
+                Some(name) => {
+                    Trouble { advice: "Its container runs: see in its log where it listens", ..trouble }
+                        .command(Place::Container(name).status())
                 }
-                match d.unit.and_then(|u| facts::stuck_process(now, u)) {
-                    Some((pid, how)) => {
-                        let what = format!("answers nothing: process {pid} is {how}");
-                        let trouble = Trouble::new(Certainty::Proven, what, "Let the stopped process go on")
-                            .saw("/proc", &format!("state of process {pid}"), how);
-                        if how.starts_with(['T', 't']) {
-                            Trouble { risk: Risk::Disruptive, ..trouble.command(format!("kill -CONT {pid}")) }
-                        } else {
-                            let command = format!("cat /proc/{pid}/stack");
-                            Trouble { advice: "See which device it waits for", ..trouble.command(command) }
-                        }
-                    }
-                    None => Trouble::new(
-                        Certainty::Likely,
-                        "accepts connections and does not answer in time",
-                        "See what it is busy with before a restart",
-                    ),
+                None => start(d, trouble),
+            }
+        }
+        (FailKind::TimedOut, Some(Stage::Answer | Stage::Tls | Stage::Body)) => match stuck(d, now) {
+            Some((pid, how)) => {
+                let what = format!("answers nothing: process {pid} is {how}");
+                let trouble = Trouble::new(Certainty::Proven, what, "Let the stopped process go on").saw(
+                    "/proc",
+                    &format!("state of process {pid}"),
+                    how,
+                );
+                if how.starts_with(['T', 't']) {
+                    Trouble { risk: Risk::Disruptive, ..trouble.command(format!("kill -CONT {pid}")) }
+                } else {
+                    let command = format!("cat /proc/{pid}/stack");
+                    Trouble { advice: "See which device it waits for", ..trouble.command(command) }
                 }
             }
-            (FailKind::Closed, Some(Stage::Answer)) => Trouble::new(
+            None => Trouble::new(
                 Certainty::Likely,
-                format!("closes connections without an answer that {} would give", d.kind),
-                "See what listens there, and its log",
+                "accepts connections and does not answer in time",
+                "See what it is busy with before a restart",
             ),
-            (FailKind::Malformed, _) => Trouble::new(
-                Certainty::Likely,
-                format!("does not speak as {} does", d.kind),
-                "See what listens there",
-            ),
-            _ => return None,
-        };
+        },
+        (FailKind::Closed, Some(Stage::Answer)) => Trouble::new(
+            Certainty::Likely,
+            format!("closes connections without an answer that {} would give", d.kind),
+            "See what listens there, and its log",
+        ),
+        (FailKind::Malformed, _) => Trouble::new(
+            Certainty::Likely,
+            format!("does not speak as {} does", d.kind),
+            "See what listens there",
+        ),
+        _ => return None,
+    };
     Some(trouble.saw(probe(d), "answer", f.detail.clone()))
 }
 
-fn paused(container: &str) -> Trouble {
-    let trouble = Trouble::new(
-        Certainty::Proven,
-        "answers nothing: the engine keeps its container from running",
-        "Ask who paused it, and why; then let it go on",
-    );
-    let trouble = trouble.command(format!("docker unpause {}", shell_word(container)));
-    Trouble { risk: Risk::Disruptive, ..trouble }
+/// Its main process, where that can't answer by the kernel's word.
+fn stuck(d: &Dependency, now: &Snapshot) -> Option<(u32, &'static str)> {
+    let of = |name| now.containers.get(name)?.process.seen();
+    let inside = || d.container.and_then(of).and_then(|p| Some((p.pid, facts::stuck(&p.state)?)));
+    d.unit.and_then(|u| facts::stuck_process(now, u)).or_else(inside)
+}
+
+/// By its engine, where it answers nothing and its container does not run, or may not.
+fn contained(d: &Dependency, f: &Failure, now: &Snapshot) -> Option<Trouble> {
+    use crate::snapshot::Stage;
+    let end = contained::end(d.container?, now)?;
+    let shut = matches!(f.kind, FailKind::Refused | FailKind::Missing)
+        || f.kind == FailKind::TimedOut && f.stage == Some(Stage::Connect);
+    let words = end.words();
+    let (certainty, what, gone) = match end.why {
+        Why::Paused if shut || f.kind == FailKind::TimedOut => {
+            (Certainty::Proven, format!("answers nothing: {words}"), false)
+        }
+        Why::Moving if shut => (Certainty::Likely, format!("does not answer: {words}"), true),
+        // Of a running one between its deaths nothing listens; whoever else answers there is another.
+        _ if !shut => return None,
+        Why::Memory(certainty, _) => (certainty, format!("does not run: {words}"), true),
+        _ => (Certainty::Proven, format!("does not run: {words}"), true),
+    };
+    // Beyond a way that is closed there may be another that runs.
+    let certainty = if f.kind == FailKind::TimedOut && gone { Certainty::Likely } else { certainty };
+    let (command, advice, risk) = end.next();
+    let mut trouble = Trouble { gone, risk, ..Trouble::new(certainty, what, advice).command(command) };
+    if let Why::ToldToStop(at) = end.why {
+        trouble = trouble.saw("docker events", "told to stop", at.to_string());
+    }
+    Some(trouble)
 }
 
 pub fn probe(d: &Dependency) -> &'static str {

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use super::{cause, last_words, shortage, state, with_refusal, words};
 use crate::config::Service;
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity, shell_word};
+use crate::scenario::contained::innermost;
 use crate::scenario::ends::{self, Death};
 use crate::scenario::facts;
 use crate::scenario::place::Place;
@@ -240,12 +241,6 @@ fn exec(end: &End) -> Option<Finding> {
     };
     let words = "See the program, user and folders it is started with";
     Some(end.finding(&EXEC_FAILED, certainty, summary).remedy(end.place.show(), words, Risk::Safe))
-}
-
-/// The last of what an engine's layers have wrapped in one another.
-fn innermost(why: &str) -> &str {
-    let why = why.trim().strip_suffix(": unknown").unwrap_or(why.trim());
-    why.rsplit_once("unable to start container process: ").map_or(why, |(_, last)| last)
 }
 
 /// It died at its start, and its last words refuse a setting by its name.

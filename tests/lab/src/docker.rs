@@ -64,6 +64,14 @@ impl<'a> Docker<'a> {
         self.run(&argv).map(drop)
     }
 
+    /// One with a program of the machine's own, and its folder at the same path.
+    pub fn start_server(&self, name: &str, folder: &Path, options: &[&str], program: &[&str]) -> Result<()> {
+        let folder = format!("{0}:{0}", folder.display());
+        let mut all = vec!["-v", "/usr:/usr:ro", "-v", folder.as_str()];
+        all.extend_from_slice(options);
+        self.start_container(name, &all, program)
+    }
+
     /// The service in a container instead of its unit, at the same port. It need not get through its start.
     pub fn move_in(&self, name: &str, options: &[&str]) -> Result<()> {
         let service = self.stack.service(name)?;

@@ -81,6 +81,14 @@ fn root(fault: &Fault, cause: &str, roots: &[&Finding], seen: &Diagnosis, wrong:
     if seen.severity.as_deref() != Some(first.severity.as_str()) {
         wrong.push(format!("severity {:?}, but the worst root is {}", seen.severity, first.severity));
     }
+    if let Some(next) = fault.next.filter(|next| first.remedy.command != *next) {
+        wrong.push(format!("next is `{}`, not `{next}`", first.remedy.command));
+    }
+    let says =
+        |words: &str| first.summary.contains(words) || first.evidence.iter().any(|e| e.value.contains(words));
+    if let Some(words) = fault.said.filter(|words| !says(words)) {
+        wrong.push(format!("it does not say {words}: {}", first.summary));
+    }
     for subject in fault.consequences {
         let explained = |f: &&Finding| f.subject == *subject && leads_to(f, &expected, seen);
         if !seen.findings.iter().any(|f| explained(&f)) {
@@ -173,6 +181,7 @@ mod tests {
             severity: severity.into(),
             certainty: "proven".into(),
             explained_by: explained_by.iter().map(|s| (*s).to_owned()).collect(),
+            ..Finding::default()
         }
     }
 

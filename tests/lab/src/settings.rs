@@ -11,6 +11,9 @@ use anyhow::{Context, Result};
 use crate::cluster::{Secret, TOOL, is_root};
 use crate::stack::Stack;
 
+/// The server's name, and its container's.
+pub const POSTGRES: &str = "postgres";
+
 /// Where a cluster is said to be.
 #[derive(Clone, Debug)]
 pub struct Place {
@@ -70,8 +73,8 @@ pub struct Settings {
     pub also_needs: Vec<(&'static str, &'static str)>,
     /// Another system's bus, or none.
     pub bus: Option<String>,
-    /// The first service's place is a container of its name.
-    pub contained: bool,
+    /// Services, or the server, whose place is a container of their name.
+    pub contained: Vec<&'static str>,
     /// The tool is told of the lab's engine.
     pub engine: bool,
     /// The tool is run by nobody, as for a plain user.
@@ -96,7 +99,7 @@ impl Default for Settings {
             metrics: false,
             also_needs: Vec::new(),
             bus: None,
-            contained: false,
+            contained: Vec::new(),
             engine: false,
             plain_user: false,
         }
@@ -143,7 +146,7 @@ impl Settings {
                 "\n[[service]]\nname = \"{}\"\nurl = \"http://{}:{}\"\nhealth = \"/health/status\"\n",
                 service.name, self.address, service.port
             );
-            if self.contained && service.name == stack.services()[0].name {
+            if self.contained.contains(&service.name) {
                 text += &format!("container = \"{}\"\n", service.name);
             } else if booted.is_some() {
                 text += &format!("unit = \"{}\"\n", service.unit());
@@ -171,7 +174,11 @@ impl Settings {
             query: String::new(),
             local: Some((stack.postgres_unit(), cluster.data.clone())),
         });
-        text += &place.text("postgres", self.role.role, password, booted.is_some());
+        let place = if self.contained.contains(&POSTGRES) { Place { local: None, ..place } } else { place };
+        text += &place.text(POSTGRES, self.role.role, password, booted.is_some());
+        if self.contained.contains(&POSTGRES) {
+            text += &format!("container = \"{POSTGRES}\"\n");
+        }
         if let Some(expect) = &self.expect {
             text += &format!("expect = \"{expect}\"\n");
         }
@@ -192,7 +199,7 @@ impl Settings {
                 booted.proc().display()
             );
         }
-        if self.contained || self.engine {
+        if !self.contained.is_empty() || self.engine {
             let socket = stack.dir().join("run/docker.sock");
             text += &format!("\n[docker]\nhost = \"unix://{}\"\n", socket.display());
         }

@@ -2,6 +2,7 @@
 //! What is done to it is done for real: by systemd, by signals, by SQL, by requests.
 
 mod beside;
+pub mod contained;
 pub mod dependencies;
 mod heal;
 mod kept;

@@ -24,6 +24,22 @@ pub struct Finding {
     pub certainty: String,
     #[serde(default)]
     pub explained_by: Vec<String>,
+    #[serde(default)]
+    pub summary: String,
+    #[serde(default)]
+    pub evidence: Vec<Evidence>,
+    #[serde(default)]
+    pub remedy: Remedy,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Evidence {
+    pub value: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Remedy {
+    pub command: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

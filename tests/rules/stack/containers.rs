@@ -91,7 +91,10 @@ impl Stack {
 
     /// A line of its log.
     pub fn logged(mut self, name: &str, seconds: f64, text: &str) -> Self {
-        self.of_container(name).lines.push(LogLine { at: ago(seconds), priority: 6, text: text.into() });
+        let lines = &mut self.of_container(name).lines;
+        lines.push(LogLine { at: ago(seconds), priority: 6, text: text.into() });
+        let value = lines.len();
+        self.now.containers.get_mut(name).unwrap().log = Reading::Seen { value };
         self
     }
 }

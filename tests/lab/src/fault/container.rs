@@ -18,7 +18,7 @@ const WORKER: &str = "worker";
 
 /// The service's place is a container of its own name.
 const fn contained(fault: Fault) -> Fault {
-    fault.with(|settings| settings.contained = true).under_systemd()
+    fault.with(|settings| settings.contained = vec![A]).under_systemd()
 }
 
 pub const FAULTS: &[Fault] = &[

@@ -7,8 +7,8 @@ use crate::settings::Settings;
 use crate::stack::Stack;
 
 use super::{
-    access, container, control, crash, damage, database, dependency, died, disk, holders, latency, mcp,
-    memory, network, own, pairs, plain, pool, pooler, silent, start, vantage,
+    access, contained, container, control, crash, damage, database, dependency, died, disk, holders, latency,
+    mcp, memory, network, own, pairs, plain, pool, pooler, silent, start, vantage,
 };
 
 /// One way to break the stack, or a noise that must not be taken for a fault.
@@ -33,6 +33,10 @@ pub struct Fault {
     pub heal: fn(&mut Stack) -> Result<()>,
     /// Subjects on which something must be shown as explained by the root.
     pub consequences: &'static [&'static str],
+    /// The command that must be named to be typed next.
+    pub next: Option<&'static str>,
+    /// What must be said of it, as a fact or in its sentence.
+    pub said: Option<&'static str>,
     /// What must be told first of what was changed of late.
     pub changed: Option<&'static str>,
     /// What must not be told of.
@@ -80,6 +84,8 @@ impl Fault {
             inject,
             heal: |_| Ok(()),
             consequences: &[],
+            next: None,
+            said: None,
             changed: None,
             not_changed: None,
             lesser: None,
@@ -146,6 +152,16 @@ impl Fault {
 
     pub const fn explains(mut self, subjects: &'static [&'static str]) -> Self {
         self.consequences = subjects;
+        self
+    }
+
+    pub const fn next(mut self, command: &'static str) -> Self {
+        self.next = Some(command);
+        self
+    }
+
+    pub const fn said(mut self, words: &'static str) -> Self {
+        self.said = Some(words);
         self
     }
 
@@ -261,6 +277,7 @@ fn single() -> Vec<Fault> {
         own::FAULTS,
         memory::FAULTS,
         container::FAULTS,
+        contained::FAULTS,
         mcp::FAULTS,
         dependency::FAULTS,
         latency::FAULTS,

@@ -2,6 +2,7 @@
 //! An entry says what was done and what the tool must make of it; it judges nothing.
 
 mod access;
+mod contained;
 mod container;
 mod control;
 mod crash;

@@ -134,8 +134,13 @@ fn give_port_back(port: u16) {
         until("the port is free", Duration::from_secs(2), || TcpListener::bind(("127.0.0.1", port)).is_ok());
 }
 
-/// Three kills, and between them the time that recovery takes.
 fn crash_backends(stack: &mut Stack) -> Result<()> {
+    crash_backends_by(stack, |stack, pid| stack.systemd()?.exec(&["kill", "-s", "KILL", pid]).map(drop))
+}
+
+/// Three kills, by whoever knows the process by the number that PostgreSQL gives it, and between them the
+/// time that recovery takes.
+pub(super) fn crash_backends_by(stack: &mut Stack, kill: fn(&Stack, &str) -> Result<()>) -> Result<()> {
     // Its processes that start anew are told from those that started with it by their age.
     const RUN: &str = "SELECT 1 WHERE now() - pg_postmaster_start_time() > interval '3 s'";
     let admin = stack.cluster().session("postgres")?;
@@ -151,7 +156,7 @@ fn crash_backends(stack: &mut Stack) -> Result<()> {
         let admin = stack.cluster().session("postgres")?;
         let runs = format!("SELECT 1 FROM pg_stat_activity WHERE pid = {pid} AND state = 'active'");
         until("its query runs", Duration::from_secs(5), || admin.run(&runs).is_ok_and(|r| !r.is_empty()))?;
-        stack.systemd()?.exec(&["kill", "-s", "KILL", pid])?;
+        kill(stack, pid)?;
         until("the crash is noticed", Duration::from_secs(5), || admin.run("SELECT 1").is_err())?;
     }
     until("the last crash is recovered from", Duration::from_secs(10), || stack.cluster().accepts())?;

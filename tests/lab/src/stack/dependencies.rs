@@ -25,7 +25,7 @@ impl Stack {
         self.dir.join("share/redis")
     }
 
-    fn redis_config(&self, more: &str) -> Result<PathBuf> {
+    pub(super) fn redis_config(&self, more: &str) -> Result<PathBuf> {
         let folder = self.redis_folder();
         fs::create_dir_all(&folder)?;
         let [port, _] = self.spare;
@@ -40,7 +40,6 @@ impl Stack {
 
     /// A Redis that one service writes to, or that nobody needs; the tool is told of it.
     pub fn add_redis(&mut self, unused: bool) -> Result<()> {
-        let [port, _] = self.spare;
         let config = self.redis_config("")?;
         let unit = format!(
             "[Unit]\nDescription=Advanced key-value store\n[Service]\nType=exec\nTimeoutStopSec=5\n\
@@ -48,6 +47,12 @@ impl Stack {
             config.display()
         );
         self.add_unit(REDIS, &unit)?;
+        self.know_redis(&format!("unit = \"{REDIS}\"\n"), unused)
+    }
+
+    /// The tool is told of it, and of its place; a service writes to it from now on, or nobody does.
+    pub(super) fn know_redis(&mut self, place: &str, unused: bool) -> Result<()> {
+        let [port, _] = self.spare;
         wait::until("Redis answers", Duration::from_secs(10), || {
             self.redis(&["PING"]).is_ok_and(|said| said.contains("PONG"))
         })?;
@@ -55,16 +60,25 @@ impl Stack {
         private(&password, PASSWORD)?;
         let mut settings = self.settings().clone();
         settings.extra += &format!(
-            "\n[[redis]]\nurl = \"redis://127.0.0.1:{port}/0\"\nunit = \"{REDIS}\"\noptional = {unused}\n\
+            "\n[[redis]]\nurl = \"redis://127.0.0.1:{port}/0\"\n{place}optional = {unused}\n\
              password_file = \"{}\"\n",
             password.display()
         );
         if !unused {
             settings.also_needs.push((A, "redis"));
-            self.set_environment(A, &[("REDIS_URL", format!("redis://:{PASSWORD}@127.0.0.1:{port}"))])?;
+            self.set_environment(A, &[("REDIS_URL", self.redis_url())])?;
         }
         self.configure(&settings)?;
         self.wait_until_healthy()
+    }
+
+    pub fn redis_url(&self) -> String {
+        format!("redis://:{PASSWORD}@127.0.0.1:{}", self.spare[0])
+    }
+
+    /// From its next start on it refuses its configuration.
+    pub fn spoil_redis(&self) -> Result<()> {
+        self.redis_config("maxmemory none\n").map(drop)
     }
 
     /// As an administrator asks it; gives its answer, which may be an error of its own.
@@ -97,13 +111,17 @@ impl Stack {
             self.binary.display()
         );
         self.add_unit(OLLAMA, &unit)?;
+        self.know_ollama(&format!("unit = \"{OLLAMA}\"\n"))
+    }
+
+    pub(super) fn know_ollama(&mut self, place: &str) -> Result<()> {
+        let [_, port] = self.spare;
         let url = format!("http://127.0.0.1:{port}");
         wait::until("Ollama answers", Duration::from_secs(5), || {
             http::get(&format!("{url}/api/tags"), Duration::from_secs(1)).is_ok_and(|a| a.status == 200)
         })?;
         let mut settings = self.settings().clone();
-        settings.extra +=
-            &format!("\n[[ollama]]\nurl = \"{url}\"\nmodel = \"nomic-embed-text\"\nunit = \"{OLLAMA}\"\n");
+        settings.extra += &format!("\n[[ollama]]\nurl = \"{url}\"\nmodel = \"nomic-embed-text\"\n{place}");
         settings.also_needs.push((A, "ollama"));
         self.configure(&settings)?;
         self.set_environment(A, &[("OLLAMA_MODEL_URL", format!("{url}/nomic-embed-text"))])

@@ -1,0 +1,212 @@
+//! How the container of a server that others need came not to run, by its engine's word of it, its events,
+//! and the kernel: who stopped it is asked, what was killed for memory gets more, what dies at its start is
+//! mended first. Pure; what it means is said by who asks.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::ends;
+use super::place::{Place, container, under_way};
+use crate::diagnosis::{Certainty, Risk, shell_word};
+use crate::snapshot::Snapshot;
+use crate::snapshot::containers::{Container, ContainerLook};
+use crate::snapshot::units::{Event, Kernel, UnitEvent};
+
+/// A run that ended so soon never became ready.
+const START_S: f64 = 30.0;
+/// So often within the window is a loop.
+const LOOP: usize = 3;
+
+pub enum Why {
+    /// The engine has no container of the name.
+    Missing,
+    /// A stop, or a restart, that goes on.
+    Moving,
+    Paused,
+    ToldToStop(Timestamp),
+    /// By the engine's events or the kernel's log; else by a mark that may be of a child. At its own limit,
+    /// or as the whole machine had none left.
+    Memory(Certainty, Of),
+    /// The engine could not begin it.
+    NotBegun,
+    /// It ended badly within the time of a start.
+    AtItsStart,
+    /// Brought back, and it ended again.
+    Again,
+    Ended,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Of {
+    Limit,
+    Host,
+}
+
+pub struct End<'a> {
+    pub name: &'a str,
+    c: Option<&'a Container>,
+    pub why: Why,
+    pub since: Option<Timestamp>,
+}
+
+/// `None` where it runs, or its engine does not say.
+pub fn end<'a>(name: &'a str, now: &'a Snapshot) -> Option<End<'a>> {
+    let look = now.containers.get(name)?;
+    if look.is_missing() {
+        return Some(End { name, c: None, why: Why::Missing, since: None });
+    }
+    let c = container(now, name)?;
+    let why = why(name, look, c, now)?;
+    let since = match why {
+        Why::ToldToStop(at) => Some(at),
+        _ => c.finished_at.filter(|_| c.is_down()),
+    };
+    Some(End { name, c: Some(c), why, since })
+}
+
+fn why(name: &str, look: &ContainerLook, c: &Container, now: &Snapshot) -> Option<Why> {
+    let place = Place::Container(name);
+    let recent = ends::recent(&place.deaths(now), now);
+    match c.state.as_str() {
+        "paused" => return Some(Why::Paused),
+        _ if under_way(look, c, now) => return Some(Why::Moving),
+        // Between two of its deaths.
+        "running" => return (recent.len() >= LOOP).then_some(Why::Again),
+        "exited" | "dead" | "created" | "restarting" => {}
+        _ => return None,
+    }
+    if !c.error.is_empty() {
+        return Some(Why::NotBegun);
+    }
+    if let Some(stop) = place.stop_job(now) {
+        return Some(Why::ToldToStop(stop.at));
+    }
+    Some(match memory(place, c, now) {
+        Some((certainty, of)) => Why::Memory(certainty, of),
+        None if c.state == "restarting" || c.gave_up() && c.exit_code != 0 => Why::Again,
+        None if ended_at_start(c) => Why::AtItsStart,
+        None => Why::Ended,
+    })
+}
+
+fn memory(place: Place, c: &Container, now: &Snapshot) -> Option<(Certainty, Of)> {
+    let killed = c.finished_at.filter(|_| c.exit_code == 137);
+    match killed.and_then(|at| ends::kernel_act(now, &c.id, at)).map(|act| act.what) {
+        Some(Kernel::OomHost) => return Some((Certainty::Proven, Of::Host)),
+        Some(Kernel::OomLimit) => return Some((Certainty::Proven, Of::Limit)),
+        _ => {}
+    }
+    if place.deaths(now).pop().is_some_and(|l| l.oom) {
+        return Some((Certainty::Proven, Of::Limit));
+    }
+    // The mark stays when a child was killed and the rest went on.
+    (c.oom_killed && c.exit_code == 137).then_some((Certainty::Likely, Of::Limit))
+}
+
+fn ended_at_start(c: &Container) -> bool {
+    c.ran_s().is_some_and(|s| s <= START_S) && c.exit_code != 0 && c.exit_code < 128
+}
+
+impl End<'_> {
+    /// From when on what it says is of its last run: it speaks a moment before its engine says that it
+    /// started, and not before the run before that had ended.
+    pub fn speaks_from(&self, now: &Snapshot) -> Option<Timestamp> {
+        let began = self.c?.started_at?.checked_sub(SignedDuration::from_secs(1)).ok()?;
+        let events = Place::Container(self.name).journal(now).map_or(&[][..], |j| &j.events);
+        let start = events.iter().rposition(|e| e.what == Event::Started).unwrap_or(0);
+        let ended = |e: &&UnitEvent| matches!(e.what, Event::ProcessExited { .. });
+        let former = events[..start].iter().rev().find(ended).map(|e| e.at);
+        Some(former.map_or(began, |f| f.max(began)))
+    }
+
+    /// How often its engine brought it back, where it does so.
+    pub fn again(&self) -> Option<String> {
+        let restarts = self.c.filter(|_| matches!(self.why, Why::Again))?.restarts;
+        (restarts > 0).then(|| format!("{restarts} times since somebody started it"))
+    }
+
+    /// A start that failed, and will fail again.
+    pub fn in_its_start(&self) -> bool {
+        matches!(self.why, Why::NotBegun | Why::AtItsStart | Why::Again)
+    }
+
+    /// `container redis is exited, exit code 0; the engine was told to stop it`
+    pub fn words(&self) -> String {
+        let name = self.name;
+        let Some(c) = self.c else { return format!("there is no container {name}") };
+        match self.why {
+            Why::Missing => format!("there is no container {name}"),
+            Why::Moving => format!("container {name} is being stopped or restarted"),
+            Why::Paused => format!("the engine keeps its container {name} from running"),
+            Why::ToldToStop(_) => {
+                format!("container {name} is {}; the engine was told to stop it", c.words())
+            }
+            Why::Memory(_, of) => {
+                let how = match (of, c.memory_max) {
+                    (Of::Host, _) => " as the whole machine had none left".into(),
+                    (Of::Limit, Some(b)) => format!(" at its limit of {} MiB", b >> 20),
+                    (Of::Limit, None) => String::new(),
+                };
+                format!("container {name} is {}: killed for memory{how}", c.words())
+            }
+            Why::NotBegun => {
+                format!("container {name} could not be started by the engine: {}", innermost(&c.error))
+            }
+            Why::AtItsStart => format!("container {name} does not get through its start: {}", c.exit()),
+            Why::Again => format!("container {name} ends again and again, and is brought back: {}", c.exit()),
+            Why::Ended => format!("container {name} is {}", c.words()),
+        }
+    }
+
+    /// The command to type next, what to think of first, and the risk of it.
+    pub fn next(&self) -> (String, &'static str, Risk) {
+        let (place, name) = (Place::Container(self.name), shell_word(self.name));
+        match self.why {
+            Why::Missing => {
+                let words = "See which containers there are, and create it anew: its data is in its volume";
+                ("docker ps -a".into(), words, Risk::Safe)
+            }
+            Why::Moving => (place.status(), "See who stops it, and why", Risk::Safe),
+            Why::Paused => (
+                format!("docker unpause {name}"),
+                "Ask who paused it, and why; then let it go on",
+                Risk::Disruptive,
+            ),
+            Why::ToldToStop(_) => {
+                (place.start(), "Ask who stopped it, and why; then start it", Risk::Disruptive)
+            }
+            Why::Memory(Certainty::Proven, Of::Limit) if self.c.is_some_and(|c| c.memory_max.is_some()) => {
+                let raise = self.c.map(|c| raise(self.name, c)).unwrap_or_default();
+                let words = "If the host has the memory: a larger limit, then start it";
+                (format!("{raise} && {}", place.start()), words, Risk::Disruptive)
+            }
+            Why::Memory(..) | Why::Ended => {
+                (place.start(), "See why it ended, then start it", Risk::Disruptive)
+            }
+            Why::NotBegun => (
+                place.show(),
+                "See the program, mounts and ports it is started with, then start it once",
+                Risk::Safe,
+            ),
+            Why::AtItsStart | Why::Again => {
+                (place.status(), "Mend what its log names, then start it once", Risk::Safe)
+            }
+        }
+    }
+}
+
+/// Twice its limit. Swap is limited together with memory: the one can't be raised without the other.
+fn raise(name: &str, c: &Container) -> String {
+    let bytes = c.memory_max.unwrap_or(0).saturating_mul(2);
+    let swap = match c.memory_swap {
+        Some(s) if s < 0 => format!(" --memory-swap {s}"),
+        Some(s) => format!(" --memory-swap {}", s.saturating_mul(2)),
+        None => String::new(),
+    };
+    format!("docker update --memory {bytes}{swap} {}", shell_word(name))
+}
+
+/// The last of what an engine's layers have wrapped in one another.
+pub fn innermost(why: &str) -> &str {
+    let why = why.trim().strip_suffix(": unknown").unwrap_or(why.trim());
+    why.rsplit_once("unable to start container process: ").map_or(why, |(_, last)| last)
+}
