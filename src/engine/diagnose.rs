@@ -6,9 +6,9 @@ use std::collections::{HashMap, HashSet};
 use super::rows;
 use crate::config::Config;
 use crate::diagnosis::{
-    Diagnosis, Finding, SCHEMA, Severity, Symptom, Unknown, changes, link, unknowns, verdict,
+    Diagnosis, Finding, SCHEMA, Severity, Symptom, SymptomState, Unknown, changes, link, unknowns, verdict,
 };
-use crate::scenario::{ALL, causes};
+use crate::scenario::{ALL, causes, remark};
 use crate::snapshot::Looks;
 
 /// What the caller wants to read of it. Detection always covers everything.
@@ -25,7 +25,13 @@ pub fn diagnose(looks: &Looks, filter: &Filter) -> Diagnosis {
     let config = &now.config;
     let mut findings: Vec<Finding> = ALL.iter().flat_map(|s| (s.detect)(looks, config)).collect();
     link(&mut findings, &causes(), config);
-    let symptoms: Vec<Symptom> = ALL.iter().flat_map(|s| (s.symptoms)(looks, config)).collect();
+    let mut symptoms: Vec<Symptom> = ALL.iter().flat_map(|s| (s.symptoms)(looks, config)).collect();
+    for s in symptoms.iter_mut().filter(|s| s.state == SymptomState::Good) {
+        if let Some(said) = remark(&s.subject, looks, config) {
+            s.says.push_str("; ");
+            s.says.push_str(&said);
+        }
+    }
     let (findings, symptoms, unknown) = filter.apply(findings, symptoms, config);
     let (verdict, severity) = verdict(&findings, &unknown);
     let changes = changes(&findings, now);

@@ -65,7 +65,8 @@ pub fn all(now: &Snapshot) -> Vec<ReadingRow> {
         if let Some(m) = &s.metrics {
             rows.push(row("http metrics", name, m, |m| {
                 let routes = m.durations.iter().filter(|h| !h.whole).count();
-                let requests: f64 = m.durations.iter().filter(|h| h.whole).map(|h| h.count).sum();
+                let requests: f64 =
+                    m.durations.iter().filter(|h| h.whole).map(|h| h.count).fold(0.0, |a, b| a + b);
                 format!("{requests} requests timed, {routes} routes")
             }));
         }

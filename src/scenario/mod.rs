@@ -22,5 +22,5 @@ mod way;
 mod witness;
 
 pub use facts::is_closed;
-pub use registry::{ALL, Scenario, again, by_name, causes, undecided, why_not};
+pub use registry::{ALL, Scenario, again, by_name, causes, remark, undecided, why_not};
 pub use server_crash::bare_process;

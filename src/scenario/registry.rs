@@ -56,6 +56,11 @@ pub fn undecided(looks: &Looks, config: &Config) -> bool {
     latency::undecided(looks, config)
 }
 
+/// What the symptom of a subject does not say, though it is well.
+pub fn remark(subject: &str, looks: &Looks, config: &Config) -> Option<String> {
+    latency::remark(subject, looks, config)
+}
+
 /// How a cause stands at every subject that it could concern; empty where no scenario says it.
 pub fn why_not(cause: &'static Cause, looks: &Looks, config: &Config) -> Vec<(String, Stand)> {
     let said = ALL.iter().flat_map(|s| s.why_not).find(|(c, _)| c.name == cause.name);

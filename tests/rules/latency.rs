@@ -37,6 +37,33 @@ fn one_reading_tells_nothing_and_says_so() {
     assert_eq!(said.causes[0].subjects[0].outcome, Outcome::Unknown);
 }
 
+/// Its health answer is quick and so says nothing of them.
+#[test]
+fn a_service_none_of_whose_requests_ended_is_not_plainly_healthy() {
+    let mut two = Two::slow();
+    let page = || Some(histogram([0.0, 0.0, 1.0, 6.0], 9.3));
+    for look in [&mut two.before, &mut two.now] {
+        look.now.services.get_mut(A).unwrap().metrics = page();
+    }
+    two = two.apart();
+    let pool = |two: Two, in_use: u64| {
+        let mut two = two;
+        two.now = two.now.health(A, payload::a_healthy(3, 3 - in_use, 10));
+        two
+    };
+    let two = pool(two, 3);
+    let looks = two.looks();
+    assert!(scenario::undecided(&looks, &looks.now.config), "it is watched for longer first");
+    let d = two.is(&[], &[]);
+    let said = &d.symptoms.iter().find(|s| s.subject == A).unwrap().says;
+    assert_eq!(said, "healthy; slow so far, and no request ended in 1 s");
+    // Nothing is under way: it is idle.
+    let two = pool(two, 0);
+    let looks = two.looks();
+    assert!(!scenario::undecided(&looks, &looks.now.config));
+    assert_eq!(two.is(&[], &[]).symptoms.iter().find(|s| s.subject == A).unwrap().says, "healthy");
+}
+
 #[test]
 fn just_under_the_limit_and_a_spike_are_healthy() {
     let mut two = Two::healthy();

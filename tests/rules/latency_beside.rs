@@ -1,11 +1,13 @@
 //! Slow by what stands beside the database; and what takes more of the time stands first.
 
+use mcp_ir::scenario;
 use mcp_ir::snapshot::ollama::OllamaLook;
 use mcp_ir::snapshot::redis::{RedisLook, RedisServer};
-use mcp_ir::snapshot::{Look, Reading};
+use mcp_ir::snapshot::{Again, Look, Looks, Reading};
 
+use crate::payload;
 use crate::stack::A;
-use crate::two::{SEARCH, Two};
+use crate::two::{SEARCH, Two, evidence};
 
 fn redis(ms: f64, calls: u64, us: u64, second: f64) -> RedisLook {
     let server = RedisServer {
@@ -90,4 +92,35 @@ fn what_takes_more_of_the_time_stands_first() {
     };
     two(70, 4000.0).is(&["redis-slow@redis", "slow-queries@postgres"], &[]);
     two(40, 6000.0).is(&["slow-queries@postgres", "redis-slow@redis"], &[]);
+}
+
+/// Redis keeps it waiting, until it gives up: nothing is wrong with the service itself.
+#[test]
+fn a_service_that_gives_up_on_a_slow_redis_is_not_restarted() {
+    let busy = || (redis(1.0, 10, 1000, 0.0), redis(734.0, 11, 701_000, 1.0));
+    let unhealthy = |mut two: Two, message: &str| {
+        two.now = two.now.health(
+            A,
+            payload::a("unhealthy", "connected", 3, 3, 10, &format!(r#"{{"error":{message:?}}}"#)),
+        );
+        two
+    };
+    let two = unhealthy(with_redis(busy().0, busy().1), "redis: no answer within 1.0 s");
+    let d = two.is(&["redis-slow@redis"], &["server-crash/unhealthy@codebase-mcp"]);
+    assert_eq!(d.findings[0].severity, mcp_ir::diagnosis::Severity::P1, "as urgent as what it brings about");
+    assert!(evidence(&d).contains("redis: no answer within 1.0 s"), "{}", evidence(&d));
+    // So too where no histogram tells that anything is slow.
+    let mut two = unhealthy(with_redis(busy().0, busy().1), "redis: no answer within 1.0 s");
+    for look in [&mut two.before, &mut two.now] {
+        *look = look.clone().service(A, |s| s.metrics = None);
+        look.now.services.get_mut(A).unwrap().metrics = None;
+    }
+    assert!(
+        scenario::again(&Looks { now: two.now.now.clone(), before: None }, &two.now.now.config, &[])
+            .contains(&Again::Redis("redis".into()))
+    );
+    two.is(&["redis-slow@redis"], &["server-crash/unhealthy@codebase-mcp"]);
+    // Who is unhealthy for another reason is not well by Redis being quick again.
+    unhealthy(with_redis(busy().0, busy().1), "the search index is not loaded")
+        .is(&["server-crash/unhealthy@codebase-mcp", "redis-slow@redis"], &[]);
 }

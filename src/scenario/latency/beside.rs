@@ -2,9 +2,11 @@
 //! answers late.
 
 use super::super::rate::{Total, rate};
+use super::super::server_crash::blaming;
+use super::super::witness::{self, Witness};
 use super::slow::Slow;
 use crate::config::{Config, Redis};
-use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity, needs};
+use crate::diagnosis::{Cause, Certainty, Finding, Relation, Risk, Severity, needs};
 use crate::snapshot::redis::RedisServer;
 use crate::snapshot::{Looks, Snapshot};
 
@@ -12,14 +14,18 @@ pub static REDIS_SLOW: Cause = Cause {
     name: "latency/redis-slow",
     severity: Severity::P2,
     title: "Redis is busy with one kind of command",
-    explains: &[],
+    explains: DIES_OF_IT,
 };
 pub static OLLAMA_SLOW: Cause = Cause {
     name: "latency/ollama-slow",
     severity: Severity::P3,
     title: "Ollama answers late",
-    explains: &[],
+    explains: DIES_OF_IT,
 };
+
+/// Who waits for it with a limit of its own gives up, and calls itself unhealthy.
+const DIES_OF_IT: &[(&str, Relation)] = &[(UNHEALTHY, Relation::NeededBy)];
+const UNHEALTHY: &str = "server-crash/unhealthy";
 
 /// An answer to PING that takes longer waited for another command.
 pub const REDIS_MS: f64 = 100.0;
@@ -28,15 +34,28 @@ const COMMAND_MS: f64 = 10.0;
 const BUSY: f64 = 0.3;
 
 pub fn detect(slow: &[Slow], looks: &Looks, config: &Config) -> Vec<Finding> {
-    let own = |name: &str| -> Vec<&Slow> {
-        slow.iter().filter(|s| needs(&s.s.name, config).contains(name)).collect()
+    let told = |name: &str, f: &dyn Fn() -> Option<Finding>| {
+        let own: Vec<&Slow> = slow.iter().filter(|s| needs(&s.s.name, config).contains(name)).collect();
+        let blamed = blamed_by(name, &looks.now, config);
+        if own.is_empty() && blamed.is_empty() {
+            return None;
+        }
+        let f = witness::heard(super::database::shown(f()?, &own), &blamed);
+        // Nobody is unhealthy for it who does not say so; and for whom somebody is, it is as urgent.
+        Some(if blamed.is_empty() { f.spares_if(UNHEALTHY, true) } else { f.severity(Severity::P1) })
     };
-    let redis = config.redis.iter().map(|r| (r, own(&r.name))).filter(|(_, own)| !own.is_empty());
-    let ollama = config.ollama.iter().map(|o| (o, own(&o.name))).filter(|(_, own)| !own.is_empty());
-    let redis = redis.filter_map(|(r, own)| Some(super::database::shown(redis_slow(r, looks)?, &own)));
-    let ollama = ollama
-        .filter_map(|(o, own)| Some(super::database::shown(ollama_slow(&o.name, looks, config)?, &own)));
+    let redis = config.redis.iter().filter_map(|r| told(&r.name, &|| redis_slow(r, looks)));
+    let ollama = config.ollama.iter().filter_map(|o| told(&o.name, &|| ollama_slow(&o.name, looks, config)));
     redis.chain(ollama).collect()
+}
+
+/// Unhealthy services that name it as the reason, though it answers.
+pub fn blamed_by<'a>(name: &'a str, now: &'a Snapshot, config: &'a Config) -> Vec<Witness<'a>> {
+    if let Some(look) = now.redis.get(name).filter(|r| r.ping.seen().is_some()) {
+        return blaming(name, "Redis", &look.endpoint, now, config);
+    }
+    let ollama = now.ollama.get(name).filter(|o| o.models.seen().is_some());
+    ollama.map(|look| blaming(name, "Ollama", &look.endpoint, now, config)).unwrap_or_default()
 }
 
 fn server<'a>(look: &'a Snapshot, name: &str) -> Option<&'a RedisServer> {

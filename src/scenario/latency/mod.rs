@@ -72,7 +72,12 @@ fn detect(looks: &Looks, config: &Config) -> Vec<Finding> {
 
 /// What is read a second time: of services that look slow, or of all where that was asked.
 fn again(looks: &Looks, config: &Config, asked: bool) -> Vec<Again> {
-    let mut out = Vec::new();
+    // What an unhealthy service blames although it answers may only be slow.
+    let blamed = |name: &String| !beside::blamed_by(name, &looks.now, config).is_empty();
+    let redis = config.redis.iter().map(|r| &r.name).filter(|n| blamed(n)).map(|n| Again::Redis(n.clone()));
+    let ollama =
+        config.ollama.iter().map(|o| &o.name).filter(|n| blamed(n)).map(|n| Again::Ollama(n.clone()));
+    let mut out: Vec<Again> = redis.chain(ollama).collect();
     for s in config.service.iter().filter(|s| s.url.is_some()) {
         let Some(look) = looks.now.services.get(&s.name) else { continue };
         if !(asked || looks_slow(s, looks, config)) || look.health.failure().is_some() {
@@ -110,18 +115,35 @@ fn looks_slow(s: &Service, looks: &Looks, config: &Config) -> bool {
 /// Something of a service's is slow, by a sign, and hardly any of its requests ended in between. Where
 /// none did, and nothing is under way, it only is idle.
 pub fn undecided(looks: &Looks, config: &Config) -> bool {
-    let now = &looks.now;
-    let limit = config.thresholds.p95.as_secs_f64();
+    let (now, limit) = (&looks.now, config.thresholds.p95.as_secs_f64());
     config.service.iter().filter(|s| s.metrics.is_some()).any(|s| {
-        let Some(ended) = slow::ended(s, looks).filter(|n| *n < slow::FEW) else { return false };
-        let under_way = || needs(&s.name, config).into_iter().any(|n| is_under_way(n, now, limit));
-        let sign = busy(s, now, config) || (slow_so_far(s, now, limit) && (ended > 0.0 || under_way()));
+        let ended = slow::ended(s, looks).map(|b| b.count);
+        let Some(ended) = ended.filter(|n| *n < slow::FEW) else { return false };
+        let sign = busy(s, now, config)
+            || (slow_so_far(s, now, limit) && (ended > 0.0 || is_under_way(s, now, config)));
         sign && !matches!(pace(s, looks, config), Pace::Slow(_))
     })
 }
 
+/// What its health answer does not say: most of its time is unseen where none of its requests ended
+/// while it was watched. No verdict: what is under way may be a job that is meant to take long.
+pub fn remark(service: &str, looks: &Looks, config: &Config) -> Option<String> {
+    let (s, now) = (config.service(service)?, &looks.now);
+    let none = slow::ended(s, looks).filter(|b| b.count == 0.0)?;
+    let so_far = slow_so_far(s, now, config.thresholds.p95.as_secs_f64());
+    let told = so_far && is_under_way(s, now, config);
+    told.then(|| format!("slow so far, and no request ended in {}", facts::age(none.seconds)))
+}
+
+/// A connection of its pool is in use, or a statement where it keeps its data runs on.
+fn is_under_way(s: &Service, now: &Snapshot, config: &Config) -> bool {
+    let limit = config.thresholds.p95.as_secs_f64();
+    let in_use = facts::pool(now, &s.name).and_then(|p| p.in_use).is_some_and(|n| n > 0);
+    in_use || needs(&s.name, config).into_iter().any(|n| runs_on(n, now, limit))
+}
+
 /// A statement that has run for over half of the limit.
-fn is_under_way(server: &str, now: &Snapshot, limit: f64) -> bool {
+fn runs_on(server: &str, now: &Snapshot, limit: f64) -> bool {
     database::work(now, server).is_some_and(|w| w.waits.iter().any(|x| x.longest_s > limit / 2.0))
 }
 

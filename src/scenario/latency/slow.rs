@@ -42,10 +42,10 @@ fn page<'a>(s: &Service, look: &'a Snapshot) -> Option<&'a Metrics> {
 /// So few requests say little of the others.
 pub const FEW: f64 = 4.0;
 
-/// How many requests ended in between, by whichever of its histograms has the most.
-pub fn ended(s: &Service, looks: &Looks) -> Option<f64> {
+/// What ended in between, by whichever of its histograms has the most.
+pub fn ended(s: &Service, looks: &Looks) -> Option<Between> {
     let (before, now) = (page(s, looks.before.as_ref()?)?, page(s, &looks.now)?);
-    wholes(before, now).map(|w| w.count).reduce(f64::max)
+    wholes(before, now).reduce(|a, b| if b.count > a.count { b } else { a })
 }
 
 /// How long a health answer took that says that all is well.

@@ -319,10 +319,20 @@ fn optional(d: &Dependency, now: &Snapshot) -> Option<Severity> {
     }
 }
 
-/// Services that are not well and name it.
 fn blamed<'a>(d: &Dependency<'a>, now: &'a Snapshot, config: &'a Config) -> Vec<Witness<'a>> {
-    let kind = d.kind.to_lowercase();
-    witness::of(d.name, now, config, |text| is_blamed(text, &kind, d.endpoint))
+    blaming(d.name, d.kind, d.endpoint, now, config)
+}
+
+/// Services that are not well and name it: a `Redis` or `Ollama`, as `kind` says.
+pub fn blaming<'a>(
+    name: &'a str,
+    kind: &str,
+    endpoint: &str,
+    now: &'a Snapshot,
+    config: &'a Config,
+) -> Vec<Witness<'a>> {
+    let kind = kind.to_lowercase();
+    witness::of(name, now, config, |text| is_blamed(text, &kind, endpoint))
 }
 
 /// In a part of the text that speaks of trouble: `redis: ok; database: failed` blames no Redis.

@@ -17,6 +17,7 @@ mod unreachable;
 mod why_not;
 mod words;
 
+pub use dependency::blaming;
 use std::collections::BTreeSet;
 
 use super::db_down;

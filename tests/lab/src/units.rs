@@ -59,8 +59,10 @@ After={postgres}
 
 [Service]
 Type=exec
-# One fault logs without end: what the next one says must not be suppressed for it.
-LogRateLimitIntervalSec=0
+# One fault logs without end: what the next one says must not be suppressed for it. (An interval of 0
+# would only mean journald's own limit.)
+LogRateLimitIntervalSec=1s
+LogRateLimitBurst=100000000
 {environment}
 ExecStart={binary} {arguments}
 TimeoutStopSec=5
