@@ -14,6 +14,7 @@ mod model;
 mod origins;
 mod pg_url;
 mod pgpass;
+mod places;
 mod secret;
 mod secrets;
 pub mod show;

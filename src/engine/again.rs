@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 
 use super::awaited::Awaited;
 use super::level;
+use super::load;
 use super::look::Plan;
 use super::memory;
 use crate::config::Loaded;
@@ -39,6 +40,7 @@ enum Taken {
     Level(String, Reading<LogLevel>),
     Memory(Box<Reading<HostMemory>>),
     Of(String, Box<memory::Taken>),
+    Load(Box<load::Loads>),
 }
 
 /// Where there is an earlier look already, what is wanted is only read once, to stand beside it.
@@ -111,6 +113,7 @@ async fn one(what: &Again, loaded: &Loaded, now: &Snapshot, deadline: Instant) -
             Taken::Level(name.clone(), level::of(unit, config, deadline).await)
         }
         Again::Memory => Taken::Memory(Box::new(memory::of_host(config.host.proc.clone(), deadline).await)),
+        Again::Load(names) => Taken::Load(Box::new(load::of(names, now, deadline).await)),
         Again::Taken(name) => Taken::Of(name.clone(), Box::new(memory::again(name, now, deadline).await?)),
     })
 }
@@ -154,6 +157,10 @@ fn put(snapshot: &mut Snapshot, all: Vec<Taken>) {
                 if memory.seen().is_some() {
                     snapshot.host.memory = *memory;
                 }
+            }
+            Taken::Load(loads) => {
+                snapshot.host.load = loads.host;
+                snapshot.host.own.extend(loads.own);
             }
             Taken::Of(name, taken) => {
                 if taken.process.seen().is_some() {

@@ -10,6 +10,7 @@ mod containers;
 mod diagnose;
 mod first;
 mod level;
+mod load;
 mod look;
 mod memory;
 mod rows;

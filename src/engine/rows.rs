@@ -95,6 +95,15 @@ pub fn all(now: &Snapshot) -> Vec<ReadingRow> {
             None => format!("{} MiB in {}, without a limit", g.current >> 20, g.of),
         }));
     }
+    rows.extend(reading("load", "host", &now.host.load, |l| {
+        format!("{:.1} on {} processors", l.load, l.cores)
+    }));
+    for (name, own) in &now.host.own {
+        rows.extend(reading("network", name, &own.network, |n| {
+            let full = n.queues.iter().map(|q| q.queued).max();
+            full.map_or_else(|| "no listener".to_owned(), |n| format!("{n} connections wait"))
+        }));
+    }
     for d in &now.host.places {
         rows.extend(reading("file system", &d.subject, &d.file_system, |f| {
             format!("{} at {}: {:.1} % of {} left", d.what, f.mounted_at, f.share() * 100.0, f.kind)

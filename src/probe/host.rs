@@ -3,7 +3,9 @@
 
 pub mod disk;
 pub mod group;
+pub mod load;
 pub mod memory;
+pub mod own;
 pub mod still;
 pub mod tasks;
 
@@ -153,15 +155,17 @@ pub fn sees_others(root: &Path) -> bool {
     stat(root, 1).is_ok()
 }
 
+/// The group as systemd keeps it: in its own hierarchy on cgroup v1, in the only one on v2.
+fn own_group(groups: &str) -> Option<String> {
+    let of = |mark: &str| groups.lines().find_map(|l| l.split_once(mark).map(|(_, path)| path.to_owned()));
+    of(":name=systemd:").or_else(|| of("0::"))
+}
+
 /// A process that holds a socket.
 pub fn holder(root: &Path, pid: u32) -> Option<Holder> {
     let s = stat(root, pid).ok()?;
     let groups = fs::read_to_string(root.join(pid.to_string()).join("cgroup")).ok();
-    // systemd's own hierarchy on cgroup v1, the only one on v2.
-    let of = |groups: &str, mark: &str| {
-        groups.lines().find_map(|l| l.split_once(mark).map(|(_, path)| path.to_owned()))
-    };
-    let control_group = groups.and_then(|g| of(&g, ":name=systemd:").or_else(|| of(&g, "0::")));
+    let control_group = groups.and_then(|g| own_group(&g));
     let program = fs::read_link(root.join(pid.to_string()).join("exe")).ok();
     Some(Holder {
         pid,

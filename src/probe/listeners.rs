@@ -58,8 +58,7 @@ pub fn at(proc: &str, ports: &BTreeSet<u16>, pause: Option<Duration>) -> Result<
 
 /// What a process's own TCP sockets are, by inode: to whom, or clients of which port.
 pub fn peers(process: &Path) -> BTreeMap<u64, String> {
-    let mut all = read(&process.join("net/tcp")).unwrap_or_default();
-    all.extend(read(&process.join("net/tcp6")).unwrap_or_default());
+    let all = of_process(process).unwrap_or_default();
     let listening: BTreeSet<u16> =
         all.iter().filter(|e| e.state == TcpState::Listen).map(|e| e.local_address.port()).collect();
     let said = |e: &TcpNetEntry| match (e.state.clone(), e.local_address.port()) {
@@ -97,6 +96,15 @@ fn queue(table: &[TcpNetEntry], port: u16) -> BTreeSet<String> {
 pub(super) fn sockets(root: &Path) -> Result<Vec<TcpNetEntry>, Failure> {
     let net = [root.join("self/net"), root.join("1/net")].into_iter().find(|p| p.join("tcp").exists());
     let net = net.unwrap_or_else(|| root.join("net"));
+    tables(&net)
+}
+
+/// Those of a process's own network.
+pub(super) fn of_process(process: &Path) -> Result<Vec<TcpNetEntry>, Failure> {
+    tables(&process.join("net"))
+}
+
+fn tables(net: &Path) -> Result<Vec<TcpNetEntry>, Failure> {
     let mut all = read(&net.join("tcp"))?;
     // Absent where the kernel has no IPv6.
     all.extend(read(&net.join("tcp6")).unwrap_or_default());

@@ -4,6 +4,7 @@
 pub mod backends;
 pub mod changes;
 pub mod descriptors;
+mod diag;
 pub mod docker;
 pub mod health;
 pub mod host;
@@ -20,6 +21,7 @@ mod program;
 mod quiet;
 pub mod redis;
 mod similar;
+pub mod sockets;
 mod stream;
 pub mod systemd;
 pub mod target;

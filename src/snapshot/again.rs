@@ -18,4 +18,6 @@ pub enum Again {
     Memory,
     /// What a service or server takes of it.
     Taken(String),
+    /// What this host has to do, and what these wait for.
+    Load(Vec<String>),
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::load::{HostLoad, OwnLoad};
 use super::memory::{HostMemory, Taken};
 use super::reading::Reading;
 use super::units::LogLine;
@@ -21,6 +22,12 @@ pub struct Host {
     /// What those under care take, by their configured name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub taken: BTreeMap<String, Taken>,
+    /// Read only where something looks slow.
+    #[serde(default)]
+    pub load: Reading<HostLoad>,
+    /// Of those that are slow and of what they need, by their configured name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub own: BTreeMap<String, OwnLoad>,
 }
 
 impl Host {

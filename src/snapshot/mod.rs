@@ -5,6 +5,7 @@ mod again;
 pub mod changes;
 pub mod containers;
 pub mod host;
+pub mod load;
 pub mod mcp;
 pub mod memory;
 pub mod metrics;

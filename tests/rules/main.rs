@@ -29,6 +29,8 @@ mod graph;
 mod idle;
 mod latency;
 mod latency_beside;
+mod latency_host;
+mod latency_network;
 mod latency_tables;
 mod leak;
 mod long;

@@ -22,6 +22,7 @@ use crate::payload;
 use crate::told::Told;
 
 pub mod containers;
+pub mod load;
 pub mod memory;
 mod processes;
 

@@ -15,35 +15,68 @@ const NEAR: f64 = 0.8;
 /// A limit beyond this is the kernel's word for none.
 const NONE: u64 = 1 << 60;
 
-enum Version {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
     One,
     Two,
 }
 
+/// Where a controller keeps what it knows of a process: cgroup v1 has a hierarchy for each, v2 one for all.
+#[derive(Debug)]
+pub struct Seat {
+    pub version: Version,
+    /// The folder of the whole hierarchy.
+    pub root: PathBuf,
+    /// The process's own group in it, from a slash on.
+    pub path: String,
+}
+
+impl Seat {
+    /// `groups` is the text of `/proc/PID/cgroup`.
+    pub fn of(mounted: &Path, groups: &str, controller: &str) -> Result<Self, Failure> {
+        let unseen = |what: &str| Failure::new(FailKind::Missing, what.to_owned());
+        let path = |is: &dyn Fn(&str, &str) -> bool| {
+            groups.lines().find_map(|line| {
+                let mut parts = line.splitn(3, ':');
+                let (number, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
+                is(number, controllers).then(|| path.to_owned())
+            })
+        };
+        let (version, root, path) = match path(&|_, c| c.split(',').any(|c| c == controller)) {
+            Some(path) => (Version::One, mounted.join(controller), path),
+            None => {
+                let path = path(&|n, c| n == "0" && c.is_empty());
+                (Version::Two, mounted.to_owned(), path.ok_or_else(|| unseen("it is in no control group"))?)
+            }
+        };
+        if path.contains("/..") {
+            return Err(unseen("its control group is not seen from here"));
+        }
+        Ok(Self { version, root, path })
+    }
+
+    pub fn folder(&self) -> PathBuf {
+        self.root.join(self.path.trim_start_matches('/'))
+    }
+
+    /// The group's own path, and those above it, the nearest first.
+    pub fn upwards(&self) -> impl Iterator<Item = &str> {
+        std::iter::successors(Some(self.path.as_str()), |at| above(at))
+    }
+}
+
+fn above(at: &str) -> Option<&str> {
+    let (above, _) = at.rsplit_once('/').filter(|_| at != "/")?;
+    Some(above)
+}
+
 /// `groups` is the text of `/proc/PID/cgroup`.
 pub fn of(mounted: &Path, groups: &str) -> Result<GroupUse, Failure> {
-    let path = |is: &dyn Fn(&str, &str) -> bool| {
-        groups.lines().find_map(|line| {
-            let mut parts = line.splitn(3, ':');
-            let (number, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
-            is(number, controllers).then(|| path.to_owned())
-        })
-    };
-    let unseen = |what: &str| Failure::new(FailKind::Missing, what.to_owned());
-    let (version, root, path) = match path(&|_, c| c.split(',').any(|c| c == "memory")) {
-        Some(path) => (Version::One, mounted.join("memory"), path),
-        None => {
-            let path = path(&|n, c| n == "0" && c.is_empty());
-            (Version::Two, mounted.to_owned(), path.ok_or_else(|| unseen("it is in no control group"))?)
-        }
-    };
-    if path.contains("/..") {
-        return Err(unseen("its control group is not seen from here"));
-    }
-    let files = Files { version, root };
+    let seat = Seat::of(mounted, groups, "memory")?;
+    let path = seat.path.as_str();
+    let files = Files { version: seat.version, root: seat.root.clone() };
     let mut tightest: Option<(u64, &str, u64, &str)> = None;
-    let mut at = path.as_str();
-    loop {
+    for at in seat.upwards() {
         let current = files.number(at, files.current());
         for name in files.limits() {
             let limit = files.number(at, name).ok().flatten().filter(|l| *l < NONE);
@@ -54,19 +87,15 @@ pub fn of(mounted: &Path, groups: &str) -> Result<GroupUse, Failure> {
                 }
             }
         }
-        match at.rsplit_once('/') {
-            Some((above, _)) if !at.is_empty() && at != "/" => at = above,
-            _ => break,
-        }
     }
-    let of = tightest.map_or(path.as_str(), |(_, at, ..)| at);
+    let of = tightest.map_or(path, |(_, at, ..)| at);
     let current = files.number(of, files.current())?;
     let current = current.ok_or_else(|| malformed(&files.path(of, files.current())))?;
     let limit = tightest.map(|(.., limit, _)| limit);
     let near = limit.is_some_and(|l| current as f64 >= NEAR * l as f64);
     let limit_file = tightest.map_or("", |(.., name)| name);
     Ok(GroupUse {
-        group: path.clone(),
+        group: path.to_owned(),
         of: if of.is_empty() { "/".into() } else { of.into() },
         current,
         inactive_file: if near { Some(files.inactive_file(of)?) } else { None },

@@ -13,7 +13,7 @@ use crate::snapshot::memory::{HostMemory, Kind, Large, ProcessUse, Stall, Stalls
 use crate::snapshot::{FailKind, Failure, Reading};
 
 /// The kernel's unit of time in `/proc/PID/stat`: the same on every architecture.
-const TICKS: f64 = 100.0;
+pub(super) const TICKS: f64 = 100.0;
 /// Of a process with more descriptors than this the first are looked at.
 const LOOKED_AT: usize = 20_000;
 /// So many kinds of descriptors, and large processes, say it.
@@ -69,7 +69,7 @@ pub fn of_host(proc: &str) -> Result<HostMemory, Failure> {
     Ok(host)
 }
 
-fn uptime(root: &Path) -> Result<f64, Failure> {
+pub(super) fn uptime(root: &Path) -> Result<f64, Failure> {
     let path = root.join("uptime");
     let text = read(&path)?;
     text.split_whitespace().next().and_then(|t| t.parse().ok()).ok_or_else(|| malformed(&path))

@@ -6,32 +6,26 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use super::group::{MOUNTED, Seat, Version};
 use crate::snapshot::process::{Freezer, Restless};
 
-/// Where control groups are mounted here: `/proc` names them as this process's own root sees them.
-const GROUPS: &str = "/sys/fs/cgroup";
 /// Of a process with more threads than this the first are looked at.
 const THREADS: usize = 256;
 
 /// `None` where it can't be known from here.
 pub fn freezer(proc: &Path, pid: u32) -> Option<Freezer> {
     let groups = fs::read_to_string(proc.join(pid.to_string()).join("cgroup")).ok()?;
-    of(Path::new(GROUPS), &groups)
+    of(Path::new(MOUNTED), &groups)
 }
 
-/// cgroup v1 has a hierarchy for it; on v2 every group can be frozen, by its own word or its parents'.
+/// On v2 every group can be frozen, by its own word or its parents'.
 fn of(mounted: &Path, groups: &str) -> Option<Freezer> {
-    let path = |is: &dyn Fn(&str, &str) -> bool| {
-        groups.lines().find_map(|line| {
-            let mut parts = line.splitn(3, ':');
-            let (number, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
-            is(number, controllers).then(|| path.trim_start_matches('/').to_owned())
-        })
+    let seat = Seat::of(mounted, groups, "freezer").ok()?;
+    let (name, word) = match seat.version {
+        Version::One => ("freezer.state", "FROZEN"),
+        Version::Two => ("cgroup.events", "frozen 1"),
     };
-    let (file, word) = match path(&|_, c| c.split(',').any(|c| c == "freezer")) {
-        Some(path) => (mounted.join("freezer").join(path).join("freezer.state"), "FROZEN"),
-        None => (mounted.join(path(&|n, c| n == "0" && c.is_empty())?).join("cgroup.events"), "frozen 1"),
-    };
+    let file = seat.folder().join(name);
     let text = fs::read_to_string(&file).ok()?;
     let frozen = text.lines().any(|line| line.trim() == word);
     Some(Freezer { frozen, file: file.to_string_lossy().into_owned() })

@@ -3,29 +3,13 @@
 use std::fs;
 use std::path::Path;
 
+use super::group::Seat;
 use crate::snapshot::containers::Tasks;
 use crate::snapshot::{FailKind, Failure};
 
-/// `groups` is the text of `/proc/PID/cgroup`: cgroup v1 has a hierarchy for it, v2 one for all.
+/// `groups` is the text of `/proc/PID/cgroup`.
 pub fn of(mounted: &Path, groups: &str) -> Result<Tasks, Failure> {
-    let path = |is: &dyn Fn(&str, &str) -> bool| {
-        groups.lines().find_map(|line| {
-            let mut parts = line.splitn(3, ':');
-            let (number, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
-            is(number, controllers).then(|| path.trim_start_matches('/').to_owned())
-        })
-    };
-    let unseen = |what: &str| Failure::new(FailKind::Missing, what.to_owned());
-    let folder = match path(&|_, c| c.split(',').any(|c| c == "pids")) {
-        Some(path) => mounted.join("pids").join(path),
-        None => {
-            let path = path(&|n, c| n == "0" && c.is_empty());
-            mounted.join(path.ok_or_else(|| unseen("it is in no control group"))?)
-        }
-    };
-    if folder.components().any(|c| c == std::path::Component::ParentDir) {
-        return Err(unseen("its control group is not seen from here"));
-    }
+    let folder = Seat::of(mounted, groups, "pids")?.folder();
     let read = |name: &str| {
         let file = folder.join(name);
         fs::read_to_string(&file).map_err(|e| crate::probe::io_failure(&e, &file.display().to_string()))

@@ -1,8 +1,13 @@
 //! Services answer, and slowly: told by their own histograms between two readings, or by their health
 //! answers; then by where the time goes: statements, locks, pools, what they need, what they are told to log.
 
+mod beneath;
 mod beside;
 mod database;
+mod devices;
+mod host;
+mod network;
+mod processors;
 mod quantile;
 mod service;
 mod slow;
@@ -33,6 +38,13 @@ pub static SCENARIO: Scenario = Scenario {
         &tables::STALE_STATISTICS,
         &tables::INVALID_INDEX,
         &service::POOL_WAIT,
+        &processors::CPU_SATURATED,
+        &processors::CPU_THROTTLED,
+        &devices::IO_SATURATED,
+        &network::LISTEN_OVERFLOW,
+        &network::NETWORK_LOSS,
+        &network::CONNTRACK_FULL,
+        &network::EPHEMERAL_PORTS,
         &beside::REDIS_SLOW,
         &beside::OLLAMA_SLOW,
         &service::DEBUG_LOGGING,
@@ -63,9 +75,12 @@ fn detect(looks: &Looks, config: &Config) -> Vec<Finding> {
         out.extend(service::pool_wait(s, looks, config));
         out.extend(service::debug_logging(s, looks));
     }
+    let (beneath, about) = beneath::detect(&slow, &out, looks, config);
     // A standby may be meant to lag: that makes nobody slow.
     let reason = |f: &&Finding| f.cause != tables::REPLICATION_LAG.name;
-    let told: BTreeSet<String> = out.iter().filter(reason).map(|f| f.subject.clone()).collect();
+    let mut told: BTreeSet<String> = out.iter().filter(reason).map(|f| f.subject.clone()).collect();
+    told.extend(about);
+    out.extend(beneath);
     out.extend(slow.iter().filter_map(|s| service::unattributed(s, &told, looks, config)));
     out
 }
@@ -78,6 +93,7 @@ fn again(looks: &Looks, config: &Config, asked: bool) -> Vec<Again> {
     let ollama =
         config.ollama.iter().map(|o| &o.name).filter(|n| blamed(n)).map(|n| Again::Ollama(n.clone()));
     let mut out: Vec<Again> = redis.chain(ollama).collect();
+    let mut here = BTreeSet::new();
     for s in config.service.iter().filter(|s| s.url.is_some()) {
         let Some(look) = looks.now.services.get(&s.name) else { continue };
         if !(asked || looks_slow(s, looks, config)) || look.health.failure().is_some() {
@@ -85,6 +101,7 @@ fn again(looks: &Looks, config: &Config, asked: bool) -> Vec<Again> {
         }
         out.extend([Again::Health(s.name.clone()), Again::Level(s.name.clone())]);
         out.extend(s.metrics.as_ref().map(|_| Again::Metrics(s.name.clone())));
+        here.extend(host::involved(&s.name, config));
         for need in needs(&s.name, config) {
             let well = |p: &crate::snapshot::postgres::PostgresLook| p.server.seen().is_some();
             if looks.now.postgres.get(need).is_some_and(well) {
@@ -96,6 +113,7 @@ fn again(looks: &Looks, config: &Config, asked: bool) -> Vec<Again> {
             }
         }
     }
+    out.extend(beneath::again(here, looks, config));
     out
 }
 

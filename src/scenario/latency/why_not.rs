@@ -1,10 +1,12 @@
 //! What speaks against each cause of slow answers: first, that nobody is slow; then, what was seen.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::super::against::{Against, ruled_out, unseen, why};
 use super::super::facts;
 use super::database::{self, ran, slow_ones, waiting, work};
 use super::slow::{Pace, pace};
-use super::{beside, detect, service, tables};
+use super::{beneath, beside, detect, devices, network, processors, service, tables};
 use crate::config::Config;
 use crate::diagnosis::{Cause, Stand, needs};
 use crate::snapshot::Looks;
@@ -20,6 +22,19 @@ pub static WHY_NOT: &[(&Cause, Against)] = &[
     (&tables::STALE_STATISTICS, Against::Named(|l, c| servers(&tables::STALE_STATISTICS, l, c, rows))),
     (&tables::INVALID_INDEX, Against::Named(|l, c| servers(&tables::INVALID_INDEX, l, c, indexes))),
     (&service::POOL_WAIT, Against::Named(|l, c| services(&service::POOL_WAIT, l, c, pool))),
+    (&processors::CPU_SATURATED, Against::Named(|l, c| host(&processors::CPU_SATURATED, l, c))),
+    (&processors::CPU_THROTTLED, Against::Named(quotas)),
+    (&devices::IO_SATURATED, Against::Named(|l, c| host(&devices::IO_SATURATED, l, c))),
+    (
+        &network::LISTEN_OVERFLOW,
+        Against::Named(|l, c| services(&network::LISTEN_OVERFLOW, l, c, beneath::queue)),
+    ),
+    (&network::NETWORK_LOSS, Against::Named(|l, c| host(&network::NETWORK_LOSS, l, c))),
+    (&network::CONNTRACK_FULL, Against::Named(|l, c| host(&network::CONNTRACK_FULL, l, c))),
+    (
+        &network::EPHEMERAL_PORTS,
+        Against::Named(|l, c| services(&network::EPHEMERAL_PORTS, l, c, beneath::ports)),
+    ),
     (&beside::REDIS_SLOW, Against::Named(redis)),
     (&beside::OLLAMA_SLOW, Against::Named(ollama)),
     (&service::DEBUG_LOGGING, Against::Named(|l, c| services(&service::DEBUG_LOGGING, l, c, level))),
@@ -46,29 +61,70 @@ fn slow_among<'a>(names: impl Iterator<Item = &'a str>, looks: &Looks, config: &
     Stand::any(stands)
 }
 
-fn stand(cause: &Cause, subject: &str, slow: Stand, looks: &Looks, config: &Config, seen: Seen) -> Stand {
-    let found = detect(looks, config).iter().any(|f| f.cause == cause.name && f.subject == subject);
-    if found || slow != Stand::Holds {
-        return if found { Stand::Holds } else { slow };
-    }
-    seen(subject, looks, config)
+/// At each of these: found, or nobody who is slow, or what was seen there. What is found is found once for all.
+fn each<'a>(
+    cause: &Cause,
+    names: impl Iterator<Item = (&'a str, Stand)>,
+    looks: &Looks,
+    config: &Config,
+    seen: Seen,
+) -> Vec<(String, Stand)> {
+    let all = detect(looks, config);
+    let found: BTreeSet<&str> =
+        all.iter().filter(|f| f.cause == cause.name).map(|f| f.subject.as_str()).collect();
+    let one = |(name, slow): (&str, Stand)| {
+        let stand = match slow {
+            _ if found.contains(name) => Stand::Holds,
+            Stand::Holds => seen(name, looks, config),
+            other => other,
+        };
+        (name.to_owned(), stand)
+    };
+    names.map(one).collect()
 }
 
 fn servers(cause: &Cause, looks: &Looks, config: &Config, seen: Seen) -> Vec<(String, Stand)> {
-    let one = |name: &str| {
-        stand(cause, name, slow_among(dependents(name, config), looks, config), looks, config, seen)
-    };
-    config.postgres.iter().map(|p| (p.name.clone(), one(&p.name))).collect()
+    let names = config.postgres.iter().map(|p| p.name.as_str());
+    let names = names.map(|n| (n, slow_among(dependents(n, config), looks, config)));
+    each(cause, names, looks, config, seen)
 }
 
 fn services(cause: &Cause, looks: &Looks, config: &Config, seen: Seen) -> Vec<(String, Stand)> {
-    let one =
-        |name: &str| stand(cause, name, slow_among([name].into_iter(), looks, config), looks, config, seen);
-    config.service.iter().map(|s| (s.name.clone(), one(&s.name))).collect()
+    let names = config.service.iter().map(|s| s.name.as_str());
+    let names = names.map(|n| (n, slow_among([n].into_iter(), looks, config)));
+    each(cause, names, looks, config, seen)
 }
 
 fn dependents<'a>(name: &'a str, config: &'a Config) -> impl Iterator<Item = &'a str> {
     config.service.iter().map(|s| s.name.as_str()).filter(move |s| needs(s, config).contains(name))
+}
+
+/// A cause of the host as a whole.
+fn host(cause: &Cause, looks: &Looks, config: &Config) -> Vec<(String, Stand)> {
+    let subject = looks.now.vantage.host.clone();
+    let all = detect(looks, config);
+    if all.iter().any(|f| f.cause == cause.name) {
+        return vec![(subject, Stand::Holds)];
+    }
+    let slow = slow_among(config.service.iter().map(|s| s.name.as_str()), looks, config);
+    let stand = match slow {
+        Stand::Holds => beneath::stand(cause, &all, looks, config),
+        other => other,
+    };
+    vec![(subject, stand)]
+}
+
+/// Services, and what they need.
+fn quotas(looks: &Looks, config: &Config) -> Vec<(String, Stand)> {
+    let mut who: BTreeMap<&str, Vec<&str>> =
+        config.names().into_iter().map(|(_, n)| (n, Vec::new())).collect();
+    for s in &config.service {
+        for name in needs(&s.name, config).into_iter().chain([s.name.as_str()]) {
+            who.entry(name).or_default().push(&s.name);
+        }
+    }
+    let names = who.into_iter().map(|(n, who)| (n, slow_among(who.into_iter(), looks, config)));
+    each(&processors::CPU_THROTTLED, names, looks, config, beneath::quota)
 }
 
 /// What the second look into a database says; or why there is none.
@@ -246,10 +302,8 @@ fn others<'a>(
     config: &Config,
     seen: Seen,
 ) -> Vec<(String, Stand)> {
-    let one = |name: &str| {
-        stand(cause, name, slow_among(dependents(name, config), looks, config), looks, config, seen)
-    };
-    let mut all: Vec<(String, Stand)> = names.map(|n| (n.to_owned(), one(n))).collect();
+    let names = names.map(|n| (n, slow_among(dependents(n, config), looks, config)));
+    let mut all = each(cause, names, looks, config, seen);
     if all.is_empty() {
         all.push((kind.to_owned(), ruled_out("configuration", kind, "none is configured", SLOW)));
     }

@@ -193,6 +193,7 @@ mod tests {
             severity,
             findings,
             changes: Vec::new(),
+            vantage: crate::tool::Vantage::default(),
         }
     }
 

@@ -50,6 +50,32 @@ pub struct Diagnosis {
     pub findings: Vec<Finding>,
     #[serde(default)]
     pub changes: Vec<Change>,
+    #[serde(default)]
+    pub vantage: Vantage,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Vantage {
+    pub host: String,
+}
+
+/// The subject of what is said of the host, whatever that is called.
+pub const HOST: &str = "this-host";
+
+impl Diagnosis {
+    fn of_this_host(mut self) -> Self {
+        let end = format!("@{}", self.vantage.host);
+        let renamed = |id: &str| id.strip_suffix(&end).map(|cause| format!("{cause}@{HOST}"));
+        for f in self.findings.iter_mut().filter(|_| end.len() > 1) {
+            if let Some(id) = renamed(&f.id) {
+                (f.id, f.subject) = (id, HOST.into());
+            }
+            for id in &mut f.explained_by {
+                *id = renamed(id).unwrap_or_else(|| id.clone());
+            }
+        }
+        self
+    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -178,7 +204,7 @@ impl Tool {
         if plain && snapshot.exists() {
             fs::copy(&snapshot, save)?;
         }
-        let diagnosis = serde_json::from_str(&run.stdout).with_context(|| {
+        let diagnosis: Diagnosis = serde_json::from_str(&run.stdout).with_context(|| {
             let said = if run.stderr.trim().is_empty() { &run.stdout } else { &run.stderr };
             format!(
                 "no diagnosis (exit {:?}): {}",
@@ -186,6 +212,6 @@ impl Tool {
                 said.trim().chars().take(300).collect::<String>()
             )
         })?;
-        Ok((run, diagnosis))
+        Ok((run, diagnosis.of_this_host()))
     }
 }

@@ -7,8 +7,8 @@ use crate::settings::Settings;
 use crate::stack::Stack;
 
 use super::{
-    access, contained, container, control, crash, damage, database, dependency, died, disk, holders, latency,
-    mcp, memory, network, own, pairs, plain, pool, pooler, silent, start, vantage,
+    access, contained, container, control, crash, damage, database, dependency, died, disk, holders,
+    host_latency, latency, mcp, memory, network, own, pairs, plain, pool, pooler, silent, start, vantage,
 };
 
 /// One way to break the stack, or a noise that must not be taken for a fault.
@@ -281,6 +281,7 @@ fn single() -> Vec<Fault> {
         mcp::FAULTS,
         dependency::FAULTS,
         latency::FAULTS,
+        host_latency::FAULTS,
         control::CONTROLS,
         vantage::CONTROLS,
     ]

@@ -13,6 +13,7 @@ mod died;
 mod disk;
 mod entry;
 mod holders;
+mod host_latency;
 mod latency;
 mod mcp;
 mod memory;

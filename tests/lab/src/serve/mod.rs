@@ -10,6 +10,7 @@ mod metrics;
 mod needs;
 mod ollama;
 mod run;
+mod slowly;
 mod tls;
 mod trouble;
 mod work;

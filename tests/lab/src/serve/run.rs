@@ -15,7 +15,7 @@ use super::database::Database;
 use super::mcp::{self, Endpoint};
 use super::metrics::Metrics;
 use super::needs::Needs;
-use super::{health, trouble, work};
+use super::{health, slowly, trouble, work};
 
 /// Which of the published health payloads the server speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -84,9 +84,7 @@ pub async fn serve(args: ServeArgs) -> Result<()> {
         .route("/lab/deaf", post(trouble::deaf))
         .route("/lab/close", post(trouble::close))
         .with_state(Arc::clone(&server));
-    let listener = tokio::net::TcpListener::bind(args.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}", args.listen))?;
+    let listener = slowly::Listener::bind(args.listen)?;
     println!("{} listens on {}", args.name, args.listen);
     let serving = async {
         until_closed(&server, axum::serve(listener, router)).await?;

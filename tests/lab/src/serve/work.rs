@@ -25,17 +25,39 @@ pub struct Search {
     /// The service itself takes so long.
     #[serde(default)]
     think_ms: u64,
+    /// It computes so long.
+    #[serde(default)]
+    burn_ms: u64,
 }
 
 pub async fn search(State(server): State<Arc<Server>>, Json(search): Json<Search>) -> Response {
     let began = Instant::now();
     tokio::time::sleep(Duration::from_millis(search.think_ms)).await;
+    compute(Duration::from_millis(search.burn_ms)).await;
     let found = look_up(&server, &search).await;
     server.metrics.observe("/search", began.elapsed());
     match found {
         Ok(rows) => Json(json!({ "results": rows, "count": rows.len() })).into_response(),
         Err(text) => (StatusCode::INTERNAL_SERVER_ERROR, Json(json!({ "error": text }))).into_response(),
     }
+}
+
+/// So much of a processor's time, whenever that is had: by the kernel's own count.
+async fn compute(much: Duration) {
+    if much.is_zero() {
+        return;
+    }
+    let burn = move || {
+        let clock = || {
+            let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+            Duration::from_secs(now.tv_sec.unsigned_abs()) + Duration::from_nanos(now.tv_nsec.unsigned_abs())
+        };
+        let end = clock() + much;
+        while clock() < end {
+            std::hint::spin_loop();
+        }
+    };
+    let _ = tokio::task::spawn_blocking(burn).await;
 }
 
 async fn look_up(server: &Server, search: &Search) -> Result<Vec<String>, String> {
