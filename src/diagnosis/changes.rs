@@ -46,13 +46,15 @@ pub fn changes(findings: &[Finding], now: &Snapshot) -> Vec<Changed> {
     let mut all: Vec<Changed> = seen
         .chain(starts(now))
         .filter(|c| age(c.at) <= window)
+        // Of what has ended its own finding tells.
+        .filter(|c| c.kind != ChangeKind::End || !roots().any(|f| Some(&f.subject) == c.subject.as_ref()))
         .map(|change| Changed {
             related: change.subject.as_deref().is_some_and(|s| about.contains(s)),
             ahead: age(change.at) < -AHEAD_S,
             change,
         })
         .collect();
-    let started = |kind| matches!(kind, ChangeKind::Restart | ChangeKind::Boot);
+    let started = |kind| matches!(kind, ChangeKind::Restart | ChangeKind::End | ChangeKind::Boot);
     all.sort_by(|a, b| {
         let key = |c: &Changed| (c.ahead, !c.related, started(c.change.kind), Reverse(c.change.at));
         key(a).cmp(&key(b)).then_with(|| a.change.what.cmp(&b.change.what))
@@ -88,7 +90,11 @@ fn starts(now: &Snapshot) -> Vec<Change> {
         })
         .collect();
     for (name, p) in &now.postgres {
-        let told = out.iter().any(|c| c.subject.as_ref() == Some(name));
+        let of_engine =
+            |c: &&Change| matches!(c.kind, ChangeKind::Restart | ChangeKind::End | ChangeKind::Deployment);
+        let mut known =
+            out.iter().chain(now.changes.seen().into_iter().flat_map(|c| &c.all).filter(of_engine));
+        let told = known.any(|c| c.subject.as_ref() == Some(name));
         let Some(server) = p.server.seen() else { continue };
         let ago = |s: f64| {
             let s = jiff::SignedDuration::try_from_secs_f64(s).ok()?;

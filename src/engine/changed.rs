@@ -9,7 +9,9 @@ use super::diagnose::wrong;
 use crate::config::Config;
 use crate::diagnosis::needs;
 use crate::probe::changes::{Asked, look};
+use crate::probe::docker::Engine;
 use crate::probe::{millis, timed};
+use crate::snapshot::changes::Change;
 use crate::snapshot::{FailKind, Failure, Look, Looks, Reading, Snapshot};
 
 /// Files are there at once, or on something that hangs: then nobody waits for them.
@@ -32,10 +34,42 @@ pub async fn ask(mut looks: Looks, awaited: &Awaited, deadline: Instant) -> Look
         let _guard = awaited.begin("what changed of late");
         let asked = asked(&wrong, &looks.now);
         let deadline = deadline.min(Instant::now() + LONGEST);
-        looks.now.changes =
-            timed(async { Ok(look(&looks.now.config.host.proc, asked, deadline).await) }).await;
+        let (proc, docker) = (looks.now.config.host.proc.clone(), looks.now.config.docker.host.clone());
+        let ahead = clock(&looks.now);
+        looks.now.changes = timed(async {
+            let engine = contained(&docker, &asked, ahead, deadline);
+            let (mut all, of_engine) = tokio::join!(look(&proc, asked.clone(), deadline), engine);
+            match of_engine {
+                Ok(more) => all.all.extend(more),
+                Err(f) => all.missed.push(format!("containers: {}", f.detail)),
+            }
+            Ok(all)
+        })
+        .await;
     }
     looks
+}
+
+/// The engine's clock, where a look has shown it: how far it is ahead.
+fn clock(now: &Snapshot) -> Option<Option<f64>> {
+    now.containers.values().find_map(|c| c.inspected.seen()).map(|c| c.clock_ahead_s)
+}
+
+async fn contained(
+    docker: &str,
+    asked: &Asked,
+    ahead: Option<Option<f64>>,
+    deadline: Instant,
+) -> Result<Vec<Change>, Failure> {
+    if asked.containers.is_empty() {
+        return Ok(Vec::new());
+    }
+    let engine = Engine::at(docker)?;
+    let ahead = match ahead {
+        Some(known) => known,
+        None => engine.ahead_s(deadline).await?,
+    };
+    engine.acts(&asked.containers, asked.since, ahead, deadline).await
 }
 
 fn asked(wrong: &HashSet<String>, now: &Snapshot) -> Asked {
@@ -57,10 +91,21 @@ fn asked(wrong: &HashSet<String>, now: &Snapshot) -> Asked {
     Asked {
         units,
         postgres: postgres.map(|p| (p.name.clone(), p.unit.clone(), p.data_directory.clone())).collect(),
+        containers: containers(config),
         redis: config.redis.iter().filter_map(|r| Some((r.name.clone(), here(&r.unit)?))).collect(),
         deployments: deployed.take(UNITS).collect(),
         since: since.unwrap_or(now.taken_at),
     }
+}
+
+/// All that are configured: one question tells of them all.
+fn containers(config: &Config) -> Vec<(String, String)> {
+    let services = config.service.iter().map(|s| (&s.name, &s.container));
+    let postgres = config.postgres.iter().map(|p| (&p.name, &p.container));
+    let redis = config.redis.iter().map(|r| (&r.name, &r.container));
+    let ollama = config.ollama.iter().map(|o| (&o.name, &o.container));
+    let all = services.chain(postgres).chain(redis).chain(ollama);
+    all.filter_map(|(name, container)| Some((name.clone(), container.clone()?))).take(UNITS).collect()
 }
 
 /// All that may have a unit.

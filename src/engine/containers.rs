@@ -99,7 +99,7 @@ async fn closely(name: &str, look: &mut ContainerLook, config: &Config, deadline
         let (proc, pid, id) = (config.host.proc.clone(), c.pid, c.id.clone());
         blocking(deadline, "/proc", move || host::container_tasks(&proc, pid, &id)).await.into()
     };
-    let events = timed(engine.events(&c.id, deadline));
+    let events = timed(engine.events(c, deadline));
     let (events, lines, process, tasks) = tokio::join!(events, engine.lines(&c.id, deadline), process, tasks);
     let (lines, log) = match lines {
         Ok(lines) => (lines.clone(), Reading::Seen { value: lines.len() }),

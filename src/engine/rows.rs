@@ -125,7 +125,7 @@ pub fn all(now: &Snapshot) -> Vec<ReadingRow> {
         rows.push(row("journal", unit, j, |j| format!("{} events, {} lines", j.events.len(), j.lines.len())));
     }
     for (name, c) in &now.containers {
-        rows.push(row("docker", name, &c.inspected, Container::words));
+        rows.push(row("docker", name, &c.inspected, |c| format!("{}{}", c.words(), other_clock(c))));
         let events = |j: &Journal| format!("{} events remembered", j.events.len());
         rows.extend(reading("docker events", name, &c.journal.reading, events));
         rows.extend(reading("docker logs", name, &c.log, |n| format!("{n} lines")));
@@ -205,4 +205,13 @@ fn detail<T>(r: &Reading<T>, says: impl Fn(&T) -> String) -> String {
         Reading::Failed(f) => f.detail.clone(),
         Reading::NotAsked { why } => why.clone(),
     }
+}
+
+/// `; the engine's clock is 300 s ahead of ours`
+fn other_clock(c: &Container) -> String {
+    let says = |s: f64| {
+        let how = if s > 0.0 { "ahead of" } else { "behind" };
+        format!("; the engine's clock is {:.0} s {how} ours", s.abs())
+    };
+    c.clock_ahead_s.map_or_else(String::new, says)
 }

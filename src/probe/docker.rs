@@ -2,18 +2,23 @@
 //! its last lines. GET only. Read with types of our own: every answer has a limit and each stage a deadline,
 //! and a state that a later engine invents is still a state.
 
-mod read;
+pub mod acts;
+mod clock;
+pub mod read;
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use url::form_urlencoded::byte_serialize;
 
-use super::http::{self, Answer, excerpt};
+use super::http::{self, Answer, Ask, excerpt};
 use super::similar;
+use crate::snapshot::changes::Change;
 use crate::snapshot::containers::Container;
 use crate::snapshot::units::{LogLine, UnitEvent};
 use crate::snapshot::{FailKind, Failure, Stage};
+use clock::Clock;
 
 /// How many of its own lines a snapshot keeps.
 const LINES: usize = 40;
@@ -65,7 +70,7 @@ impl Engine {
 
     async fn document(&self, name: &str, deadline: Instant) -> Result<(Container, Value), Failure> {
         let answer = self.get(&format!("/containers/{name}/json"), deadline).await;
-        let answer = answer.map_err(|f| match f.stage {
+        let (answer, clock) = answer.map_err(|f| match f.stage {
             Some(Stage::Body) if f.kind == FailKind::Missing => {
                 Failure { detail: format!("no container {name}"), ..f }
             }
@@ -77,48 +82,102 @@ impl Engine {
         if !read::is_named(&value, &found.id, name) {
             return Err(Failure::new(FailKind::Missing, format!("no container {name}")).at(Stage::Body));
         }
-        Ok((found, value))
+        Ok((by(found, clock), value))
     }
 
     /// What the engine remembers of a container by its id: a name may have been another's.
-    pub async fn events(&self, id: &str, deadline: Instant) -> Result<Vec<UnitEvent>, Failure> {
-        #[expect(clippy::disallowed_methods, reason = "without an end in the past the answer has none")]
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    pub async fn events(&self, c: &Container, deadline: Instant) -> Result<Vec<UnitEvent>, Failure> {
         let kinds = ["start", "die", "kill", "stop", "oom"];
-        let filters = json!({ "type": ["container"], "container": [id], "event": kinds }).to_string();
+        let clock = Clock::ahead_by(c.clock_ahead_s);
+        let (text, clock) = self.happened(&kinds, &[&c.id], Timestamp::UNIX_EPOCH, clock, deadline).await?;
+        let mut all = read::events(&text, seconds(clock.theirs(clock::now())));
+        all.iter_mut().for_each(|e| e.at = clock.ours(e.at));
+        Ok(all)
+    }
+
+    /// What was done since then to containers by their names, each with what it is configured for. `ahead_s`
+    /// is the engine's clock, where a look has shown it.
+    pub async fn acts(
+        &self,
+        names: &[(String, String)],
+        since: Timestamp,
+        ahead_s: Option<f64>,
+        deadline: Instant,
+    ) -> Result<Vec<Change>, Failure> {
+        let all: Vec<&str> = names.iter().map(|(_, name)| name.as_str()).collect();
+        let clock = Clock::ahead_by(ahead_s);
+        // What brought it back waited for a while: its end is asked for as well.
+        let from = since.checked_sub(SignedDuration::from_secs(acts::DELAY_S)).unwrap_or(since);
+        let (text, clock) = self.happened(&acts::KINDS, &all, from, clock, deadline).await?;
+        let mut all = acts::acts(&text, names);
+        all.iter_mut().for_each(|c| c.at = clock.ours(c.at));
+        all.retain(|c| c.at >= since);
+        Ok(all)
+    }
+
+    /// By how many seconds its clock is ahead of ours, by its shortest answer.
+    pub async fn ahead_s(&self, deadline: Instant) -> Result<Option<f64>, Failure> {
+        let (_, clock) = self.get("/_ping", deadline).await?;
+        clock.map(Clock::ahead_s).ok_or_else(no_time)
+    }
+
+    /// Events, one JSON object a line, and the clock that they are dated by.
+    async fn happened(
+        &self,
+        kinds: &[&str],
+        of: &[&str],
+        since: Timestamp,
+        clock: Clock,
+        deadline: Instant,
+    ) -> Result<(String, Clock), Failure> {
+        let filters = json!({ "type": ["container"], "container": of, "event": kinds }).to_string();
         let filters: String = byte_serialize(filters.as_bytes()).collect();
-        let until = format!("{}.{:09}", now.as_secs(), now.subsec_nanos());
-        let target = format!("/events?since=0&until={until}&filters={filters}");
-        let answer = self.get(&target, deadline).await?;
-        Ok(read::events(&String::from_utf8_lossy(&answer.body), now.as_secs_f64()))
+        // Without an end in its past the answer has none.
+        let (since, until) = (stamp(clock.theirs(since)), stamp(clock.end(clock::now())));
+        let target = format!("/events?since={since}&until={until}&filters={filters}");
+        let (answer, clock) = self.get(&target, deadline).await?;
+        Ok((String::from_utf8_lossy(&answer.body).into_owned(), clock.ok_or_else(no_time)?))
     }
 
     /// What it said last; an engine may keep no log, or none that it can read.
     pub async fn lines(&self, id: &str, deadline: Instant) -> Result<Vec<LogLine>, Failure> {
         let target = format!("/containers/{id}/logs?stdout=1&stderr=1&timestamps=1&tail={LINES}");
-        Ok(read::lines(&self.get(&target, deadline).await?.body))
+        let (answer, clock) = self.get(&target, deadline).await?;
+        let clock = clock.ok_or_else(no_time)?;
+        let mut all = read::lines(&answer.body);
+        all.iter_mut().for_each(|l| l.at = clock.ours(l.at));
+        Ok(all)
     }
 
     /// Names of others, the nearest first.
     pub async fn similar(&self, name: &str, deadline: Instant) -> Result<Vec<String>, Failure> {
-        let answer = self.get("/containers/json?all=1", deadline).await?;
+        let (answer, _) = self.get("/containers/json?all=1", deadline).await?;
         let all: Vec<Value> = serde_json::from_slice(&answer.body).map_err(|_| shapeless(&answer))?;
         let names = all.iter().filter_map(|c| c.get("Names")?.as_array()).flatten();
         let names = names.filter_map(Value::as_str).map(|n| n.trim_start_matches('/'));
         Ok(similar::near(name, names))
     }
 
-    async fn get(&self, target: &str, deadline: Instant) -> Result<Answer, Failure> {
+    /// The answer, and the clock of who gave it; `None` where that is not said.
+    async fn get(&self, target: &str, deadline: Instant) -> Result<(Answer, Option<Clock>), Failure> {
+        let asked = clock::now();
         let answer = match &self.at {
             At::Socket(path) => http::get_unix(path, target, deadline).await,
             At::Url(base) => {
                 let client = http::client_for(base, None, deadline).await?;
-                http::get(&client, &format!("{base}{target}"), &[], deadline).await
+                let (url, ask) = (format!("{base}{target}"), Ask::get(&[]));
+                http::send(&client, &url, &ask, |_, _| false, deadline).await
             }
         };
-        let answer = answer.map_err(|f| self.unreached(f))?;
+        let (answer, headers) = answer.map_err(|f| self.unreached(f))?;
         let kind = match answer.status {
-            200 => return Ok(answer),
+            200 => {
+                let date = headers.get("date").and_then(|d| d.to_str().ok());
+                let clock = Clock::of(date, asked, clock::now());
+                // What runs here has no other clock than we have.
+                let same = (date.is_none() && self.is_here()).then(Clock::default);
+                return Ok((answer, clock.or(same)));
+            }
             401 | 403 => FailKind::Denied,
             404 => FailKind::Missing,
             _ => FailKind::Unsupported,
@@ -138,6 +197,31 @@ impl Engine {
             _ => f,
         }
     }
+}
+
+/// Its times by our clock; unknown where the engine's is.
+fn by(c: Container, clock: Option<Clock>) -> Container {
+    let ours = |at: Option<Timestamp>| Some(clock?.ours(at?));
+    Container {
+        started_at: ours(c.started_at),
+        finished_at: ours(c.finished_at),
+        clock_ahead_s: clock.and_then(Clock::ahead_s),
+        ..c
+    }
+}
+
+/// Seconds and their parts, as the engine takes them.
+fn stamp(at: Timestamp) -> String {
+    format!("{}.{:09}", at.as_second().max(0), at.subsec_nanosecond().max(0))
+}
+
+fn seconds(at: Timestamp) -> f64 {
+    at.duration_since(Timestamp::UNIX_EPOCH).as_secs_f64()
+}
+
+fn no_time() -> Failure {
+    let text = "the engine does not say what time it is there";
+    Failure::new(FailKind::Unsupported, text).at(Stage::Body)
 }
 
 fn shapeless(a: &Answer) -> Failure {

@@ -230,14 +230,13 @@ pub async fn send(
 }
 
 /// The same over a socket of this machine: `target` is a path, with its query.
-pub async fn get_unix(socket: &str, target: &str, deadline: Instant) -> Result<Answer, Failure> {
+pub async fn get_unix(socket: &str, target: &str, deadline: Instant) -> Result<(Answer, HeaderMap), Failure> {
     let place = Place { name: socket.to_owned(), ..Place::of(&format!("http://localhost{target}"))? };
     let request = (place.request(&Ask::get(&[]))?, MAX_BODY);
     let made = tokio::time::timeout_at(deadline.into(), UnixStream::connect(socket));
     let late = |_| place.failed(FailKind::TimedOut, Stage::Connect, "no connection in time");
     let stream = made.await.map_err(late)?.map_err(|e| io_failure(&e, socket).at(Stage::Connect))?;
-    let (answer, _) = exchange(&place, stream, request, |_, _| false, deadline).await?;
-    Ok(answer)
+    exchange(&place, stream, request, |_, _| false, deadline).await
 }
 
 /// The beginning of a body on one line, masked.

@@ -36,5 +36,7 @@ pub enum ChangeKind {
     Deployment,
     Package,
     Restart,
+    /// It ended by itself, and was brought back.
+    End,
     Boot,
 }

@@ -96,6 +96,9 @@ pub struct Container {
     /// Bytes; `None` is no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_max: Option<u64>,
+    /// By so many seconds its engine's clock is ahead of ours: the times here are ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_ahead_s: Option<f64>,
     /// Memory and swap together, in bytes; -1 is no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_swap: Option<i64>,

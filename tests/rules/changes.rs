@@ -179,3 +179,26 @@ fn a_look_of_before_reads_as_one_that_asked_for_no_changes() {
     assert_eq!(again.changes, s.now.changes);
     assert!(again.taken_at > Timestamp::UNIX_EPOCH);
 }
+
+#[test]
+fn what_was_done_to_containers_stands_with_the_rest() {
+    let act = |seconds, kind, subject, what: &str| change(seconds, kind, Some(subject), what);
+    let created = act(500.0, ChangeKind::Deployment, A, "container codebase-mcp was created from api:2");
+    let restarted = act(720.0, ChangeKind::Restart, "postgres", "container postgres was restarted");
+    let other = act(60.0, ChangeKind::Restart, "workflow-mcp", "container workflow-mcp was paused");
+    let all = changed(died(), &[restarted.clone(), other.clone(), created.clone()]);
+    // What was set before what was merely started; what is needed before what is not.
+    assert_eq!(said(&all), [&created, &restarted, &other].map(|c| c.what.as_str()));
+    assert_eq!(line(&all[1..2], 80).unwrap(), "changed 12 min ago: container postgres was restarted");
+    // The server's own word on its start is the same act.
+    let up = died().server(|s| s.uptime_s = 719.0);
+    assert_eq!(said(&changed(up, &[restarted])), ["container postgres was restarted"]);
+}
+
+#[test]
+fn what_ended_is_told_of_others_and_not_of_the_root() {
+    let ended =
+        |subject| change(90.0, ChangeKind::End, Some(subject), "it ended by itself and was brought back");
+    assert_eq!(changed(died(), &[ended(A)]), []);
+    assert_eq!(changed(died(), &[ended("postgres")]).len(), 1);
+}

@@ -27,6 +27,8 @@ use crate::snapshot::{FailKind, Failure};
 pub struct Asked {
     /// Configured names, and their units.
     pub units: Vec<(String, String)>,
+    /// Configured names, and their containers: their engine is asked elsewhere.
+    pub containers: Vec<(String, String)>,
     /// PostgreSQL servers of this host: name, unit, data folder.
     pub postgres: Vec<(String, Option<String>, Option<String>)>,
     /// Redis servers with a unit here, and that unit.
@@ -54,7 +56,7 @@ pub async fn look(proc: &str, asked: Asked, deadline: Instant) -> Changes {
 }
 
 async fn within(folder: PathBuf, proc: String, asked: Asked, deadline: Instant) -> Changes {
-    let Asked { units, postgres, redis, deployments, since } = asked;
+    let Asked { units, postgres, redis, deployments, since, .. } = asked;
     let names: Vec<(String, String)> = units.clone();
     let servers = (postgres.first().map(|p| p.0.clone()), redis.first().map(|r| r.0.clone()));
     let mut parts: Vec<(String, Part)> = vec![

@@ -40,6 +40,7 @@ pub fn container(v: &Value) -> Option<Container> {
             .unwrap_or_else(|| "no".into()),
         policy_max: small(policy, "MaximumRetryCount"),
         health: state.get("Health").and_then(check),
+        clock_ahead_s: None,
         memory_max: number(host, "Memory").and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0),
         memory_swap: number(host, "MemorySwap").filter(|n| *n != 0),
     })
@@ -54,9 +55,14 @@ pub fn variable(v: &Value, name: &str) -> Option<String> {
 
 /// Whether this is what was asked for: by its name, or by its id in the length that `docker ps` shows.
 pub fn is_named(v: &Value, id: &str, asked: &str) -> bool {
-    const SHOWN: usize = 12;
     let name = v.get("Name").and_then(Value::as_str).unwrap_or_default();
-    name.trim_start_matches('/') == asked || asked.len() >= SHOWN && id.starts_with(asked)
+    name.trim_start_matches('/') == asked || is_shown(id, asked)
+}
+
+/// In the length that `docker ps` shows, or more of it.
+fn is_shown(id: &str, asked: &str) -> bool {
+    const SHOWN: usize = 12;
+    asked.len() >= SHOWN && id.starts_with(asked)
 }
 
 fn check(v: &Value) -> Option<Check> {
@@ -78,20 +84,34 @@ fn time(v: Option<&Value>) -> Option<Timestamp> {
 }
 
 /// What an engine says of a container, before it is known what it means.
-struct Raw {
-    at: Timestamp,
-    action: String,
+pub(super) struct Raw {
+    pub at: Timestamp,
+    pub action: String,
     exit_code: Option<String>,
     /// Its number.
-    signal: Option<String>,
+    pub signal: Option<String>,
+    id: String,
+    name: Option<String>,
+    pub image: Option<String>,
+}
+
+impl Raw {
+    pub fn seconds_after(&self, other: &Raw) -> f64 {
+        self.at.duration_since(other.at).as_secs_f64()
+    }
+
+    /// The engine takes the beginning of a name for it as well.
+    pub fn is_of(&self, asked: &str) -> bool {
+        self.name.as_deref() == Some(asked) || is_shown(&self.id, asked)
+    }
 }
 
 /// What is told to end has so long to do it, in seconds: more is another story, unless the engine says that
 /// it was its stop that ended it.
-const ENDS_S: f64 = 60.0;
+pub(super) const ENDS_S: f64 = 60.0;
 /// These are sent to end: SIGINT, SIGQUIT, SIGKILL, SIGTERM. Others make a program read its settings or
 /// open its log anew; an image may have its own, and then its end is followed by a `stop`.
-const ENDING: [&str; 4] = ["2", "3", "9", "15"];
+pub(super) const ENDING: [&str; 4] = ["2", "3", "9", "15"];
 /// A process that was killed for memory was the main one, if that ended so soon.
 const OOM_S: f64 = 2.0;
 /// `stop` is said when the end of it is known.
@@ -100,12 +120,12 @@ const STOPPED_S: f64 = 5.0;
 /// The events of one container, one JSON object a line, oldest first: told to stop, started, ended. A signal
 /// that did not end it is left out, and so is what was killed in it beside its main process.
 pub fn events(text: &str, now_s: f64) -> Vec<UnitEvent> {
-    let raw: Vec<Raw> = text.lines().filter_map(|l| read(&serde_json::from_str(l).ok()?)).collect();
+    let raw: Vec<Raw> = text.lines().filter_map(|l| raw(&serde_json::from_str(l).ok()?)).collect();
     let mut out = Vec::new();
     for (i, e) in raw.iter().enumerate() {
         // Until it was started again.
         let rest = || raw[i + 1..].iter().take_while(|r| r.action != "start");
-        let after = |r: &Raw| r.at.duration_since(e.at).as_secs_f64();
+        let after = |r: &Raw| r.seconds_after(e);
         let end = || rest().find(|r| r.action == "die");
         let what = match e.action.as_str() {
             "start" => Some(Event::Started),
@@ -118,9 +138,7 @@ pub fn events(text: &str, now_s: f64) -> Vec<UnitEvent> {
                 let ends = e.signal.as_deref().is_none_or(|s| ENDING.contains(&s));
                 let ended_by_it = match end() {
                     Some(d) => {
-                        let stop = |r: &Raw| {
-                            r.action == "stop" && r.at.duration_since(d.at).as_secs_f64() <= STOPPED_S
-                        };
+                        let stop = |r: &Raw| r.action == "stop" && r.seconds_after(d) <= STOPPED_S;
                         ends && after(d) <= ENDS_S || rest().any(stop)
                     }
                     // It goes on.
@@ -140,11 +158,15 @@ fn seconds(at: Timestamp) -> f64 {
     at.duration_since(Timestamp::UNIX_EPOCH).as_secs_f64()
 }
 
-fn read(v: &Value) -> Option<Raw> {
+pub(super) fn raw(v: &Value) -> Option<Raw> {
     let nanos = v.get("timeNano").and_then(Value::as_i64)?;
     let attributes = v.get("Actor").and_then(|a| a.get("Attributes"));
     let text = |key: &str| attributes.and_then(|a| Some(a.get(key)?.as_str()?.to_owned()));
+    let id = v.get("Actor").and_then(|a| a.get("ID")?.as_str()).unwrap_or_default();
     Some(Raw {
+        id: id.to_owned(),
+        name: text("name"),
+        image: text("image"),
         at: Timestamp::UNIX_EPOCH.checked_add(SignedDuration::from_nanos(nanos)).ok()?,
         action: v.get("Action").and_then(Value::as_str)?.to_owned(),
         exit_code: text("exitCode").filter(|c| c.parse::<i32>().is_ok()),

@@ -1,10 +1,11 @@
 //! Recorded answers of dockerd 20.10, and what else may answer there.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixListener;
+use tokio::net::{TcpListener, UnixListener};
 
 use super::read::{container, events, is_named, lines, variable};
 use super::*;
@@ -211,4 +212,100 @@ fn a_signal_to_read_the_settings_anew_is_no_stop() {
     assert_eq!(stops(&[&start, &hup, &died, &stop]), 1);
     let term = event(200, "kill", json!({"signal": "15"}));
     assert_eq!(stops(&[&start, &term, &died]), 1);
+}
+
+/// An engine whose clock is not ours: it dates all by its own, and says so or not. Gives what it is asked.
+async fn of_another_clock(ahead_s: i64, dated: bool) -> (Engine, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let engine = Engine::at(&format!("tcp://{}", listener.local_addr().unwrap())).unwrap();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&asked);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = vec![0; 4096];
+            let n = stream.read(&mut request).await.unwrap_or(0);
+            let line = String::from_utf8_lossy(&request[..n]).lines().next().unwrap_or_default().to_owned();
+            let now = clock::now().checked_add(SignedDuration::from_secs(ahead_s)).unwrap();
+            let past = |s| now.checked_sub(SignedDuration::from_secs(s)).unwrap();
+            let body = if line.contains("/json") {
+                let mut v = recorded();
+                v["Name"] = json!("/cache");
+                v["State"]["StartedAt"] = json!(past(3690).to_string());
+                v["State"]["FinishedAt"] = json!(past(3).to_string());
+                v.to_string()
+            } else if line.contains("/events") {
+                let of = json!({"name": "cache", "signal": "15", "exitCode": "0"});
+                [(3690, "start"), (4, "kill"), (3, "die"), (3, "stop")]
+                    .map(|(s, action)| {
+                        let nanos = i64::try_from(past(s).as_nanosecond()).unwrap();
+                        json!({"Action": action, "timeNano": nanos, "Actor": {"Attributes": of}}).to_string()
+                            + "\n"
+                    })
+                    .concat()
+            } else {
+                format!("{} it ends\n", past(3))
+            };
+            heard.lock().unwrap().push(line);
+            let date = now.strftime("%a, %d %b %Y %H:%M:%S GMT");
+            let date = if dated { format!("Date: {date}\r\n") } else { String::new() };
+            let head = format!("HTTP/1.1 200 OK\r\n{date}Content-Length: {}\r\n\r\n", body.len());
+            let _ = stream.write_all((head + &body).as_bytes()).await;
+        }
+    });
+    (engine, asked)
+}
+
+fn age(at: Timestamp) -> f64 {
+    clock::now().duration_since(at).as_secs_f64()
+}
+
+#[tokio::test]
+async fn what_an_engine_dates_is_brought_to_our_clock() {
+    for ahead_s in [-300, 0, 300] {
+        let (engine, asked) = of_another_clock(ahead_s, true).await;
+        let soon = || Instant::now() + Duration::from_secs(5);
+        let near =
+            |at: Timestamp, s: f64| assert!((age(at) - s).abs() < 3.0, "{ahead_s}: {} is not {s}", age(at));
+        let c = engine.inspect("cache", soon()).await.unwrap();
+        assert!((c.clock_ahead_s.unwrap_or(0.0) - ahead_s as f64).abs() < 3.0, "{:?}", c.clock_ahead_s);
+        assert_eq!(c.clock_ahead_s.is_none(), ahead_s == 0);
+        near(c.started_at.unwrap(), 3690.0);
+        near(c.finished_at.unwrap(), 3.0);
+        let events = engine.events(&c, soon()).await.unwrap();
+        let kinds: Vec<bool> = events.iter().map(|e| e.what == Event::Stopping).collect();
+        assert_eq!(kinds, [false, true, false, false], "{events:?}");
+        near(events[1].at, 4.0);
+        near(engine.lines(&c.id, soon()).await.unwrap()[0].at, 3.0);
+        let since = clock::now().checked_sub(SignedDuration::from_secs(3600)).unwrap();
+        let ahead = engine.ahead_s(soon()).await.unwrap();
+        let names = [("redis".to_owned(), "cache".to_owned())];
+        let acts = engine.acts(&names, since, ahead, soon()).await.unwrap();
+        assert_eq!(acts.len(), 1, "{acts:?}");
+        near(acts[0].at, 4.0);
+        // What lies in its future would be waited for.
+        let asked = asked.lock().unwrap();
+        let until =
+            asked.iter().filter_map(|l| l.split_once("until=")?.1.split(['.', '&']).next()?.parse().ok());
+        let all: Vec<i64> = until.collect();
+        assert_eq!(all.len(), 2, "{asked:?}");
+        for until in all {
+            let left = clock::now().as_second() + ahead_s - until;
+            assert!((0..5).contains(&left), "{ahead_s}: {left}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_an_engine_elsewhere_that_does_not_say_its_time_no_age_is_known() {
+    let (engine, _) = of_another_clock(-300, false).await;
+    let soon = || Instant::now() + Duration::from_secs(5);
+    let c = engine.inspect("cache", soon()).await.unwrap();
+    assert_eq!((c.started_at, c.finished_at, c.state.as_str()), (None, None, "exited"));
+    for f in [
+        engine.events(&c, soon()).await.unwrap_err(),
+        engine.lines(&c.id, soon()).await.unwrap_err(),
+        engine.ahead_s(soon()).await.unwrap_err(),
+    ] {
+        assert_eq!((f.kind, f.stage), (FailKind::Unsupported, Some(Stage::Body)), "{}", f.detail);
+    }
 }

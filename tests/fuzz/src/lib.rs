@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod docker;
 mod documents;
 mod mcp;
 mod server;
@@ -19,6 +20,7 @@ pub static TARGETS: &[(&str, Target)] = &[
     ("journal", documents::journal),
     ("metrics", documents::metrics),
     ("events", mcp::events),
+    ("docker", docker::docker),
     ("config", settings::config),
     ("url", settings::url),
     ("pgpass", settings::pgpass),

@@ -41,6 +41,10 @@ fn changes(fault: &Fault, seen: &Diagnosis, wrong: &mut Vec<String>) {
     if let Some(what) = fault.changed.filter(|what| !first.starts_with(what)) {
         wrong.push(format!("first of the changes is {first}, not {what}"));
     }
+    if let Some(what) = fault.also_changed.filter(|w| !seen.changes.iter().any(|c| c.what.starts_with(w))) {
+        let all: Vec<&str> = seen.changes.iter().map(|c| c.what.as_str()).collect();
+        wrong.push(format!("{what} is not told of, but {}", all.join("; ")));
+    }
     let old = |what: &str| seen.changes.iter().find(|c| c.what.contains(what));
     if let Some(change) = fault.not_changed.and_then(old) {
         wrong.push(format!("{} is said to be of late", change.what));

@@ -37,6 +37,14 @@ const fn control(name: &'static str, what: &'static str, inject: Inject) -> Faul
     Fault::control(name, what, inject).like("server-crash").with(with_engine).under_systemd()
 }
 
+/// It says that it is unhealthy, for a reason of its own; what it needs is well.
+const fn unwell(name: &'static str, what: &'static str, inject: Inject) -> Fault {
+    Fault::new(name, "server-crash/unhealthy", A, what, inject).with(with_engine).under_systemd()
+}
+
+/// More than a container may have here.
+const FILL: &str = "for i=1,200000 do redis.call('SET', 'k'..i, string.rep('x', 500)) end";
+
 fn with_engine(settings: &mut Settings) {
     settings.engine = true;
 }
@@ -57,7 +65,8 @@ pub const FAULTS: &[Fault] = &[
         },
     )
     .next("docker start postgres")
-    .said("was told to stop it"),
+    .said("was told to stop it")
+    .also_changed("container postgres was stopped"),
     postgres(
         "postgres-stopped/container-killed",
         "db-down/postgres-stopped",
@@ -133,7 +142,44 @@ pub const FAULTS: &[Fault] = &[
         stack.contain_postgres(&[])?;
         told(stack, &["pause", POSTGRES])
     })
-    .next("docker unpause postgres"),
+    .next("docker unpause postgres")
+    .also_changed("container postgres was paused"),
+    unwell(
+        "unhealthy/redis-container-restarted",
+        "the container of the Redis that it needs was restarted a moment before",
+        |stack| {
+            stack.contain_redis(false, true, &[])?;
+            told(stack, &["restart", REDIS])?;
+            says_unhealthy(stack)
+        },
+    )
+    .also_changed("container redis was restarted"),
+    unwell(
+        "unhealthy/redis-container-recreated",
+        "the container of the Redis that it needs was removed and made anew",
+        |stack| {
+            stack.contain_redis(false, true, &[])?;
+            told(stack, &["rm", "-f", REDIS])?;
+            stack.start_redis_container(&[])?;
+            says_unhealthy(stack)
+        },
+    )
+    .also_changed("container redis was created from lab"),
+    unwell(
+        "unhealthy/redis-container-came-back",
+        "the Redis that it needs was killed for memory, and its container brought back",
+        |stack| {
+            let options = ["--restart", "always", "--memory", "32m", "--memory-swap", "32m"];
+            stack.contain_redis(false, true, &options)?;
+            stack.redis(&["EVAL", FILL, "0"]).err();
+            let docker = Docker::of(stack)?;
+            until("it was brought back", Duration::from_secs(10), || {
+                docker.inspect(REDIS, ".RestartCount").is_ok_and(|n| n == "1")
+            })?;
+            says_unhealthy(stack)
+        },
+    )
+    .also_changed("container redis was killed for memory and was brought back"),
     redis("dependency-down/redis-container-stopped", "docker stop of Redis's container", |stack| {
         stack.contain_redis(false, true, &[])?;
         told(stack, &["stop", REDIS])?;
@@ -149,9 +195,8 @@ pub const FAULTS: &[Fault] = &[
     .next("docker unpause redis"),
     redis("dependency-down/redis-container-oom", "Redis takes more than its container's --memory", |stack| {
         stack.contain_redis(false, true, &["--memory", "32m", "--memory-swap", "32m"])?;
-        let fill = "for i=1,200000 do redis.call('SET', 'k'..i, string.rep('x', 500)) end";
         // Whoever asks it for that loses his connection.
-        stack.redis(&["EVAL", fill, "0"]).err();
+        stack.redis(&["EVAL", FILL, "0"]).err();
         Docker::of(stack)?.reaches(REDIS, "exited")?;
         noticed(stack)
     })
@@ -297,6 +342,13 @@ fn told(stack: &Stack, argv: &[&str]) -> Result<()> {
         std::thread::sleep(Duration::from_millis(1100));
     }
     Ok(())
+}
+
+fn says_unhealthy(stack: &Stack) -> Result<()> {
+    stack.wait_until_healthy()?;
+    let service = stack.service(A)?;
+    service.tell("answer?as=unhealthy")?;
+    until("it says so", Duration::from_secs(5), || service.says("unhealthy"))
 }
 
 fn restarted(stack: &Stack, name: &str) -> Result<()> {

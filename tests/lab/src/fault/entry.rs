@@ -39,6 +39,8 @@ pub struct Fault {
     pub said: Option<&'static str>,
     /// What must be told first of what was changed of late.
     pub changed: Option<&'static str>,
+    /// What must be told among them.
+    pub also_changed: Option<&'static str>,
     /// What must not be told of.
     pub not_changed: Option<&'static str>,
     /// The id of what is true as well, and all that can be told by a look that sees less.
@@ -87,6 +89,7 @@ impl Fault {
             next: None,
             said: None,
             changed: None,
+            also_changed: None,
             not_changed: None,
             lesser: None,
             settings: |_| {},
@@ -167,6 +170,11 @@ impl Fault {
 
     pub const fn changed(mut self, what: &'static str) -> Self {
         self.changed = Some(what);
+        self
+    }
+
+    pub const fn also_changed(mut self, what: &'static str) -> Self {
+        self.also_changed = Some(what);
         self
     }
 

@@ -37,10 +37,15 @@ impl Stack {
 
     /// As `add_redis`, in a container.
     pub fn contain_redis(&mut self, unused: bool, known: bool, options: &[&str]) -> Result<()> {
+        self.start_redis_container(options)?;
+        self.know_redis(&place(REDIS, known), unused)
+    }
+
+    /// The container alone.
+    pub fn start_redis_container(&self, options: &[&str]) -> Result<()> {
         let config = self.redis_config("")?;
         let program = ["/usr/bin/redis-server", &config.to_string_lossy(), "--daemonize", "no"];
-        Docker::of(self)?.start_server(REDIS, &self.redis_folder(), options, &program)?;
-        self.know_redis(&place(REDIS, known), unused)
+        Docker::of(self)?.start_server(REDIS, &self.redis_folder(), options, &program)
     }
 
     /// As `add_ollama`, in a container.
