@@ -33,7 +33,22 @@ fn crowded() -> Two {
 
 #[test]
 fn a_slow_service_on_a_host_that_is_idle_is_slow_for_another_reason() {
-    Two::idle_host().is(OWN, &[]);
+    let said = evidence(&Two::idle_host().is(OWN, &[]));
+    for seen in [
+        "processors: somebody waited for one 0 % of the time, in 1 s",
+        "/system.slice/codebase-mcp.service: held up in 0 of 10 periods",
+        "disks: all waited for one 0 % of the time",
+        "ListenOverflows: none in 1 s",
+        "segments sent again: 0 of 0 (0.0 %)",
+    ] {
+        assert!(said.contains(seen), "{seen}: {said}");
+    }
+    let mut denied = Two::idle_host();
+    denied.now.now.host.load =
+        Reading::Failed(Failure::new(FailKind::Denied, "/proc/stat: permission denied"));
+    denied.now.now.host.own.clear();
+    let said = evidence(&denied.is(OWN, &[]));
+    assert!(said.contains("processors: /proc/stat: permission denied"), "{said}");
 }
 
 #[test]
@@ -104,6 +119,19 @@ fn statements_that_take_the_processors_themselves_are_the_reason() {
         h.workers.iter_mut().find(|w| w.pid == 700).unwrap().cpu_s += 1.8;
     });
     own.is(&["slow-queries@postgres"], &[]);
+}
+
+#[test]
+fn who_only_waits_takes_no_processor() {
+    // The service computes so much itself that its connections are kept, and waited for.
+    let mut own = crowded().host(|h| {
+        h.workers.retain(|w| w.pid != 900);
+        h.workers.iter_mut().find(|w| w.pid == 101).unwrap().cpu_s += 1.8;
+    });
+    for look in [&mut own.before, &mut own.now] {
+        *look = look.clone().health(A, crate::payload::a_healthy(10, 1, 10));
+    }
+    own.is(&[BUSY], &["pool-wait@codebase-mcp"]);
 }
 
 #[test]

@@ -28,6 +28,7 @@ mod firewall;
 mod graph;
 mod idle;
 mod latency;
+mod latency_any;
 mod latency_beside;
 mod latency_host;
 mod latency_network;

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 
 use super::host::{Judged, involved};
 use super::slow::{Slow, slow};
-use super::{devices, network, processors, tables};
+use super::{database, devices, network, processors, service, tables};
 use crate::config::{Config, Service};
-use crate::diagnosis::{Cause, Finding, Stand};
+use crate::diagnosis::{Cause, Evidence, Finding, Stand};
 use crate::scenario::against::ruled_out;
 use crate::scenario::facts;
-use crate::snapshot::{Again, Looks};
+use crate::snapshot::{Again, Looks, Reading};
 
 /// What is read of the host for these, and for those that say that they get no port.
 pub fn again<'a>(mut names: BTreeSet<&'a str>, looks: &Looks, config: &'a Config) -> Option<Again> {
@@ -53,9 +53,36 @@ pub fn detect(
     (found, about.into_iter().flatten().collect())
 }
 
-/// A standby that lags does so by itself.
+/// What was seen of the host, and spoke against it; or could not be seen: the first word of each.
+pub fn looked_at(s: &Slow, slow: &[Slow], told: &[Finding], looks: &Looks, config: &Config) -> Vec<Evidence> {
+    if matches!(looks.now.host.load, Reading::NotAsked { .. }) || !config.is_here(&s.s.name) {
+        return Vec::new();
+    }
+    let busy = busy(told);
+    let judged = [
+        processors::saturated(slow, &busy, looks, config),
+        processors::throttled(&s.s.name, &[s], looks),
+        devices::saturated(slow, &busy, looks, config),
+        network::overflow(s, looks),
+        network::loss(slow, looks, config),
+    ];
+    let seen = judged.into_iter().filter_map(|j| match j {
+        Err(Stand::RuledOut(facts) | Stand::Unseen(facts)) => facts.into_iter().next().map(|f| f.seen),
+        Err(Stand::Holds) | Ok(_) => None,
+    });
+    seen.collect()
+}
+
+/// Of whom something is told that takes processors and disks. Who only waits takes nothing.
 fn busy(told: &[Finding]) -> BTreeSet<&str> {
-    told.iter().filter(|f| f.cause != tables::REPLICATION_LAG.name).map(|f| f.subject.as_str()).collect()
+    let waits: [&Cause; 4] = [
+        &service::POOL_WAIT,
+        &database::LOCK_WAITS,
+        &database::SYNC_REPLICATION_WAIT,
+        &tables::REPLICATION_LAG,
+    ];
+    let works = told.iter().filter(|f| waits.iter().all(|c| c.name != f.cause));
+    works.map(|f| f.subject.as_str()).collect()
 }
 
 fn of_quota(name: &str, slow: &[Slow], looks: &Looks, config: &Config) -> Judged {

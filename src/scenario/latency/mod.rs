@@ -81,7 +81,13 @@ fn detect(looks: &Looks, config: &Config) -> Vec<Finding> {
     let mut told: BTreeSet<String> = out.iter().filter(reason).map(|f| f.subject.clone()).collect();
     told.extend(about);
     out.extend(beneath);
-    out.extend(slow.iter().filter_map(|s| service::unattributed(s, &told, looks, config)));
+    let none = |s: &Slow| {
+        let mut f = service::unattributed(s, &told, looks, config)?;
+        f.evidence.extend(beneath::looked_at(s, &slow, &out, looks, config));
+        Some(f)
+    };
+    let unattributed: Vec<Finding> = slow.iter().filter_map(none).collect();
+    out.extend(unattributed);
     out
 }
 

@@ -261,7 +261,7 @@ pub fn ports(name: &str, looks: &Looks, config: &Config) -> Judged {
     let Some((low, high)) = now.range else {
         return Err(unseen("/proc/sys/net", fact, "the range is not seen from here", &needs_text));
     };
-    let size = u32::from(high - low) + 1;
+    let size = u32::from(high.saturating_sub(low)) + 1;
     let full = |taken: u32| f64::from(taken) > FULL * f64::from(size);
     let mut most: Option<(&str, &str, u32, bool)> = None;
     for need in needs(name, config) {

@@ -142,7 +142,7 @@ pub fn saturated(slow: &[Slow], busy: &BTreeSet<&str>, looks: &Looks, config: &C
         "by processes that are not seen from here",
         (unseen > 0.1).then(|| format!("{:.0} % of one processor", 100.0 * unseen)),
     );
-    let stolen = (now.stolen_s - before.stolen_s) / seconds / f64::from(now.cores);
+    let stolen = (now.stolen_s - before.stolen_s) / seconds / f64::from(now.cores.max(1));
     f = f.saw_if(
         "/proc",
         "had by other guests of its machine",
@@ -163,8 +163,9 @@ fn tightest<'a>(name: &str, looks: &'a Looks) -> Option<(&'a Quota, u64, u64, f6
     let of = |q: &'a Quota| {
         let old = before.quotas.iter().find(|b| b.group == q.group)?;
         let periods = q.periods.checked_sub(old.periods)?;
-        let throttled = q.throttled.checked_sub(old.throttled)?;
-        let time = (q.throttled_s - old.throttled_s).max(0.0) / seconds;
+        let throttled = q.throttled.checked_sub(old.throttled)?.min(periods);
+        // Counted on each processor apart.
+        let time = ((q.throttled_s - old.throttled_s) / seconds).clamp(0.0, 1.0);
         Some((q, throttled, periods, throttled as f64 / periods.max(1) as f64, time))
     };
     now.quotas.iter().filter_map(of).max_by(|a, b| a.3.total_cmp(&b.3))

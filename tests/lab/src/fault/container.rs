@@ -228,7 +228,7 @@ pub const FAULTS: &[Fault] = &[
 ];
 
 /// In a container from now on, and healthy there.
-fn lives(stack: &Stack, options: &[&str]) -> Result<()> {
+pub(super) fn lives(stack: &Stack, options: &[&str]) -> Result<()> {
     Docker::of(stack)?.move_in(A, options)?;
     stack.wait_until_healthy()
 }

@@ -18,6 +18,7 @@ use crate::tool::HOST;
 use crate::wait::until;
 
 use super::Fault;
+use super::container::lives;
 
 const A: &str = "codebase-mcp";
 const UNIT: &str = "codebase-mcp.service";
@@ -32,7 +33,10 @@ const fn fault(
     what: &'static str,
     inject: fn(&mut Stack) -> Result<()>,
 ) -> Fault {
-    Fault::new(name, cause, subject, what, inject).with(|s| s.metrics = true).under_systemd()
+    // Who may look at no process of others can't tell any of these.
+    let fault =
+        Fault::new(name, cause, subject, what, inject).or_at_least("latency/unattributed@codebase-mcp");
+    fault.with(|s| s.metrics = true).under_systemd()
 }
 
 const fn control(name: &'static str, what: &'static str, inject: fn(&mut Stack) -> Result<()>) -> Fault {
@@ -61,6 +65,22 @@ pub const FAULTS: &[Fault] = &[
             slow(stack, COMPUTE, 4)
         },
     ),
+    fault(
+        "cpu-throttled/container",
+        "latency/cpu-throttled",
+        A,
+        "a container with --cpus 0.2, whose requests compute something",
+        |stack| {
+            lives(stack, &["--cpus", "0.2"])?;
+            stack.wait_until_healthy()?;
+            stack.keep_posting(A, 4, COMPUTE)?;
+            until_slow(stack)
+        },
+    )
+    .with(|s| {
+        s.metrics = true;
+        s.contained = vec![A];
+    }),
     control("healthy/quota", "a unit with CPUQuota=50% that does not need it", |stack| {
         quota(stack, "50%")?;
         stack.keep_posting(A, 1, r#"{"query":"test_search_7","sleep_ms":20}"#)?;
@@ -75,7 +95,7 @@ pub const FAULTS: &[Fault] = &[
         |stack| {
             stack.set_environment(A, &[("LAB_BACKLOG", "24".into()), ("LAB_ACCEPT_MS", "50".into())])?;
             stack.wait_until_healthy()?;
-            stack.keep_posting(A, 28, r#"{"query":"test_search_7","think_ms":100}"#)?;
+            stack.keep_posting(A, 27, r#"{"query":"test_search_7","think_ms":100}"#)?;
             let before = overflows()?;
             until("its queue overflows", Duration::from_secs(15), || {
                 overflows().is_ok_and(|now| now > before + 10)
@@ -143,6 +163,7 @@ pub const FAULTS: &[Fault] = &[
             until("it is unhealthy", Duration::from_secs(10), || service.says("unhealthy"))
         },
     )
+    .or_at_least("server-crash/unhealthy@codebase-mcp")
     .healed_by(widen),
     control(
         "healthy/ports",
@@ -244,14 +265,14 @@ fn towards_database(stack: &Stack) -> Result<BTreeSet<u16>> {
     Ok(text.lines().filter_map(one).collect())
 }
 
-/// The connections that are there now, but for others' of before: the tool's own come after.
+/// On their way in, so that the sender knows nothing of it. The connections that are there now, but for others' of before: the tool's own come after.
 fn lose(stack: &Stack, others: &BTreeSet<u16>, percent: f64) -> Result<()> {
     ensure!(apart::is_apart(), "this needs a network of its own: `lab up --apart`");
     let ports: Vec<String> = towards_database(stack)?.difference(others).map(ToString::to_string).collect();
     ensure!(!ports.is_empty(), "the service is not connected");
     let rules = format!(
-        "add table ip lab_loss\nadd chain ip lab_loss out {{ type filter hook output priority 0; }}\n\
-         add rule ip lab_loss out tcp sport {{ {} }} tcp dport {} numgen random mod 1000 < {:.0} drop\n",
+        "add table ip lab_loss\nadd chain ip lab_loss in {{ type filter hook input priority 0; }}\n\
+         add rule ip lab_loss in tcp sport {{ {} }} tcp dport {} numgen random mod 1000 < {:.0} drop\n",
         ports.join(", "),
         stack.cluster().port,
         percent * 10.0
