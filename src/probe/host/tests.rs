@@ -242,3 +242,14 @@ proptest::proptest! {
         let _ = postmasters(proc.path());
     }
 }
+
+/// A root made for a test, of these files.
+pub fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let t = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = t.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    t
+}

@@ -1,6 +1,7 @@
 //! The host's load from files as a kernel wrote them.
 
 use super::*;
+use crate::probe::host::tests::tree;
 
 const STAT: &str = "cpu  2290604 1216 483203 478325 8520 7 2443 5001 300 0
 cpu0 1146361 620 241002 239125 4210 0 1200 2500 150 0
@@ -19,16 +20,6 @@ const DISKS: &str = " 254       0 vda 15104 4226 1021336 5283 96211 40211 902133
    7       0 loop0 10 0 20 0 0 0 0 0 0 9 9
  254      16 vdb 0 0 0 0 0 0 0 0 0 0 0
 ";
-
-fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
-    let t = tempfile::tempdir().unwrap();
-    for (name, text) in files {
-        let path = t.path().join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-    t
-}
 
 fn files() -> Vec<(&'static str, &'static str)> {
     vec![

@@ -1,16 +1,7 @@
 //! What one waits for, from trees made for it, on cgroup v1 and v2; and from this host.
 
 use super::*;
-
-fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
-    let t = tempfile::tempdir().unwrap();
-    for (name, text) in files {
-        let path = t.path().join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-    t
-}
+use crate::probe::host::tests::tree;
 
 const V1: &str = "9:name=systemd:/system.slice/a.service\n1:cpu,cpuacct:/system.slice/a.service\n0::/\n";
 const V2: &str = "0::/system.slice/a.service\n";

@@ -10,7 +10,6 @@ use anyhow::{Context, Result, ensure};
 
 use crate::apart;
 use crate::cluster::BATCH;
-use crate::http;
 use crate::program::run;
 use crate::settings::Settings;
 use crate::stack::Stack;
@@ -19,6 +18,7 @@ use crate::wait::until;
 
 use super::Fault;
 use super::container::lives;
+use super::latency::counted;
 
 const A: &str = "codebase-mcp";
 const UNIT: &str = "codebase-mcp.service";
@@ -224,19 +224,10 @@ fn slow(stack: &mut Stack, body: &'static str, users: usize) -> Result<()> {
 
 /// By its own histogram: in the last second, whatever was before.
 fn until_slow(stack: &Stack) -> Result<()> {
-    let url = format!("{}/metrics", stack.service(A)?.url());
-    let counts = || {
-        let page = http::get(&url, Duration::from_secs(3)).map(|a| a.body).unwrap_or_default();
-        let count = |le: &str| {
-            let line = format!("request_duration_seconds_bucket{{path=\"/search\",le=\"{le}\"}} ");
-            page.lines().find_map(|l| l.strip_prefix(&line)?.parse::<u64>().ok()).unwrap_or(0)
-        };
-        (count("0.5"), count("+Inf"))
-    };
     until("requests are slow", Duration::from_secs(25), || {
-        let before = counts();
+        let Ok(before) = counted(stack) else { return false };
         std::thread::sleep(Duration::from_secs(1));
-        let now = counts();
+        let Ok(now) = counted(stack) else { return false };
         let (quick, all) = (now.0.saturating_sub(before.0), now.1.saturating_sub(before.1));
         all >= 4 && quick * 2 < all
     })
