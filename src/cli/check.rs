@@ -14,7 +14,7 @@ use crate::render::{self, Out};
 
 pub fn run(global: &Global, out: &Out, start: Instant) -> Result<Exit> {
     let loaded = load(global)?;
-    let now = look(&loaded, global, start, &Plan::of(Depth::Everything))?.now;
+    let now = look(&loaded, global, start, &Plan::of(Depth::Everything))?.looks.now;
     let all = permissions(&now);
     let text = if global.json() {
         render::document(&serde_json::json!({

@@ -16,11 +16,11 @@ use super::tree::{Global, Output};
 use super::why_not;
 use crate::config::{Config, Env, Loaded};
 use crate::diagnosis::{Diagnosis, Verdict};
-use crate::engine::{self, Depth, Filter, Plan};
+use crate::engine::{self, Depth, Filter, Looked, Plan};
 use crate::error::{Error, Result, nearest};
 use crate::render::{self, Out};
 use crate::scenario;
-use crate::snapshot::{Looks, Snapshot};
+use crate::snapshot::Snapshot;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -78,7 +78,7 @@ pub fn run(args: &DiagnoseArgs, global: &Global, out: &Out, start: Instant) -> R
     let mut unconfigured = false;
     let report = args.write.as_deref().map(|f| Saved::begin(f, 0o644)).transpose()?;
     let mut ring = None;
-    let looks = if args.from.is_empty() {
+    let Looked { looks, found } = if args.from.is_empty() {
         let loaded = load(global)?;
         known_names(&args.service, &loaded.config)?;
         unconfigured = loaded.file.is_none() && global.output == Output::Human && !global.quiet;
@@ -90,10 +90,11 @@ pub fn run(args: &DiagnoseArgs, global: &Global, out: &Out, start: Instant) -> R
         ring = Ring::of(&loaded.config, &Env::process());
         live(&loaded, args, &scenarios, ring.as_ref(), global, out, start)?
     } else {
-        before::from_files(&args.from, args.since.as_ref())?
+        Looked { looks: before::from_files(&args.from, args.since.as_ref())?, found: None }
     };
     known_names(&args.service, &looks.now.config)?;
-    let mut d = engine::diagnose(&looks, &Filter { scenarios, subjects: args.service.clone() });
+    let found = found.unwrap_or_else(|| engine::detect(&looks));
+    let mut d = engine::judge(&looks, found, &Filter { scenarios, subjects: args.service.clone() });
     if let Some(file) = &global.config {
         same_stack(&mut d, file);
     }
@@ -139,7 +140,7 @@ fn live(
     global: &Global,
     out: &Out,
     start: Instant,
-) -> Result<Looks> {
+) -> Result<Looked> {
     #[expect(clippy::disallowed_methods, reason = "how long ago a kept look was taken")]
     let now = jiff::Timestamp::now();
     let before = match &args.since {
@@ -147,13 +148,13 @@ fn live(
         None => None,
     };
     let plan = Plan { quick: args.quick, asked: scenarios.to_vec(), before, ..Plan::of(Depth::Wrong) };
-    let looks = look(loaded, global, start, &plan)?;
+    let looked = look(loaded, global, start, &plan)?;
     if args.since.is_some()
-        && let Some(before) = &looks.before
+        && let Some(before) = &looked.looks.before
     {
-        before::comparable(before, &looks.now)?;
+        before::comparable(before, &looked.looks.now)?;
     }
-    Ok(looks)
+    Ok(looked)
 }
 
 /// What is offered to type looks at the stack that this run looked at.

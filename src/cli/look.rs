@@ -4,23 +4,22 @@ use std::time::Instant;
 
 use super::tree::{Global, Output};
 use crate::config::Loaded;
-use crate::engine::{self, Awaited, Plan};
+use crate::engine::{self, Awaited, Looked, Plan};
 use crate::error::Result;
 use crate::render::Progress;
-use crate::snapshot::Looks;
 
 /// Takes a look, with the progress line where people look on.
-pub fn look(loaded: &Loaded, global: &Global, start: Instant, plan: &Plan) -> Result<Looks> {
+pub fn look(loaded: &Loaded, global: &Global, start: Instant, plan: &Plan) -> Result<Looked> {
     let runtime = engine::runtime()?;
     let awaited = Awaited::default();
     let progress = Progress::new(global.quiet || global.output != Output::Human);
-    let looks = runtime.block_on(async {
+    let looked = runtime.block_on(async {
         tokio::select! {
-            looks = engine::look(loaded, &awaited, start, plan) => looks,
+            looked = engine::look(loaded, &awaited, start, plan) => looked,
             never = progress.run(start, || awaited.names()) => match never {},
         }
     });
     // A blocking call that never returns is left behind, not waited for.
     runtime.shutdown_background();
-    Ok(looks)
+    Ok(looked)
 }

@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use super::awaited::Awaited;
-use super::diagnose::wrong;
+use super::diagnose::{detect, wrong};
+use super::look::Looked;
 use crate::config::Config;
 use crate::diagnosis::needs;
 use crate::probe::changes::{Asked, look};
@@ -21,14 +22,15 @@ const SHORTEST: Duration = Duration::from_millis(20);
 /// Of more units than these: the servers', on which others hang, then those that are wrong.
 const UNITS: usize = 64;
 
-pub async fn ask(mut looks: Looks, awaited: &Awaited, deadline: Instant) -> Looks {
+pub async fn ask(mut looks: Looks, awaited: &Awaited, deadline: Instant) -> Looked {
     let begun = Instant::now();
     if begun + SHORTEST > deadline {
         let late = Failure::new(FailKind::TimedOut, "no time was left to ask");
         looks.now.changes = Look { elapsed_ms: 0.0, reading: Reading::Failed(late) };
-        return looks;
+        return Looked { looks, found: None };
     }
-    let wrong = wrong(&looks);
+    let found = detect(&looks);
+    let wrong = wrong(&found);
     tracing::debug!(ms = millis(begun), wrong = wrong.len(), "what changed of late");
     if !wrong.is_empty() {
         let _guard = awaited.begin("what changed of late");
@@ -47,7 +49,7 @@ pub async fn ask(mut looks: Looks, awaited: &Awaited, deadline: Instant) -> Look
         })
         .await;
     }
-    looks
+    Looked { looks, found: Some(found) }
 }
 
 /// The engine's clock, where a look has shown it: how far it is ahead.

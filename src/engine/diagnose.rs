@@ -21,9 +21,19 @@ pub struct Filter {
 }
 
 pub fn diagnose(looks: &Looks, filter: &Filter) -> Diagnosis {
+    judge(looks, detect(looks), filter)
+}
+
+/// Everything that the rules find, not yet linked. They read no `changes`: what is asked after them
+/// makes no other findings.
+pub fn detect(looks: &Looks) -> Vec<Finding> {
+    ALL.iter().flat_map(|s| (s.detect)(looks, &looks.now.config)).collect()
+}
+
+/// The diagnosis of what was found in these looks.
+pub fn judge(looks: &Looks, mut findings: Vec<Finding>, filter: &Filter) -> Diagnosis {
     let now = &looks.now;
     let config = &now.config;
-    let mut findings: Vec<Finding> = ALL.iter().flat_map(|s| (s.detect)(looks, config)).collect();
     link(&mut findings, &causes(), config);
     let mut symptoms: Vec<Symptom> = ALL.iter().flat_map(|s| (s.symptoms)(looks, config)).collect();
     for s in symptoms.iter_mut().filter(|s| s.state == SymptomState::Good) {
@@ -52,9 +62,8 @@ pub fn diagnose(looks: &Looks, filter: &Filter) -> Diagnosis {
 }
 
 /// The subjects of all that is wrong, by itself or not; none: nothing is.
-pub fn wrong(looks: &Looks) -> HashSet<String> {
-    let all = ALL.iter().flat_map(|s| (s.detect)(looks, &looks.now.config));
-    all.filter(|f| f.severity < Severity::P4).map(|f| f.subject).collect()
+pub fn wrong(findings: &[Finding]) -> HashSet<String> {
+    findings.iter().filter(|f| f.severity < Severity::P4).map(|f| f.subject.clone()).collect()
 }
 
 impl Filter {

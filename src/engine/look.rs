@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::awaited::Awaited;
 use super::{again, changed, closer, first};
 use crate::config::Loaded;
+use crate::diagnosis::Finding;
 use crate::probe::millis;
 use crate::snapshot::{Looks, SCHEMA, Snapshot, Vantage};
 
@@ -54,21 +55,32 @@ impl Deadlines {
     }
 }
 
+/// The looks, and what the rules found in them where they were run already, to know what to ask:
+/// over a thousand services nobody runs them twice.
+#[derive(Debug)]
+pub struct Looked {
+    pub looks: Looks,
+    pub found: Option<Vec<Finding>>,
+}
+
 /// Takes a snapshot, and a second reading of what needs one. `start` is when the program began: the
 /// deadline counts from there.
-pub async fn look(loaded: &Loaded, awaited: &Awaited, start: Instant, plan: &Plan) -> Looks {
+pub async fn look(loaded: &Loaded, awaited: &Awaited, start: Instant, plan: &Plan) -> Looked {
     let deadlines = Deadlines::from(start, loaded.config.timeout.0);
     #[expect(clippy::disallowed_methods, reason = "the one place where a snapshot's time is taken")]
     let taken_at = Timestamp::now();
     let (mut now, bus) = first::ask(loaded, awaited, deadlines.first, blank(loaded, taken_at)).await;
     closer::ask(&mut now, bus, awaited, deadlines.end, plan.depth).await;
-    let mut looks = Looks { now, before: plan.before.clone() };
-    if plan.depth == Depth::Wrong {
-        looks = again::ask(looks, loaded, awaited, deadlines.end, plan).await;
-        looks = changed::ask(looks, awaited, deadlines.end).await;
-    }
-    looks.now.elapsed_ms = millis(start);
-    looks
+    let looks = Looks { now, before: plan.before.clone() };
+    let mut looked = match plan.depth {
+        Depth::Wrong => {
+            let looks = again::ask(looks, loaded, awaited, deadlines.end, plan).await;
+            changed::ask(looks, awaited, deadlines.end).await
+        }
+        Depth::Everything => Looked { looks, found: None },
+    };
+    looked.looks.now.elapsed_ms = millis(start);
+    looked
 }
 
 fn blank(loaded: &Loaded, taken_at: Timestamp) -> Snapshot {

@@ -20,8 +20,8 @@ mod who;
 mod why_not;
 
 pub use awaited::Awaited;
-pub use diagnose::{Filter, diagnose};
-pub use look::{Depth, Plan, look};
+pub use diagnose::{Filter, detect, diagnose, judge};
+pub use look::{Depth, Looked, Plan, look};
 pub use runtime::runtime;
 pub use who::{WhoServer, who};
 pub use why_not::why_not;

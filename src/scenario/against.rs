@@ -1,6 +1,9 @@
 //! What speaks against a cause: the parts that scenarios build it from. Each cause has one line in its
 //! scenario's `why_not`, made of what its rule reads; a test holds every line against its rule.
 
+use std::collections::BTreeSet;
+
+use super::db_down;
 use super::facts;
 use super::login::{Meaning, meaning};
 use super::place::Place;
@@ -23,6 +26,8 @@ pub struct OfService<'a> {
     pub s: &'a Service,
     pub now: &'a Snapshot,
     pub config: &'a Config,
+    /// The servers that are not well for no reason that is known: the same for all of a thousand.
+    pub unclear: &'a BTreeSet<&'a str>,
 }
 
 /// Which subjects a cause could concern, and how it stands at one. It holds where its rule finds it,
@@ -52,8 +57,9 @@ impl Against {
                 .collect(),
             Against::Named(of) => of(looks, config),
             Against::Service(of) => {
+                let unclear = &db_down::unclear(now, config);
                 let all = config.service.iter();
-                all.map(|s| (s.name.clone(), of(cause, &OfService { s, now, config }))).collect()
+                all.map(|s| (s.name.clone(), of(cause, &OfService { s, now, config, unclear }))).collect()
             }
         }
     }

@@ -1,6 +1,9 @@
 //! What services say of what they need: the only evidence of what our own login does not meet. Pure.
 //! It must be of now: an old line may be of a trouble long mended.
 
+use std::cell::LazyCell;
+use std::collections::HashMap;
+
 use super::place::{Place, container};
 use super::{facts, targets};
 use crate::config::{Config, Service};
@@ -27,6 +30,10 @@ pub fn of<'a>(
     says: impl Fn(&str) -> bool,
 ) -> Vec<Witness<'a>> {
     let of_database = config.postgres(server).is_some();
+    // Made where somebody speaks of it at all.
+    let kinds = LazyCell::new(|| {
+        config.names().into_iter().map(|(kind, name)| (name, kind)).collect::<HashMap<&str, &str>>()
+    });
     facts::clients(server, config)
         // Who says that its database is connected does not speak of it; nor who uses another.
         .filter(|s| !of_database || !facts::health(now, &s.name).is_some_and(|h| h.says_connected()))
@@ -34,10 +41,8 @@ pub fn of<'a>(
         .filter_map(|s| {
             let (probe, text) = words(s, now, &says)?;
             let needs = crate::diagnosis::needs(&s.name, config);
-            let alike =
-                |kind: &str| config.names().iter().filter(|(k, n)| *k == kind && needs.contains(n)).count();
-            let kind = config.names().iter().find(|(_, n)| *n == server).map_or("", |(k, _)| *k);
-            let sure = alike(kind) == 1;
+            let alike = needs.iter().filter(|n| kinds.get(*n) == kinds.get(server));
+            let sure = alike.count() == 1;
             Some(Witness { service: &s.name, probe, text, sure })
         })
         .collect()

@@ -1,7 +1,7 @@
 //! The verdict: problem outranks unknown, unknown outranks healthy, notes count for nothing.
 
 use mcp_ir::diagnosis::{Severity, SymptomState, Verdict};
-use mcp_ir::snapshot::{FailKind, Stage};
+use mcp_ir::snapshot::{FailKind, Reading, Stage};
 
 use crate::payload;
 use crate::stack::{A, C, PG_UNIT, Stack, fail, failed, idle_tx, refused, says, wrong_password};
@@ -123,4 +123,18 @@ fn who_misses_a_database_that_is_not_well_for_no_known_reason_is_not_the_root() 
         let s = Stack::healthy().login(fail(kind, Stage::Answer)).health(A, payload::a_own());
         s.told().case(kind.word()).expect_roots(&["server-crash/unhealthy@codebase-mcp"]);
     }
+}
+
+/// Nothing listens where the database should be, and neither engine nor process table is open to this
+/// user: what its services miss is known, why it is missing is not.
+#[test]
+fn who_misses_a_database_that_refuses_for_no_known_reason_is_not_restarted() {
+    let unseen = || Reading::Failed(fail(FailKind::Denied, Stage::Answer));
+    let missing = "error connecting to server: Connection refused (os error 111)";
+    let s = Stack::healthy().login(refused()).no_bus().look(|p| p.postmasters = unseen());
+    let told = s.health(A, payload::a_down(missing)).health(C, payload::c_down(missing)).told();
+    told.never("server-crash/unhealthy").unknown();
+    // Whose own trouble it is, by its own word, is still told.
+    let s = Stack::healthy().login(refused()).no_bus().look(|p| p.postmasters = unseen());
+    s.health(A, payload::a_own()).told().expect_roots(&["server-crash/unhealthy@codebase-mcp"]);
 }

@@ -109,8 +109,9 @@ fn of_server<'a>(
 pub fn unclear<'a>(now: &Snapshot, config: &'a Config) -> BTreeSet<&'a str> {
     let unclear = |p: &&Postgres| {
         now.postgres.get(&p.name).is_some_and(|look| {
-            facts::login_meaning(look) == Some(Meaning::Other)
-                && look.login.failure().is_some_and(|f| f.kind != FailKind::NotTried)
+            // Full slots are a cause of another scenario.
+            facts::login_meaning(look) != Some(Meaning::SlotsFull)
+                && symptom(p, look, now, config).0 == SymptomState::Bad
                 && of_server(p, look, now, config).next().is_none()
         })
     };

@@ -1,7 +1,6 @@
 //! What speaks against each cause of a service that does not do its work. A line a cause.
 
 use super::super::against::{Against, Against::Named, Against::Service, OfService, ruled_out, unseen, why};
-use super::super::db_down;
 use super::super::facts::{self, state};
 use super::super::place::Place;
 use super::{answer, dependency, died, mcp, port, shortage, silent, state as own_state, unit, unreachable};
@@ -61,7 +60,7 @@ pub static WHY_NOT: &[(&Cause, Against)] = &[
 
 /// A service has one of these causes at most: the evidence of the one that it has rules out all others.
 fn told(cause: &Cause, s: &OfService, needs: &str) -> Stand {
-    match super::detect(s.s, &db_down::unclear(s.now, s.config), s.now) {
+    match super::detect(s.s, s.unclear, s.now) {
         Some(f) if f.cause == cause.name => Stand::Holds,
         Some(f) => Stand::RuledOut(Fact::of(&f, needs)),
         None => nothing_found(cause, s, needs),
@@ -69,7 +68,7 @@ fn told(cause: &Cause, s: &OfService, needs: &str) -> Stand {
 }
 
 fn no_handshake(cause: &Cause, s: &OfService) -> Stand {
-    match super::detect(s.s, &db_down::unclear(s.now, s.config), s.now) {
+    match super::detect(s.s, s.unclear, s.now) {
         Some(f) if f.cause == cause.name => Stand::Holds,
         Some(f) => Stand::RuledOut(Fact::of(&f, "a service that is alive, and a handshake that fails")),
         None => mcp::stand(s.s, s.now),

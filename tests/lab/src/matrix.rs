@@ -16,7 +16,7 @@ use crate::program::build_folder;
 use crate::score::{complaints, untruths};
 use crate::stack::{Mode, Stack};
 use crate::table::table;
-use crate::tool::{Diagnosis, Tool};
+use crate::tool::{Diagnosis, Run as Ran, Tool};
 
 #[derive(Debug, Clone, Args)]
 pub struct MatrixArgs {
@@ -46,6 +46,9 @@ pub struct MatrixArgs {
     /// Every Nth of the faults, from the Kth on: K/N, as one of several jobs
     #[arg(long, hide = true)]
     pub part: Option<String>,
+    /// So many looks in all at each control, spread over its tries; one a try without it
+    #[arg(long, default_value_t = 0)]
+    pub controls: usize,
     /// How many looks at the healthy stack
     #[arg(long, default_value_t = 50)]
     pub healthy: usize,
@@ -182,35 +185,21 @@ impl Run<'_> {
     fn one(&mut self, fault: &Fault, tries: usize) -> Result<Row> {
         let mut row = Row::new(fault);
         let mut times = Vec::new();
-        let mut number = 0;
         let mut left = tries;
         while left > 0 {
-            (number, left) = (number + 1, left - 1);
-            let save = self.folder.join(format!("{}-{number}.json", fault.name.replace('/', "-")));
-            let (wrong, first) = match self.look(fault, &save) {
-                Ok((run, seen)) => {
-                    times.push(run.took);
-                    let wrong = match self.args.vantage {
-                        Some(_) => untruths(fault, &seen),
-                        None => complaints(fault, run.code, &seen),
-                    };
-                    (wrong, first(fault, &seen))
+            left -= 1;
+            match self.make(fault) {
+                Ok(before) => {
+                    for _ in 0..looks(fault, tries, self.args.controls) {
+                        let save = self.save(fault, &row);
+                        let seen = self.tool.diagnose(self.stack, &save, before.as_deref());
+                        self.score(fault, seen, &mut row, &mut times);
+                    }
                 }
-                Err(e) => (vec![format!("{e:#}")], "-".to_owned()),
-            };
-            row.tries += 1;
-            row.found_first = first;
-            if wrong.is_empty() {
-                row.right += 1;
-                if self.args.save.is_none() {
-                    let _ = fs::remove_file(&save);
-                }
-            } else {
-                let place = if save.exists() { save.display().to_string() } else { "no snapshot".into() };
-                row.complaints.push(format!("{}, try {number}: {} ({place})", fault.name, wrong.join("; ")));
-                if row.complaints.len() == 1 {
-                    left += self.args.again;
-                }
+                Err(e) => self.score(fault, Err(e), &mut row, &mut times),
+            }
+            if row.tries == tries && row.complaints.len() == 1 {
+                left = self.args.again;
             }
             if changes(fault)
                 && let Err(e) = fault.heal(self.stack)
@@ -225,12 +214,45 @@ impl Run<'_> {
         Ok(row)
     }
 
-    fn look(&mut self, fault: &Fault, save: &Path) -> Result<(crate::tool::Run, Diagnosis)> {
+    /// Where the next look is kept.
+    fn save(&self, fault: &Fault, row: &Row) -> PathBuf {
+        self.folder.join(format!("{}-{}.json", fault.name.replace('/', "-"), row.tries + 1))
+    }
+
+    /// Puts one look into the row: what it came to, or that it came to nothing.
+    fn score(&self, fault: &Fault, seen: Result<(Ran, Diagnosis)>, row: &mut Row, times: &mut Vec<Duration>) {
+        let save = self.save(fault, row);
+        let (wrong, first) = match seen {
+            Ok((run, seen)) => {
+                times.push(run.took);
+                let wrong = match self.args.vantage {
+                    Some(_) => untruths(fault, &seen),
+                    None => complaints(fault, run.code, &seen),
+                };
+                (wrong, first(fault, &seen))
+            }
+            Err(e) => (vec![format!("{e:#}")], "-".to_owned()),
+        };
+        row.tries += 1;
+        row.found_first = first;
+        if wrong.is_empty() {
+            row.right += 1;
+            if self.args.save.is_none() {
+                let _ = fs::remove_file(&save);
+            }
+            return;
+        }
+        let place = if save.exists() { save.display().to_string() } else { "no snapshot".into() };
+        row.complaints.push(format!("{}, look {}: {} ({place})", fault.name, row.tries, wrong.join("; ")));
+    }
+
+    /// Injects the fault, and gives the look that was taken before it, where it needs one.
+    fn make(&mut self, fault: &Fault) -> Result<Option<PathBuf>> {
         let before = if fault.two_looks {
             // What has just been started warms up.
             std::thread::sleep(WARM_UP);
             // Of this fault: another job has its own.
-            let before = save.with_extension("before");
+            let before = self.folder.join(format!("{}.before", fault.name.replace('/', "-")));
             self.tool.diagnose(self.stack, &before, None)?;
             Some(before)
         } else {
@@ -244,8 +266,14 @@ impl Run<'_> {
             vantage.lessen(&mut settings);
             self.stack.configure(&settings)?;
         }
-        self.tool.diagnose(self.stack, save, before.as_deref())
+        Ok(before)
     }
+}
+
+/// At a control several looks are taken while it lasts, at a fault one: that it is seen each time it is
+/// made is the harder question.
+fn looks(fault: &Fault, tries: usize, controls: usize) -> usize {
+    if fault.cause.is_some() || !changes(fault) { 1 } else { controls.div_ceil(tries).max(1) }
 }
 
 /// A look at the healthy stack changes nothing: it need not be healed.
@@ -281,6 +309,15 @@ fn shown(rows: &[Row]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_control_is_looked_at_often_and_a_fault_once_each_time_it_is_made() {
+        let all = fault::all();
+        let control = all.iter().find(|f| f.cause.is_none() && changes(f)).expect("a control");
+        let made = all.iter().find(|f| f.cause.is_some()).expect("a fault");
+        assert_eq!([looks(control, 3, 20), looks(control, 3, 0), looks(control, 1, 20)], [7, 1, 20]);
+        assert_eq!(looks(made, 3, 20), 1);
+    }
 
     fn row(tries: usize, right: usize) -> Row {
         let every = fault::all();

@@ -54,6 +54,7 @@ fn passed_on(args: &MatrixArgs) -> Vec<String> {
     put("tries", args.tries.to_string());
     put("again", args.again.to_string());
     put("healthy", args.healthy.to_string());
+    put("controls", args.controls.to_string());
     args.only.iter().for_each(|o| put("only", o.clone()));
     args.scenario.iter().for_each(|s| put("scenario", s.clone()));
     if let Some(v) = args.vantage.and_then(|v| v.to_possible_value()) {
