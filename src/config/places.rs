@@ -23,6 +23,16 @@ impl Config {
         pooler.or_else(|| self.service(name)?.address().map(|(host, port)| (host.to_owned(), port)))
     }
 
+    /// The unit that it runs as, or the container that it runs in.
+    pub fn placed(&self, name: &str) -> (Option<&str>, Option<&str>) {
+        let postgres = self.postgres(name).map(|p| (&p.unit, &p.container));
+        let redis = || self.redis(name).map(|r| (&r.unit, &r.container));
+        let ollama = || self.ollama(name).map(|o| (&o.unit, &o.container));
+        let service = || self.service(name).map(|s| (&s.unit, &s.container));
+        let found = postgres.or_else(redis).or_else(ollama).or_else(service);
+        found.map_or((None, None), |(unit, container)| (unit.as_deref(), container.as_deref()))
+    }
+
     /// Whether it is served from this host, as far as its configuration says.
     pub fn is_here(&self, name: &str) -> bool {
         let loopback = |host: &str| {

@@ -1,5 +1,7 @@
 //! A finding: a cause that holds for a subject, its evidence, and what to type next.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +36,10 @@ pub struct Finding {
     /// It is by a limit of its own, whatever the host has.
     #[serde(skip)]
     pub of_its_limit: bool,
+    /// Of a cause of the host's: whom it is seen to hold up, and what these need; `None`: all that run
+    /// there.
+    #[serde(skip)]
+    pub about: Option<BTreeSet<String>>,
     /// Causes that this finding declares to explain, but does not explain here.
     #[serde(skip)]
     pub spares: Vec<&'static str>,
@@ -110,6 +116,7 @@ impl Finding {
             connected: false,
             share: 0.0,
             of_its_limit: false,
+            about: None,
             spares: Vec::new(),
         }
     }
@@ -164,6 +171,12 @@ impl Finding {
     #[must_use]
     pub fn share(mut self, share: f64) -> Self {
         self.share = if share.is_finite() { share } else { 0.0 };
+        self
+    }
+
+    #[must_use]
+    pub fn about(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.about = Some(names.into_iter().map(Into::into).collect());
         self
     }
 

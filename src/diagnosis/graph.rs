@@ -45,7 +45,10 @@ fn explainers(
             all.iter().copied().filter(move |by| {
                 let against = match relation {
                     Relation::NeededBy => contradicted(f, by, config),
-                    Relation::Host => f.of_its_limit,
+                    // What it is not seen to hold up has a reason of its own.
+                    Relation::Host => {
+                        f.of_its_limit || by.about.as_ref().is_some_and(|a| !a.contains(&f.subject))
+                    }
                     Relation::Same | Relation::Needs => false,
                 };
                 !against && related(&by.subject, &f.subject, relation, config)

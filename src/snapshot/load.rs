@@ -60,7 +60,11 @@ pub struct OwnLoad {
     pub uptime_s: f64,
     /// Of its main process: with the pid it tells one run from another.
     pub began_s: f64,
-    /// All of its control group; the main one alone where it is in none of its own.
+    /// Its control group, as systemd keeps it; `None` where it is in none of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// All of its control group; the main one alone where it is in none of its own. Those with more
+    /// threads than are looked at are left out.
     pub processes: Vec<Waits>,
     /// Its own group's quota of processor time, and of those above it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -89,6 +89,7 @@ prop_compose! {
         OwnLoad {
             uptime_s: at,
             began_s: began,
+            group: Some("/a".into()),
             processes: waits.into_iter().map(wait).collect(),
             quotas: quota.map(|(cores, periods, throttled, throttled_s)| Quota {
                 group: "/a".into(), cores, periods, throttled, throttled_s,

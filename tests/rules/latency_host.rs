@@ -1,7 +1,7 @@
 //! Slow because of the host: no processor left, a quota, a disk. And what only looks like that.
 
 use mcp_ir::diagnosis::Certainty;
-use mcp_ir::snapshot::load::{Device, HostLoad, Worker};
+use mcp_ir::snapshot::load::{Device, HostLoad, Quota, Worker};
 use mcp_ir::snapshot::memory::Stall;
 use mcp_ir::snapshot::work::{Waits, Work};
 use mcp_ir::snapshot::{Again, FailKind, Failure, Looks, Reading};
@@ -63,6 +63,36 @@ fn a_host_without_a_processor_left_is_told_with_who_takes_them() {
     assert!(said.contains("somebody waited for one 90 % of the time"), "{said}");
 }
 
+/// It is slow at the same time, and waits for no processor: what it lacks is connections.
+#[test]
+fn a_crowd_explains_nothing_of_a_service_that_it_does_not_hold_up() {
+    let mut two = crowded();
+    for look in [&mut two.before, &mut two.now] {
+        *look = look.clone().health(C, crate::payload::a_healthy(10, 1, 10));
+        look.now.services.get_mut(C).unwrap().health.elapsed_ms = 900.0;
+    }
+    two.is(&["pool-wait@workflow-mcp", BUSY], &[]);
+}
+
+#[test]
+fn only_what_its_database_waits_for_a_processor_is_likely_not_proven() {
+    let d = crowded()
+        .own(A, |o| o.processes[0].waited_s = 5.0)
+        .own("postgres", |o| o.processes[0].waited_s += 5.0)
+        .is(&[BUSY], &[]);
+    assert_eq!(d.findings[0].certainty, Certainty::Likely);
+}
+
+/// The first of the processes that are looked at are others each time.
+#[test]
+fn an_old_process_that_is_only_seen_now_has_not_waited_all_its_life_in_a_second() {
+    let one =
+        |pid, began_s, waited_s| mcp_ir::snapshot::load::Waits { pid, began_s, state: "S".into(), waited_s };
+    let idle = || crowded().own(A, |o| o.processes[0].waited_s = 5.0);
+    idle().own(A, |o| o.processes.push(one(555, 1000.0, 100.0))).is(OWN, &[]);
+    idle().own(A, |o| o.processes.push(one(555, UPTIME + 0.1, 5.0))).is(&[BUSY], &[]);
+}
+
 #[test]
 fn busy_processors_are_no_reason_for_who_does_not_wait_for_them() {
     // It has its turn: what it waits for is something else.
@@ -121,6 +151,23 @@ fn statements_that_take_the_processors_themselves_are_the_reason() {
     own.is(&["slow-queries@postgres"], &[]);
 }
 
+/// No look at a container that is well says which groups are its own; the one at what it waits for does.
+#[test]
+fn statements_of_a_server_in_a_container_are_the_reason_as_well() {
+    const GROUP: &str = "/system.slice/docker-4f1c.scope";
+    let mut own = crowded().ran(10.0, 6000.0, SEARCH).host(|h| {
+        h.workers.retain(|w| w.pid != 900);
+        let server = h.workers.iter_mut().find(|w| w.pid == 700).unwrap();
+        server.cpu_s += 1.8;
+        server.group = Some(GROUP.into());
+    });
+    for look in [&mut own.before, &mut own.now] {
+        *look = look.clone().postgres(|p| (p.unit, p.container) = (None, Some("pg".into())));
+        look.now.host.own.get_mut("postgres").unwrap().group = Some(GROUP.into());
+    }
+    own.is(&["slow-queries@postgres"], &[]);
+}
+
 #[test]
 fn who_only_waits_takes_no_processor() {
     // The service computes so much itself that its connections are kept, and waited for.
@@ -160,13 +207,34 @@ fn a_quota_that_holds_it_up_is_told_with_its_group() {
     let d = held_up(A, 8, 0.6).is(&["cpu-throttled@codebase-mcp"], &[]);
     assert_eq!(d.findings[0].certainty, Certainty::Proven);
     let said = evidence(&d);
-    assert!(said.contains(&format!("/system.slice/{A_UNIT}: held up in 8 of 10 periods, 60 %")), "{said}");
+    assert!(said.contains(&format!("/system.slice/{A_UNIT}: held up in 8 of 10 periods")), "{said}");
     assert!(said.contains("50 % of a processor"), "{said}");
     // Of what it needs.
     held_up("postgres", 8, 0.6).is(&["cpu-throttled@postgres"], &[]);
     held_up("postgres", 8, 0.6)
-        .ran(10.0, 6000.0, SEARCH)
+        .ran(10.0, 2000.0, SEARCH)
         .is(&["cpu-throttled@postgres"], &["slow-queries@postgres"]);
+}
+
+/// A quarter of a second each without any quota: to raise it would not make them quick.
+#[test]
+fn statements_that_are_slow_without_the_quota_too_are_a_reason_of_their_own() {
+    let d = held_up("postgres", 8, 0.6).ran(10.0, 6000.0, SEARCH);
+    d.is(&["slow-queries@postgres", "cpu-throttled@postgres"], &[]);
+}
+
+#[test]
+fn a_quota_on_many_processors_is_counted_on_each_and_so_only_likely() {
+    let d = held_up(A, 8, 0.6).host(|h| h.cores = 16).is(&["cpu-throttled@codebase-mcp"], &[]);
+    assert_eq!(d.findings[0].certainty, Certainty::Likely);
+    // A group above it that had one period in between hides nothing.
+    let above =
+        Quota { group: "/system.slice".into(), cores: 1.0, periods: 7, throttled: 7, throttled_s: 0.1 };
+    let now = Quota { periods: 8, throttled: 8, throttled_s: 0.2, ..above.clone() };
+    held_up(A, 8, 0.6)
+        .own_before(A, |o| o.quotas.push(above))
+        .own(A, |o| o.quotas.push(now))
+        .is(&["cpu-throttled@codebase-mcp"], &[]);
 }
 
 #[test]
@@ -245,6 +313,16 @@ fn busy_disks_are_no_reason_for_who_does_not_wait_for_them() {
         h.workers.iter_mut().find(|w| w.pid == 700).unwrap().moved = Some(90 << 20);
     });
     own.is(&["slow-queries@postgres"], &[]);
+}
+
+/// A process that stands in the disk's queue can't be asked what it read: it may be the slow statement's.
+#[test]
+fn a_disk_used_by_whom_nobody_sees_takes_no_statement_from_its_own_reason() {
+    let unseen = |two: Two| two.host(|h| h.workers.iter_mut().for_each(|w| w.moved = None));
+    unseen(full_disk().both(wal).ran(10.0, 6000.0, SEARCH)).is(&["slow-queries@postgres"], &[]);
+    // Of no statement anything is told: the disk is still busy, by somebody.
+    let d = unseen(full_disk().both(wal)).is(&["io-saturated@db1"], &[]);
+    assert!(!d.findings[0].summary.contains("moves"), "{}", d.findings[0].summary);
 }
 
 #[test]

@@ -11,12 +11,22 @@ use super::memory::{read, stall, uptime};
 use crate::snapshot::load::{OwnLoad, Quota, Waits};
 use crate::snapshot::{FailKind, Failure, Reading};
 
-/// Of more than this the first are looked at.
-const THREADS: usize = 256;
-const PROCESSES: usize = 256;
+/// Of more than this nothing is told: those that are looked at would be others each time.
+const THREADS: usize = 2048;
+const PROCESSES: usize = 1024;
 
-/// Of this main process, and of all in its group. What it does in its network is asked of others.
-pub fn of(proc: &str, mounted: &Path, pid: u32) -> Result<OwnLoad, Failure> {
+/// Every process that is in a control group of its own kind, and that group.
+pub type Groups = Vec<(u32, String)>;
+
+pub fn groups(proc: &str) -> Groups {
+    let root = Path::new(proc);
+    let all = fs::read_dir(root).into_iter().flatten().flatten();
+    let pids = all.filter_map(|d| d.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter_map(|p| Some((p, group(&root.join(p.to_string()))?))).collect()
+}
+
+/// Of this main process, and of all of `all` in its group. What it does in its network is asked of others.
+pub fn of(proc: &str, mounted: &Path, pid: u32, all: &Groups) -> Result<OwnLoad, Failure> {
     let root = Path::new(proc);
     let folder = root.join(pid.to_string());
     let main = ran(&folder).ok_or_else(|| Failure::new(FailKind::Missing, format!("no process {pid}")))?;
@@ -24,15 +34,17 @@ pub fn of(proc: &str, mounted: &Path, pid: u32) -> Result<OwnLoad, Failure> {
     let own = super::own_group(&groups).filter(|g| g != "/");
     let mut pids = BTreeSet::from([pid]);
     if let Some(own) = &own {
-        let all = fs::read_dir(root).into_iter().flatten().flatten();
-        let others = all.filter_map(|d| d.file_name().to_str()?.parse::<u32>().ok());
-        pids.extend(others.filter(|p| is_in(&root.join(p.to_string()), own)).take(PROCESSES));
+        pids.extend(all.iter().filter(|(_, g)| is_in(g, own)).map(|(p, _)| *p));
+    }
+    if pids.len() > PROCESSES {
+        pids.clear();
     }
     let seat = Seat::of(mounted, &groups, "cpu").ok();
     let io = Seat::of(mounted, &groups, "io").ok().filter(|s| s.version == Version::Two && s.path != "/");
     Ok(OwnLoad {
         uptime_s: uptime(root)?,
         began_s: main.began_s,
+        group: own,
         processes: pids.iter().filter_map(|p| waits(&root.join(p.to_string()), *p)).collect(),
         quotas: seat.as_ref().map(quotas).unwrap_or_default(),
         io: io.and_then(|s| stall(&s.folder().join("io.pressure"))),
@@ -41,16 +53,19 @@ pub fn of(proc: &str, mounted: &Path, pid: u32) -> Result<OwnLoad, Failure> {
 }
 
 /// In that group, or in one below it.
-fn is_in(folder: &Path, own: &str) -> bool {
-    group(folder).is_some_and(|g| g == own || g.strip_prefix(own).is_some_and(|rest| rest.starts_with('/')))
+fn is_in(group: &str, own: &str) -> bool {
+    group.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn waits(folder: &Path, pid: u32) -> Option<Waits> {
     let ran = ran(folder)?;
-    let tasks = fs::read_dir(folder.join("task")).ok()?.flatten().take(THREADS);
+    let tasks: Vec<_> = fs::read_dir(folder.join("task")).ok()?.flatten().take(THREADS + 1).collect();
+    if tasks.len() > THREADS {
+        return None;
+    }
     // `on a processor, waiting for one, time slices`: ns, ns.
     let waited = |text: String| text.split_whitespace().nth(1)?.parse::<u64>().ok();
-    let each = tasks.filter_map(|t| waited(fs::read_to_string(t.path().join("schedstat")).ok()?));
+    let each = tasks.iter().filter_map(|t| waited(fs::read_to_string(t.path().join("schedstat")).ok()?));
     // A kernel that does not count it has no such file: that is no zero.
     let waited_s = each.reduce(u64::saturating_add)? as f64 / 1e9;
     Some(Waits { pid, began_s: ran.began_s, state: ran.state, waited_s })

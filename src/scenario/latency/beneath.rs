@@ -12,11 +12,18 @@ use crate::scenario::against::ruled_out;
 use crate::scenario::facts;
 use crate::snapshot::{Again, Looks, Reading};
 
+/// Of so many it is read what they wait for: those first that others need. The rest is like them.
+const CLOSELY: usize = 32;
+
 /// What is read of the host for these, and for those that say that they get no port.
 pub fn again<'a>(mut names: BTreeSet<&'a str>, looks: &Looks, config: &'a Config) -> Option<Again> {
     let without = config.service.iter().filter(|s| is_without_port(s, looks));
     names.extend(without.map(|s| s.name.as_str()));
     names.retain(|n| config.is_here(n));
+    let mut names: Vec<&str> = names.into_iter().collect();
+    names.sort_by_key(|n| config.service(n).is_some());
+    names.truncate(CLOSELY);
+    names.sort_unstable();
     (!names.is_empty()).then(|| Again::Load(names.into_iter().map(ToOwned::to_owned).collect()))
 }
 
@@ -44,8 +51,13 @@ pub fn detect(
             network::tracked(slow, looks),
         ]);
     }
-    let names: BTreeSet<&str> = slow.iter().flat_map(|s| involved(&s.s.name, config)).collect();
-    all.extend(names.into_iter().map(|name| of_quota(name, slow, looks, config)));
+    let with: Vec<(&Slow, BTreeSet<&str>)> = slow.iter().map(|s| (s, involved(&s.s.name, config))).collect();
+    let seen = |name: &&str| looks.now.host.own.contains_key(*name);
+    let names: BTreeSet<&str> = with.iter().flat_map(|(_, all)| all).copied().filter(seen).collect();
+    all.extend(names.into_iter().map(|name| {
+        let own: Vec<&Slow> = with.iter().filter(|(_, all)| all.contains(name)).map(|(s, _)| *s).collect();
+        processors::throttled(name, &own, looks, config)
+    }));
     all.extend(slow.iter().map(|s| network::overflow(s, looks)));
     let without = |s: &&Service| slow.iter().any(|x| x.s.name == s.name) || is_without_port(s, looks);
     all.extend(config.service.iter().filter(without).map(|s| network::ports(&s.name, looks, config)));
@@ -53,19 +65,26 @@ pub fn detect(
     (found, about.into_iter().flatten().collect())
 }
 
-/// What was seen of the host, and spoke against it; or could not be seen: the first word of each.
-pub fn looked_at(s: &Slow, slow: &[Slow], told: &[Finding], looks: &Looks, config: &Config) -> Vec<Evidence> {
+/// What was seen of the host as a whole, and spoke against it; or could not be seen: the first word of each.
+pub fn of_all(slow: &[Slow], told: &[Finding], looks: &Looks, config: &Config) -> Vec<Evidence> {
+    let busy = busy(told);
+    against([
+        processors::saturated(slow, &busy, looks, config),
+        devices::saturated(slow, &busy, looks, config),
+        network::loss(slow, looks, config),
+    ])
+}
+
+/// The same of one service, after what was seen of all.
+pub fn looked_at(s: &Slow, of_all: &[Evidence], looks: &Looks, config: &Config) -> Vec<Evidence> {
     if matches!(looks.now.host.load, Reading::NotAsked { .. }) || !config.is_here(&s.s.name) {
         return Vec::new();
     }
-    let busy = busy(told);
-    let judged = [
-        processors::saturated(slow, &busy, looks, config),
-        processors::throttled(&s.s.name, &[s], looks),
-        devices::saturated(slow, &busy, looks, config),
-        network::overflow(s, looks),
-        network::loss(slow, looks, config),
-    ];
+    let own = [processors::throttled(&s.s.name, &[s], looks, config), network::overflow(s, looks)];
+    of_all.iter().cloned().chain(against(own)).collect()
+}
+
+fn against(judged: impl IntoIterator<Item = Judged>) -> Vec<Evidence> {
     let seen = judged.into_iter().filter_map(|j| match j {
         Err(Stand::RuledOut(facts) | Stand::Unseen(facts)) => facts.into_iter().next().map(|f| f.seen),
         Err(Stand::Holds) | Ok(_) => None,
@@ -87,7 +106,7 @@ fn busy(told: &[Finding]) -> BTreeSet<&str> {
 
 fn of_quota(name: &str, slow: &[Slow], looks: &Looks, config: &Config) -> Judged {
     let own: Vec<&Slow> = slow.iter().filter(|s| involved(&s.s.name, config).contains(name)).collect();
-    processors::throttled(name, &own, looks)
+    processors::throttled(name, &own, looks, config)
 }
 
 /// How a cause of the host as a whole stands, where somebody is slow.

@@ -10,7 +10,7 @@ use crate::diagnosis::Relation::Host;
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity};
 use crate::scenario::against::{ruled_out, unseen};
 use crate::snapshot::Looks;
-use crate::snapshot::load::Device;
+use crate::snapshot::load::{Device, Waits};
 
 pub static IO_SATURATED: Cause = Cause {
     name: "latency/io-saturated",
@@ -21,6 +21,9 @@ pub static IO_SATURATED: Cause = Cause {
 
 /// Of the time, in which all who had something to do waited for a disk.
 const PRESSURE: f64 = 0.2;
+
+/// Who moves so much is only told where so much of it was seen.
+const SEEN: f64 = 0.25;
 
 fn is_io(event: &str) -> bool {
     event.starts_with("IO/") || event == "LWLock/WALWrite"
@@ -41,8 +44,9 @@ fn waits(s: &Slow, looks: &Looks, config: &Config) -> Option<String> {
     };
     let by_state = |name: &str| {
         let (before, now) = own(name, looks)?;
-        let stuck = |pid: u32| before.processes.iter().any(|p| p.pid == pid && p.state == "D");
-        let both = now.processes.iter().find(|p| p.state == "D" && stuck(p.pid))?;
+        let same = |b: &Waits, p: &Waits| b.pid == p.pid && (b.began_s - p.began_s).abs() < 0.02;
+        let stuck = |p: &Waits| before.processes.iter().any(|b| same(b, p) && b.state == "D");
+        let both = now.processes.iter().find(|p| p.state == "D" && stuck(p))?;
         Some(format!("process {} of {name}, both times", both.pid))
     };
     involved(&s.s.name, config)
@@ -89,8 +93,19 @@ pub fn saturated(slow: &[Slow], busy: &BTreeSet<&str>, looks: &Looks, config: &C
         let none = "none that the slow ones need, as far as that is seen";
         return Err(ruled_out("/proc", "who waits for one", none, &needs));
     };
+    let device = busiest(looks);
     let movers = takers(before, now, |w| w.moved.map(|m| m as f64));
-    let first = movers.first();
+    // Who stands in a device's queue can't be asked what it moved, nor may those of others be.
+    let went = device.as_ref().map_or(0.0, |(_, _, read, written)| (read + written) as f64);
+    let seen: f64 = movers.iter().map(|t| t.amount).sum();
+    let told = went > 0.0 && seen >= SEEN * went;
+    let first = movers.first().filter(|_| told);
+    if !told && !busy.is_empty() {
+        // It may be the very work that another cause is told of.
+        let little =
+            format!("who uses them is not seen from here: {:.0} % of it", 100.0 * seen / went.max(1.0));
+        return Err(unseen("/proc", "who uses them", little, &needs));
+    }
     if let Some(name) = first.and_then(|t| t.is_of(busy, &looks.now, config)) {
         return Err(ruled_out(
             "/proc",
@@ -99,7 +114,6 @@ pub fn saturated(slow: &[Slow], busy: &BTreeSet<&str>, looks: &Looks, config: &C
             &needs,
         ));
     }
-    let device = busiest(looks);
     let named = device.as_ref().map_or_else(|| "a disk".to_owned(), |(d, ..)| d.name.clone());
     let by = first.map(|t| format!("; {} moves {}", t.name, mib(t.amount / seconds))).unwrap_or_default();
     let own: Vec<&Slow> = tied.iter().map(|(s, _)| *s).collect();
@@ -113,7 +127,7 @@ pub fn saturated(slow: &[Slow], busy: &BTreeSet<&str>, looks: &Looks, config: &C
         let moved = format!("{} read, {} written", mib(read as f64 / seconds), mib(written as f64 / seconds));
         f = f.saw("/proc/diskstats", &d.name, format!("busy {:.0} % of the time, {moved}", part * 100.0));
     }
-    for t in movers.iter().take(3) {
+    for t in movers.iter().take(3).filter(|_| told) {
         f = f.saw("/proc", &t.words(), mib(t.amount / seconds));
     }
     let f = f.remedy(
@@ -121,5 +135,5 @@ pub fn saturated(slow: &[Slow], busy: &BTreeSet<&str>, looks: &Looks, config: &C
         "See who reads or writes so much; slow that one down (IOWeight), or do it at another time",
         Risk::Safe,
     );
-    host::about(f, &own)
+    host::about_them_alone(f, &own, config)
 }

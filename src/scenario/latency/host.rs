@@ -80,21 +80,17 @@ impl Taker<'_> {
         }
     }
 
-    /// The one under care, of these, that it is.
+    /// The one under care, of these, that it is: by the group that was seen of it, else by its name.
     pub fn is_of<'n>(&self, names: &BTreeSet<&'n str>, now: &Snapshot, config: &Config) -> Option<&'n str> {
         let group = self.most.group.as_deref()?;
-        names.iter().copied().find(|n| place(n, config).is_some_and(|p| p.owns(group, now)))
+        let within = |own: &str| group.strip_prefix(own).is_some_and(|r| r.is_empty() || r.starts_with('/'));
+        let seen = |n: &str| now.host.own.get(n)?.group.as_deref().map(within);
+        let placed = |n: &str| {
+            let (unit, container) = config.placed(n);
+            Place::named(unit, container).is_some_and(|p| p.owns(group, now))
+        };
+        names.iter().copied().find(|n| seen(n) == Some(true) || placed(n))
     }
-}
-
-fn place<'a>(name: &str, config: &'a Config) -> Option<Place<'a>> {
-    let services = config.service.iter().map(|s| (&s.name, &s.unit, &s.container));
-    let postgres = config.postgres.iter().map(|p| (&p.name, &p.unit, &p.container));
-    let redis = config.redis.iter().map(|r| (&r.name, &r.unit, &r.container));
-    let ollama = config.ollama.iter().map(|o| (&o.name, &o.unit, &o.container));
-    let mut all = services.chain(postgres).chain(redis).chain(ollama);
-    all.find(|(n, ..)| *n == name)
-        .and_then(|(_, unit, container)| Place::named(unit.as_deref(), container.as_deref()))
 }
 
 /// The largest first. What had begun before, and was not looked at then, is left out.
@@ -129,6 +125,13 @@ pub fn takers<'a>(
 pub fn about(f: Finding, slow: &[&Slow]) -> Judged {
     let names = slow.iter().map(|s| s.s.name.clone()).collect();
     Ok((super::database::shown(f, slow), names))
+}
+
+/// Of these and what they need, and of nobody else on the host: who is not seen to be held up by it is
+/// slow for another reason.
+pub fn about_them_alone(f: Finding, slow: &[&Slow], config: &Config) -> Judged {
+    let all: BTreeSet<&str> = slow.iter().flat_map(|s| involved(&s.s.name, config)).collect();
+    about(f.about(all), slow)
 }
 
 /// `in 1 s`

@@ -81,13 +81,15 @@ fn detect(looks: &Looks, config: &Config) -> Vec<Finding> {
     let mut told: BTreeSet<String> = out.iter().filter(reason).map(|f| f.subject.clone()).collect();
     told.extend(about);
     out.extend(beneath);
-    let none = |s: &Slow| {
-        let mut f = service::unattributed(s, &told, looks, config)?;
-        f.evidence.extend(beneath::looked_at(s, &slow, &out, looks, config));
-        Some(f)
-    };
-    let unattributed: Vec<Finding> = slow.iter().filter_map(none).collect();
-    out.extend(unattributed);
+    let none = |s| service::unattributed(s, &told, looks, config).map(|f| (s, f));
+    let mut unattributed: Vec<(&Slow, Finding)> = slow.iter().filter_map(none).collect();
+    if !unattributed.is_empty() {
+        let of_all = beneath::of_all(&slow, &out, looks, config);
+        for (s, f) in &mut unattributed {
+            f.evidence.extend(beneath::looked_at(s, &of_all, looks, config));
+        }
+    }
+    out.extend(unattributed.into_iter().map(|(_, f)| f));
     out
 }
 

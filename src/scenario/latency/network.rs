@@ -205,7 +205,7 @@ pub fn loss(slow: &[Slow], looks: &Looks, config: &Config) -> Judged {
         "See the way to that one: its interface's errors, a cable, a firewall that drops, a full link",
         Risk::Safe,
     );
-    host::about(f, &slow)
+    host::about_them_alone(f, &slow, config)
 }
 
 pub fn tracked(slow: &[Slow], looks: &Looks) -> Judged {

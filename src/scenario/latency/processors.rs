@@ -1,15 +1,16 @@
 //! No processor to run on: the host has none left, or the control group may have no more of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::host::{self, Judged, SHARE, in_time, involved, not_two, own, pair, part, takers};
+use super::database::slow_ones;
+use super::host::{self, Judged, SHARE, in_time, not_two, own, pair, part, takers};
 use super::slow::Slow;
 use crate::config::Config;
 use crate::diagnosis::Relation::{Host, Same};
-use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity};
+use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity, needs as needs_of};
 use crate::scenario::against::{ruled_out, unseen};
 use crate::snapshot::Looks;
-use crate::snapshot::load::Quota;
+use crate::snapshot::load::{Quota, Waits};
 
 pub static CPU_SATURATED: Cause = Cause {
     name: "latency/cpu-saturated",
@@ -54,19 +55,37 @@ pub fn needs() -> String {
     )
 }
 
-/// The processes of a slow service, and of what it needs here, waited so long for a processor: seconds in a
-/// second. `None`: it was seen of none of them.
-fn waited(s: &Slow, looks: &Looks, config: &Config) -> Option<f64> {
-    let of = |name: &str| {
-        let (before, now) = own(name, looks)?;
-        let each = now.processes.iter().map(|p| {
-            let old =
-                before.processes.iter().find(|b| b.pid == p.pid && (b.began_s - p.began_s).abs() < 0.02);
-            (p.waited_s - old.map_or(0.0, |b| b.waited_s)).max(0.0)
-        });
-        (!now.processes.is_empty()).then(|| each.sum::<f64>() / (now.uptime_s - before.uptime_s))
-    };
-    involved(&s.s.name, config).into_iter().filter_map(of).reduce(|a, b| a + b)
+/// The processes of one waited so long for a processor: seconds in a second. `None`: it was seen of none
+/// of them.
+fn waited(name: &str, looks: &Looks) -> Option<f64> {
+    let (before, now) = own(name, looks)?;
+    let old: BTreeMap<u32, &Waits> = before.processes.iter().map(|b| (b.pid, b)).collect();
+    let each = now.processes.iter().filter_map(|p| {
+        match old.get(&p.pid).filter(|b| (b.began_s - p.began_s).abs() < 0.02) {
+            // Less than before: threads that had waited have ended.
+            Some(b) => Some((p.waited_s - b.waited_s).max(0.0)),
+            // One that was there already and is only seen now has waited all its life.
+            None => Some(p.waited_s).filter(|_| p.began_s >= before.uptime_s - 0.02),
+        }
+    });
+    let all: Vec<f64> = each.collect();
+    (!all.is_empty()).then(|| all.iter().sum::<f64>() / (now.uptime_s - before.uptime_s))
+}
+
+/// Of the time of a slow service's requests, in which they waited for a processor.
+struct Share<'a> {
+    slow: &'a Slow<'a>,
+    /// By its own processes, and by those of all that it needs here: these may wait for others.
+    own: Option<f64>,
+    all: f64,
+}
+
+fn share<'a>(slow: &'a Slow<'a>, looks: &Looks, config: &Config) -> Option<Share<'a>> {
+    let part = |waited: f64| (waited / slow.load().unwrap_or(1.0)).min(1.0);
+    let own = waited(&slow.s.name, looks);
+    let needed = needs_of(&slow.s.name, config).into_iter().filter_map(|n| waited(n, looks));
+    let all = own.into_iter().chain(needed).reduce(|a, b| a + b)?;
+    Some(Share { slow, own: own.map(part), all: part(all) })
 }
 
 /// `busy` are those whose own work is told to be the reason already.
@@ -89,11 +108,8 @@ pub fn saturated(slow: &[Slow], busy: &BTreeSet<&str>, looks: &Looks, config: &C
     if wanted <= LOAD * f64::from(now.cores) {
         return Err(ruled_out("/proc", "load", load, &needs));
     }
-    let waiting: Vec<(&Slow, f64)> = slow
-        .iter()
-        .filter_map(|s| Some((s, (waited(s, looks, config)? / s.load().unwrap_or(1.0)).min(1.0))))
-        .collect();
-    let Some(share) = waiting.iter().map(|(_, share)| *share).reduce(f64::max) else {
+    let waiting: Vec<Share> = slow.iter().filter_map(|s| share(s, looks, config)).collect();
+    let Some(share) = waiting.iter().map(|w| w.all).reduce(f64::max) else {
         return Err(unseen(
             "/proc",
             "who waits for one",
@@ -117,7 +133,8 @@ pub fn saturated(slow: &[Slow], busy: &BTreeSet<&str>, looks: &Looks, config: &C
         let own = format!("{name} itself, by what is told of it");
         return Err(ruled_out("/proc", "who takes them", own, &needs));
     }
-    let own: Vec<&Slow> = waiting.iter().filter(|(_, share)| *share >= SHARE).map(|(s, _)| *s).collect();
+    let held: Vec<&Share> = waiting.iter().filter(|w| w.all >= SHARE).collect();
+    let own: Vec<&Slow> = held.iter().map(|w| w.slow).collect();
     let known = own.iter().any(|s| s.load().is_some());
     let summary = format!(
         "{} waits for a processor: {:.0} % of the {}; {} takes {:.0} % of one",
@@ -128,7 +145,8 @@ pub fn saturated(slow: &[Slow], busy: &BTreeSet<&str>, looks: &Looks, config: &C
         100.0 * first.amount / seconds,
     );
     let subject = looks.now.vantage.host.as_str();
-    let sure = if known { Certainty::Proven } else { Certainty::Likely };
+    let themselves = held.iter().any(|w| w.own.is_some_and(|own| own >= SHARE));
+    let sure = if known && themselves { Certainty::Proven } else { Certainty::Likely };
     let mut f = Finding::new(&CPU_SATURATED, subject, sure, summary)
         .share(share)
         .saw("/proc/pressure", fact, waits)
@@ -153,7 +171,7 @@ pub fn saturated(slow: &[Slow], busy: &BTreeSet<&str>, looks: &Looks, config: &C
         "See who takes them; give that one less (CPUWeight, nice), or do it at another time",
         Risk::Safe,
     );
-    host::about(f, &own)
+    host::about_them_alone(f, &own, config)
 }
 
 /// The quota of it, or of a group above it, that held it up the most: of periods, and of the time.
@@ -168,11 +186,13 @@ fn tightest<'a>(name: &str, looks: &'a Looks) -> Option<(&'a Quota, u64, u64, f6
         let time = ((q.throttled_s - old.throttled_s) / seconds).clamp(0.0, 1.0);
         Some((q, throttled, periods, throttled as f64 / periods.max(1) as f64, time))
     };
-    now.quotas.iter().filter_map(of).max_by(|a, b| a.3.total_cmp(&b.3))
+    // One that had too few periods says nothing, however it spent them.
+    let all = now.quotas.iter().filter_map(of);
+    all.max_by(|a, b| (a.2 >= PERIODS).cmp(&(b.2 >= PERIODS)).then(a.3.total_cmp(&b.3)))
 }
 
 /// Of a slow service itself, or of what such a one needs.
-pub fn throttled(name: &str, slow: &[&Slow], looks: &Looks) -> Judged {
+pub fn throttled(name: &str, slow: &[&Slow], looks: &Looks, config: &Config) -> Judged {
     let needs = format!("held up in over {:.0} % of the periods, in both readings", THROTTLED * 100.0);
     let fact = "quota of processor time";
     let Some((_, now)) = own(name, looks) else { return Err(not_two(looks, fact, &needs)) };
@@ -182,29 +202,32 @@ pub fn throttled(name: &str, slow: &[&Slow], looks: &Looks) -> Judged {
             Some(q) => unseen("cgroup", fact, format!("{} was made anew", q.group), &needs),
         });
     };
-    let said = format!("held up in {throttled} of {periods} periods, {:.0} % of the time", time * 100.0);
+    let said = format!("held up in {throttled} of {periods} periods");
     if periods < PERIODS || ratio <= THROTTLED || time <= THROTTLED {
         return Err(ruled_out("cgroup", &quota.group, said, &needs));
     }
     let share = time.min(ratio);
+    // Counted on each processor apart: on several at once no more than their part of it is sure.
+    let cores = looks.now.host.load.seen().map_or(f64::INFINITY, |h| f64::from(h.cores.max(1)));
+    let sure = if share / cores >= SHARE { Certainty::Proven } else { Certainty::Likely };
     let summary = format!(
-        "{name} may use {:.0} % of a processor, and is held up {:.0} % of the time",
+        "{name} may use {:.0} % of a processor, and is held up in {:.0} % of its periods",
         quota.cores * 100.0,
-        share * 100.0
+        ratio * 100.0
     );
-    let f = Finding::new(
-        &CPU_THROTTLED,
-        name,
-        if share >= SHARE { Certainty::Proven } else { Certainty::Likely },
-        summary,
-    )
-    .share(share)
-    .saw("cgroup", &quota.group, said)
-    .saw("cgroup", "quota", format!("{:.0} % of a processor", quota.cores * 100.0))
-    .remedy(
-        format!("mcp-ir runbook {}", CPU_THROTTLED.name.replace('/', "#")),
-        "Raise CPUQuota, within what the host has",
-        Risk::Disruptive,
-    );
+    // Statements that would be slow all the same have a reason of their own.
+    let limit = config.thresholds.slow_query.as_secs_f64() * 1000.0;
+    let anyway = slow_ones(looks, name, config)
+        .is_some_and(|all| all.iter().any(|r| r.mean_ms() * (1.0 - share) > limit));
+    let f = Finding::new(&CPU_THROTTLED, name, sure, summary)
+        .share(share)
+        .spares_if("latency/slow-queries", anyway)
+        .saw("cgroup", &quota.group, said)
+        .saw("cgroup", "quota", format!("{:.0} % of a processor", quota.cores * 100.0))
+        .remedy(
+            format!("mcp-ir runbook {}", CPU_THROTTLED.name.replace('/', "#")),
+            "Raise CPUQuota, within what the host has",
+            Risk::Disruptive,
+        );
     host::about(f, slow)
 }

@@ -59,6 +59,7 @@ fn own(pid: u32, unit: &str, port: u16) -> OwnLoad {
     OwnLoad {
         uptime_s: UPTIME,
         began_s: 1000.0,
+        group: Some(format!("/system.slice/{unit}")),
         processes: vec![Waits { pid, began_s: 1000.0, state: "S".into(), waited_s: 5.0 }],
         quotas: vec![Quota {
             group: format!("/system.slice/{unit}"),

@@ -25,9 +25,15 @@ fn host(groups: &'static str) -> Vec<(&'static str, &'static str)> {
     ]
 }
 
+fn of_tree(root: &Path, mounted: impl AsRef<Path>, pid: u32) -> Result<OwnLoad, Failure> {
+    let proc = root.join("proc");
+    let proc = proc.to_str().unwrap();
+    of(proc, mounted.as_ref(), pid, &groups(proc))
+}
+
 fn look(files: &[(&str, &str)]) -> OwnLoad {
     let t = tree(files);
-    of(t.path().join("proc").to_str().unwrap(), &t.path().join("groups"), 101).unwrap()
+    of_tree(t.path(), t.path().join("groups"), 101).unwrap()
 }
 
 #[test]
@@ -50,9 +56,9 @@ fn a_kernel_that_does_not_count_waits_says_nothing() {
     let files: Vec<_> = host(V2).into_iter().filter(|(name, _)| !name.contains("schedstat")).collect();
     let t = tree(&files);
     fs::create_dir_all(t.path().join("proc/101/task/101")).unwrap();
-    let own = of(t.path().join("proc").to_str().unwrap(), &t.path().join("groups"), 101).unwrap();
+    let own = of_tree(t.path(), t.path().join("groups"), 101).unwrap();
     assert!(own.processes.is_empty(), "{own:?}");
-    assert!(of(t.path().join("proc").to_str().unwrap(), t.path(), 999).is_err());
+    assert!(of_tree(t.path(), t.path(), 999).is_err());
 }
 
 #[test]
@@ -102,6 +108,7 @@ fn a_quota_of_a_group_above_it_is_read_on_cgroup_v2_with_its_wait_for_devices() 
 
 #[test]
 fn this_process_waits_for_something() {
-    let own = of("/proc", Path::new(super::super::group::MOUNTED), std::process::id()).unwrap();
+    let own =
+        of("/proc", Path::new(super::super::group::MOUNTED), std::process::id(), &groups("/proc")).unwrap();
     assert!(own.processes.iter().any(|p| p.pid == std::process::id()), "{own:?}");
 }
