@@ -1,6 +1,6 @@
 //! `latency`: who is slow by two readings, where the time goes, and what only looks so.
 
-use mcp_ir::diagnosis::Outcome;
+use mcp_ir::diagnosis::{Certainty, Outcome};
 use mcp_ir::engine::{Filter, diagnose, why_not};
 use mcp_ir::scenario;
 use mcp_ir::snapshot::service::LogLevel;
@@ -261,4 +261,32 @@ fn a_second_reading_is_taken_only_where_something_looks_slow_or_it_was_asked_for
     let mut backup = session(1, "pg_dump", 300.0);
     backup.query = "COPY public.code_chunks TO stdout".into();
     assert_eq!(again(&healthy.sessions([backup]), &[]), [], "a backup is no reason");
+}
+
+/// A server is shared: what a report in another database takes is no part of these requests.
+#[test]
+fn statements_of_a_database_that_is_not_under_care_are_no_reason() {
+    let elsewhere = |two: Two| {
+        two.both(|w| match &mut w.statements {
+            Reading::Seen { value } => value.all.iter_mut().for_each(|s| s.database = "warehouse".into()),
+            _ => panic!("not seen"),
+        })
+    };
+    elsewhere(Two::slow().ran(10.0, 6000.0, SEARCH)).is(&["unattributed@codebase-mcp"], &[]);
+}
+
+#[test]
+fn what_is_meant_to_take_long_is_no_part_of_a_request() {
+    for query in ["CREATE INDEX CONCURRENTLY i ON t (a)", "copy t TO STDOUT", "VACUUM (ANALYZE) t"] {
+        Two::slow().ran(1.0, 9000.0, query).is(&["unattributed@codebase-mcp"], &[]);
+    }
+}
+
+/// Ten seconds of statements in eight of requests: not all of them are of these.
+#[test]
+fn statements_that_take_longer_than_all_requests_are_likely_not_proven() {
+    let certain =
+        |ms| Two::slow().ran(10.0, ms, SEARCH).is(&["slow-queries@postgres"], &[]).findings[0].certainty;
+    assert_eq!(certain(6000.0), Certainty::Proven);
+    assert_eq!(certain(12_000.0), Certainty::Likely);
 }

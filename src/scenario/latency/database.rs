@@ -41,6 +41,8 @@ pub static SYNC_REPLICATION_WAIT: Cause = Cause {
 
 /// What is less of the requests' time than this is not what makes them slow.
 const SHARE: f64 = 0.25;
+/// So much of the requests' time the statements may take: the two are counted a moment apart.
+const ALL: f64 = 1.25;
 /// What runs for so long makes a request slow by itself.
 const LONG_S: f64 = 0.5;
 /// A standby that is there answers long before.
@@ -75,7 +77,8 @@ impl Ran<'_> {
     }
 }
 
-/// All statements that ended between the two readings, the longest in all first. `None`: it can't be told.
+/// All statements of the databases under care that ended between the two readings, the longest in all
+/// first. `None`: it can't be told.
 pub fn ran<'a>(looks: &'a Looks, server: &str) -> Option<Vec<Ran<'a>>> {
     let (before, now) = works(looks, server)?;
     let (old, new) = (before.statements.seen()?, now.statements.seen()?);
@@ -94,7 +97,9 @@ pub fn ran<'a>(looks: &'a Looks, server: &str) -> Option<Vec<Ran<'a>>> {
         let (calls, ms) = (grown(calls, s.calls)?, grown(ms, s.total_ms)?);
         (calls.by > 0.0).then_some(Ran { statement: s, calls: calls.by, ms: ms.by, seconds: ms.seconds })
     };
-    let mut all: Vec<Ran> = new.all.iter().filter(|s| !is_a_look(&s.query)).filter_map(one).collect();
+    let requests = new.all.iter().filter(|s| is_under_care(server, &s.database, &looks.now));
+    let requests = requests.filter(|s| !is_a_look(&s.query) && !is_maintenance(&s.query));
+    let mut all: Vec<Ran> = requests.filter_map(one).collect();
     all.sort_by(|a, b| b.ms.total_cmp(&a.ms));
     Some(all)
 }
@@ -102,6 +107,22 @@ pub fn ran<'a>(looks: &'a Looks, server: &str) -> Option<Vec<Ran<'a>>> {
 /// Our own, and others' monitoring.
 fn is_a_look(query: &str) -> bool {
     ["pg_stat_activity", "pg_stat_statements", "pg_stat_user_tables"].iter().any(|w| query.contains(w))
+}
+
+/// What is meant to take long, and is no part of a request.
+fn is_maintenance(query: &str) -> bool {
+    const WORDS: [&str; 7] = ["COPY", "VACUUM", "ANALYZE", "REINDEX", "CLUSTER", "REFRESH", "CREATE"];
+    let first = query.split_whitespace().next().unwrap_or_default();
+    WORDS.iter().any(|w| first.eq_ignore_ascii_case(w))
+}
+
+/// Another application's work on the same server is no part of these requests. Where only the database
+/// for maintenance is configured, nothing says which are theirs.
+fn is_under_care(server: &str, database: &str, now: &Snapshot) -> bool {
+    now.config.postgres(server).is_none_or(|p| {
+        let mut all = p.databases.iter().chain([&p.url.dbname]);
+        all.clone().all(|d| d == "postgres") || all.any(|d| d == database)
+    })
 }
 
 /// Those whose mean is over the limit.
@@ -113,7 +134,10 @@ pub fn slow_ones<'a>(looks: &'a Looks, server: &str, config: &Config) -> Option<
 /// Client statements that run for over half a second, as many as at one of the readings, where no totals
 /// are had: those that all begin at once are young at the other.
 pub fn long_ones<'a>(looks: &'a Looks, server: &str) -> Vec<&'a Session> {
-    let long = |all: &'a [Session]| all.iter().filter(|s| is_long_query(s) && s.state_s > LONG_S).collect();
+    let own = |s: &&Session| is_under_care(server, &s.database, &looks.now) && !is_maintenance(&s.query);
+    let long = |all: &'a [Session]| -> Vec<&'a Session> {
+        all.iter().filter(|s| is_long_query(s) && s.state_s > LONG_S).filter(own).collect()
+    };
     let first = facts::server(&looks.now, server).map_or_else(Vec::new, |x| long(&x.sessions));
     let works = looks.before.iter().chain([&looks.now]).filter_map(|l| work(l, server));
     let all = works.map(|w| long(&w.running)).chain([first]);
@@ -149,10 +173,12 @@ fn slow_queries(p: &Postgres, slow: &[&Slow], looks: &Looks, config: &Config) ->
     } else {
         format!("{:.0} % of the statements' time", share * 100.0)
     };
+    // A request contains its statements: what takes longer than all of them is, in part, of others.
+    let sure = load(slow).is_some_and(|load| busy <= load * ALL);
     let mut f = Finding::new(
         &SLOW_QUERIES,
         &p.name,
-        if load(slow).is_some() { Certainty::Proven } else { Certainty::Likely },
+        if sure { Certainty::Proven } else { Certainty::Likely },
         format!(
             "{} of {:.0} ms on average: {what}",
             facts::count(slow_ones.len(), "statement"),
