@@ -115,7 +115,7 @@ pub fn restarts(journal: &Journal, now: &Snapshot) -> usize {
 /// What the kernel did to the control group of a unit, or of a container by its id, within two seconds
 /// of that time.
 pub fn kernel_act<'a>(now: &'a Snapshot, name: &str, at: Timestamp) -> Option<&'a KernelAct> {
-    let near = |act: &&KernelAct| act.at.duration_since(at).as_secs_f64().abs() <= KERNEL_S;
+    let near = |act: &&KernelAct| is_one(act.at, at);
     let of_it = |act: &&KernelAct| is_group_of(&act.control_group, name);
     now.units.kernel.seen()?.iter().rev().filter(near).find(of_it)
 }
@@ -135,6 +135,11 @@ pub fn fork_refused<'a>(
 
 /// The kernel's line and systemd's belong together within so many seconds (causes, edges).
 const KERNEL_S: f64 = 2.0;
+
+/// Two that tell of an end tell of the same.
+pub fn is_one(told: Timestamp, ended: Timestamp) -> bool {
+    told.duration_since(ended).as_secs_f64().abs() <= KERNEL_S
+}
 
 /// Those that are young enough to explain what is seen now.
 pub fn recent(deaths: &[Death], now: &Snapshot) -> Vec<Death> {

@@ -155,21 +155,25 @@ impl Container {
         }
     }
 
-    /// `exit code 137 (SIGKILL)`
     pub fn exit(&self) -> String {
-        let name = match self.exit_code {
-            130 => " (SIGINT)",
-            132 => " (SIGILL)",
-            134 => " (SIGABRT)",
-            135 => " (SIGBUS)",
-            136 => " (SIGFPE)",
-            137 => " (SIGKILL)",
-            139 => " (SIGSEGV)",
-            143 => " (SIGTERM)",
-            _ => "",
-        };
-        format!("exit code {}{name}", self.exit_code)
+        exit(self.exit_code)
     }
+}
+
+/// `exit code 137 (SIGKILL)`
+pub fn exit(code: i32) -> String {
+    let name = match code {
+        130 => " (SIGINT)",
+        132 => " (SIGILL)",
+        134 => " (SIGABRT)",
+        135 => " (SIGBUS)",
+        136 => " (SIGFPE)",
+        137 => " (SIGKILL)",
+        139 => " (SIGSEGV)",
+        143 => " (SIGTERM)",
+        _ => "",
+    };
+    format!("exit code {code}{name}")
 }
 
 /// Whether a control group is this unit's, or this container's by any of the ways in which engines

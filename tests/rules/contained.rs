@@ -119,8 +119,10 @@ fn one_that_runs_is_not_started_again() {
     let often: Vec<(f64, Event)> = (0..3)
         .flat_map(|n| [(40.5 - 10.0 * f64::from(n), Event::Started), (40.0 - 10.0 * f64::from(n), died("1"))])
         .collect();
-    let s = redis(refused()).container("cache", runs(0.1)).happened("cache", &often);
-    expect(s, Certainty::Proven, "again and again", "docker logs --tail 50 cache");
+    let often_brought = |seconds| Container { restarts: 3, ..runs(seconds) };
+    let s = redis(refused()).container("cache", often_brought(0.1)).happened("cache", &often);
+    // Its engine has forgotten how it ended: its events have not.
+    expect(s, Certainty::Proven, "brought back: exit code 1", "docker logs --tail 50 cache");
     // Another took its port: its answer is no word of the container that ended.
     let other = redis(fail(FailKind::Malformed, Stage::Answer)).container("cache", exited(0, 90.0));
     expect(
@@ -133,6 +135,48 @@ fn one_that_runs_is_not_started_again() {
     let moving = redis(refused()).container("cache", runs(900.0));
     let moving = moving.happened("cache", &[(900.0, Event::Started), (2.0, Event::Stopping)]);
     expect(moving, Certainty::Likely, "is being stopped or restarted", "docker logs --tail 50 cache");
+}
+
+#[test]
+fn deaths_before_a_run_that_goes_on_are_no_loop() {
+    let often: Vec<(f64, Event)> = (0..3)
+        .flat_map(|n| [(260.5 - 5.0 * f64::from(n), Event::Started), (260.0 - 5.0 * f64::from(n), died("1"))])
+        .collect();
+    let s = redis(refused()).container("cache", Container { restarts: 3, ..runs(240.0) });
+    let s = s.happened("cache", &often);
+    expect(s, Certainty::Proven, "refuses connections: nothing listens", "docker logs --tail 50 cache");
+}
+
+#[test]
+fn brought_back_once_is_no_loop() {
+    let c = Container { started_at: Some(ago(7200.0)), ..waits(1) };
+    let s = redis(refused()).container("cache", c).happened("cache", &[(90.0, died("1"))]);
+    expect(s, Certainty::Proven, "its engine brings it back: exit code 1", "docker logs --tail 50 cache");
+}
+
+#[test]
+fn an_old_death_for_memory_is_not_why_a_container_ended_well() {
+    let events = |code: &str| {
+        [
+            (9000.0, Event::Started),
+            (7300.1, Event::OomKilled),
+            (7300.0, died("137")),
+            (7299.0, Event::Started),
+            (90.0, died(code)),
+        ]
+    };
+    let s = |code| redis(refused()).container("cache", Container { oom_killed: false, ..limited(code) });
+    expect(
+        s(0).happened("cache", &events("0")),
+        Certainty::Proven,
+        "is exited, exit code 0",
+        "docker start cache",
+    );
+    let told = s(0).happened("cache", &events("0")).told();
+    assert!(!told.find(DOWN).summary.contains("memory"), "{}", told.find(DOWN).summary);
+    // Nor of what a person killed since then.
+    let told = s(137).happened("cache", &events("137")).told();
+    assert!(!told.find(DOWN).summary.contains("memory"), "{}", told.find(DOWN).summary);
 }
 
 #[test]
@@ -196,6 +240,48 @@ fn what_became_ready_did_start() {
     let s = s.logged("pg", 92.7, "LOG:  database system is ready to accept connections");
     let s = s.logged("pg", 90.1, "FATAL:  could not load pg_hba.conf");
     s.told().expect_root(START, Certainty::Proven).evidence(START, "pg_hba");
+}
+
+/// Its engine gave up: it was brought back as often as it may be, over weeks.
+#[test]
+fn what_ran_for_days_did_not_fail_to_start() {
+    let c = |ran_s| Container {
+        policy: "on-failure".into(),
+        policy_max: 3,
+        restarts: 3,
+        started_at: Some(ago(90.0 + ran_s)),
+        ..exited(1, 90.0)
+    };
+    let days = 5.0 * 86_400.0;
+    for line in ["role \"root\" does not exist", "could not write lock file \"postmaster.pid\""] {
+        let told = postgres(c(days)).logged("pg", 100.0, &format!("FATAL:  {line}")).told().case(line);
+        told.expect_root(STOPPED, Certainty::Proven).never("db-down/start-failed");
+        assert!(!told.find(STOPPED).summary.contains("again"), "{}", told.find(STOPPED).summary);
+    }
+    // Each of its tries was as short.
+    let told = postgres(c(2.0)).logged("pg", 91.0, "FATAL:  could not load pg_hba.conf").told();
+    told.expect_root(START, Certainty::Proven);
+    assert!(
+        told.find(START).remedy.summary.contains("docker start pg"),
+        "{}",
+        told.find(START).remedy.summary
+    );
+}
+
+#[test]
+fn what_a_client_is_told_is_not_why_a_start_failed() {
+    for line in [
+        "role \"root\" does not exist",
+        "database \"root\" does not exist",
+        "password authentication failed for user \"x\"",
+        "sorry, too many clients already",
+    ] {
+        let s =
+            postgres(short(1)).logged("pg", 91.0, &format!("2026-11-24 11:58:29 UTC [61] FATAL:  {line}"));
+        s.told().case(line).expect_root(STOPPED, Certainty::Proven).never("db-down/start-failed");
+    }
+    let s = postgres(short(1)).logged("pg", 91.0, "FATAL:  the database system is starting up");
+    s.told().expect_root(START, Certainty::Likely);
 }
 
 #[test]

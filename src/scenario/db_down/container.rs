@@ -68,9 +68,9 @@ fn failed_start(p: &Postgres, look: &PostgresLook, now: &Snapshot, end: &End, wh
         return f.saw_if("docker logs", "last words", place.last_words(now)).remedy(command, advice, risk);
     }
     let (command, what) = words::first(why, p, place);
-    let then = match end.again() {
-        Some(_) => format!("{what}: its engine starts it again by itself"),
-        None => format!("{what}; then start it once: `{}`", place.start()),
+    let then = match end.comes_back() {
+        true => format!("{what}: its engine starts it again by itself"),
+        false => format!("{what}; then start it once: `{}`", place.start()),
     };
     f.remedy(command, then, Risk::Safe)
 }

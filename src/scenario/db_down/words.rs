@@ -66,7 +66,7 @@ pub fn failed<'a>(p: &'a Postgres, now: &'a Snapshot) -> Option<FailedStart<'a>>
     }
     let since = events[began].at;
     let lines: Vec<Said> = log::lines(p, now).into_iter().filter(|l| l.at >= since).collect();
-    if lines.iter().any(|l| l.has("ready to accept")) {
+    if became_ready(&lines) {
         return None;
     }
     let why = reason(&lines);
@@ -84,13 +84,41 @@ fn ended_at_once(started: Timestamp, after: &[UnitEvent]) -> bool {
 pub fn of_start<'a>(p: &'a Postgres, from: Option<Timestamp>, now: &'a Snapshot) -> Option<Vec<Said<'a>>> {
     let during = |l: &Said| from.is_some_and(|from| l.at >= from);
     let lines: Vec<Said> = log::lines(p, now).into_iter().filter(during).collect();
-    (!lines.iter().any(|l| l.has("ready to accept"))).then(|| reason(&lines))
+    (!became_ready(&lines)).then(|| reason(&lines))
+}
+
+/// By its own word or, where that is long gone from its log, by what it told a client: who starts turns all
+/// away alike.
+fn became_ready(lines: &[Said]) -> bool {
+    lines.iter().any(|l| l.has("ready to accept") || l.is(&["FATAL"]) && is_a_clients(l))
+}
+
+/// What a server that takes connections says to those that it refuses or ends.
+const TO_CLIENTS: [&str; 13] = [
+    "authentication failed for user",
+    "no pg_hba.conf entry for",
+    "pg_hba.conf rejects",
+    "is not permitted to log in",
+    "permission denied for database",
+    "too many clients already",
+    "too many connections for",
+    "connection slots are reserved",
+    "terminating connection",
+    "canceling authentication",
+    "connection to client lost",
+    "unsupported frontend protocol",
+    "no PostgreSQL user name",
+];
+
+fn is_a_clients(l: &Said) -> bool {
+    let unknown = ["FATAL:  role \"", "FATAL:  database \""].iter().any(|named| l.has(named));
+    unknown && l.has("does not exist") || TO_CLIENTS.iter().any(|words| l.has(words))
 }
 
 /// The last FATAL of the server's own, with what belongs to it: the complaint before, the detail after.
 fn reason<'a>(lines: &[Said<'a>]) -> Vec<Said<'a>> {
     // What a client is told is none: they are all turned away while it starts.
-    let own = |l: &Said| l.is(&["FATAL", "PANIC"]) && !l.has("the database system is");
+    let own = |l: &Said| l.is(&["FATAL", "PANIC"]) && !l.has("the database system is") && !is_a_clients(l);
     let Some(at) = lines.iter().rposition(own) else { return Vec::new() };
     let before = |l: &&Said| {
         l.is(&["LOG"])

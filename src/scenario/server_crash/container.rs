@@ -5,6 +5,7 @@ use super::died::{self, End};
 use super::{UNIT_MISSING, answer, port, silent, unit, with_refusal};
 use crate::config::Service;
 use crate::diagnosis::{Certainty, Finding, Risk, shell_word};
+use crate::scenario::contained::looped;
 use crate::scenario::ends;
 use crate::scenario::place::{Place, under_way};
 use crate::snapshot::containers::{Container, ContainerLook};
@@ -140,17 +141,6 @@ fn end<'a>(
         since: first.map(|f| f.at).or(c.finished_at),
     }
 }
-
-/// The engine counts since a person's start, however long ago: only what ended of late makes a loop.
-/// Where its events are forgotten, one that is waiting to come back after a short run does.
-fn looped(c: &Container, recent: usize) -> usize {
-    let count = usize::try_from(c.restarts).unwrap_or(usize::MAX);
-    let short = c.state == "restarting" && c.ran_s().is_some_and(|s| s < SHORT_S);
-    if recent == 0 && short { count } else { count.min(recent) }
-}
-
-/// After a run as long as this the engine itself counts its delay anew.
-const SHORT_S: f64 = 10.0;
 
 fn missing(s: &Service, name: &str, look: &ContainerLook, refused: Option<&Failure>) -> Finding {
     let near = look.similar.first();
