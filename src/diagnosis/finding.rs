@@ -43,6 +43,9 @@ pub struct Finding {
     /// Causes that this finding declares to explain, but does not explain here.
     #[serde(skip)]
     pub spares: Vec<&'static str>,
+    /// Of such a cause it explains only that of these subjects here.
+    #[serde(skip)]
+    pub only: Option<(&'static str, Vec<String>)>,
 }
 
 /// One fact, and the probe that saw it.
@@ -118,6 +121,7 @@ impl Finding {
             of_its_limit: false,
             about: None,
             spares: Vec::new(),
+            only: None,
         }
     }
 
@@ -187,6 +191,19 @@ impl Finding {
             self.spares.push(cause);
         }
         self
+    }
+
+    /// Of that cause it explains what these subjects have, and nobody else's.
+    #[must_use]
+    pub fn explains_only(mut self, cause: &'static str, subjects: Vec<String>) -> Self {
+        self.only = Some((cause, subjects));
+        self
+    }
+
+    /// Declared to be explained by this one, and not explained here.
+    pub fn leaves(&self, f: &Self) -> bool {
+        let not_its = |(cause, all): &(&str, Vec<String>)| *cause == f.cause && !all.contains(&f.subject);
+        self.spares.contains(&f.cause.as_str()) || self.only.as_ref().is_some_and(not_its)
     }
 
     pub fn is_root(&self) -> bool {

@@ -56,7 +56,7 @@ fn explainers(
         })
         // A note makes nothing red: what is only noted can't be the reason for an outage.
         .filter(|by| by.id != f.id && (by.severity != Severity::P4 || f.severity == Severity::P4))
-        .filter(|by| !began_before(f, by) && !by.spares.contains(&f.cause.as_str()))
+        .filter(|by| !began_before(f, by) && !by.leaves(f))
         .map(|by| by.id.as_str())
         .collect();
     let mut seen = BTreeSet::new();

@@ -23,6 +23,8 @@ pub enum Why {
     Moving,
     Paused,
     ToldToStop(Timestamp),
+    /// Its events are forgotten, and its policy would have brought it back.
+    LeftStopped,
     /// By the engine's events or the kernel's log; else by a mark that may be of a child. At its own limit,
     /// or as the whole machine had none left.
     Memory(Certainty, Of),
@@ -84,6 +86,10 @@ fn why(name: &str, look: &ContainerLook, c: &Container, now: &Snapshot) -> Optio
     }
     if let Some(stop) = place.stop_job(now) {
         return Some(Why::ToldToStop(stop.at));
+    }
+    let forgotten = place.last_job(now).is_none();
+    if forgotten && c.state == "exited" && c.comes_back() && c.started_at.is_some() {
+        return Some(Why::LeftStopped);
     }
     Some(match memory(place, c, now) {
         Some((certainty, of)) => Why::Memory(certainty, of),
@@ -196,6 +202,11 @@ impl End<'_> {
             Why::ToldToStop(_) => {
                 format!("container {name} is {}; the engine was told to stop it", c.words())
             }
+            Why::LeftStopped => format!(
+                "container {name} is {}; by its policy ({}) its engine would have brought it back, so it was stopped",
+                c.words(),
+                c.policy
+            ),
             Why::Memory(_, of) => {
                 let how = match (of, c.memory_max) {
                     (Of::Host, _) => " as the whole machine had none left".into(),
@@ -226,7 +237,7 @@ impl End<'_> {
         let (place, name) = (Place::Container(self.name), shell_word(self.name));
         match self.why {
             Why::Missing => {
-                let words = "See which containers there are, and create it anew: its data is in its volume";
+                let words = "See whether it goes by a new name, and who removed it, before one is made anew";
                 ("docker ps -a".into(), words, Risk::Safe)
             }
             Why::Moving => (place.status(), "See who stops it, and why", Risk::Safe),
@@ -235,7 +246,7 @@ impl End<'_> {
                 "Ask who paused it, and why; then let it go on",
                 Risk::Disruptive,
             ),
-            Why::ToldToStop(_) => {
+            Why::ToldToStop(_) | Why::LeftStopped => {
                 (place.start(), "Ask who stopped it, and why; then start it", Risk::Disruptive)
             }
             Why::Memory(Certainty::Proven, Of::Limit) if self.c.is_some_and(|c| c.memory_max.is_some()) => {

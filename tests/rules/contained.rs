@@ -7,7 +7,7 @@ use mcp_ir::snapshot::units::{Event, Kernel};
 use mcp_ir::snapshot::{FailKind, Failure, Reading, Stage};
 
 use crate::stack::containers::{ID, exited, no_container, runs};
-use crate::stack::{Stack, ago, fail, failed, refused, silent};
+use crate::stack::{Stack, ago, fail, failed, postmaster, refused, silent};
 
 const DOWN: &str = "server-crash/dependency-down@redis";
 const STOPPED: &str = "db-down/postgres-stopped@postgres";
@@ -67,7 +67,7 @@ fn why_a_dependency_does_not_run_is_its_engines_word() {
     let s = down(exited(0, 90.0)).happened("cache", &stop);
     expect(s, Proven, "is exited, exit code 0; the engine was told to stop it", "docker start cache");
     expect(down(exited(137, 90.0)), Proven, "is exited, exit code 137 (SIGKILL)", "docker start cache");
-    expect(redis(refused()).no_engine("cache", no_container()), Proven, "no container cache", "docker ps -a");
+    expect(redis(refused()).no_engine("cache", no_container()), Likely, "no container cache", "docker ps -a");
     let not_begun =
         Container { error: "exec: \"/x\": no such file or directory: unknown".into(), ..exited(127, 9.0) };
     expect(down(not_begun), Proven, "by the engine: exec: \"/x\"", "docker inspect cache");
@@ -298,11 +298,47 @@ fn a_database_in_a_container_that_does_not_run() {
     let more = "docker update --memory 67108864 --memory-swap 67108864 pg && docker start pg";
     let events = [(3690.0, Event::Started), (90.1, Event::OomKilled), (90.0, died("137"))];
     next(postgres(limited(137)).happened("pg", &events), STOPPED, Certainty::Proven, more);
-    next(postgres(runs(1.0)).no_engine("pg", no_container()), STOPPED, Certainty::Proven, "docker ps -a");
+    next(postgres(runs(1.0)).no_engine("pg", no_container()), STOPPED, Certainty::Likely, "docker ps -a");
     let moving = postgres(runs(900.0)).happened("pg", &[(900.0, Event::Started), (2.0, Event::Stopping)]);
     next(moving, MOVING, Certainty::Likely, "docker logs --tail 50 pg");
     // Its engine is another host's, and knows of it all the same.
     next(stopped().here(Some(false)), STOPPED, Certainty::Likely, "docker start pg");
+}
+
+#[test]
+fn a_container_of_another_name_is_no_server_that_was_stopped() {
+    let gone = || postgres(runs(1.0)).no_engine("pg", no_container());
+    // Its postmaster runs, wherever that listens.
+    let told = gone().postmasters(vec![postmaster("S", Some("/data"), Some(5432))]).told();
+    told.never("db-down/postgres-stopped").expect_root("db-down/refused-remote@postgres", Certainty::Likely);
+    // Nothing is known of another's, nor promised of what was in this one.
+    let told = gone().similar("pg", "pg-1").postmasters(vec![postmaster("S", None, Some(5433))]).told();
+    told.expect_root(STOPPED, Certainty::Likely).evidence(STOPPED, "pg-1").evidence(STOPPED, "of port 5433");
+    let f = told.find(STOPPED);
+    assert!(!f.remedy.summary.contains("volume") && !f.summary.contains("does not run"), "{}", f.summary);
+    let none = redis(refused()).no_engine("cache", no_container()).told();
+    assert!(!none.find(DOWN).summary.contains("does not run"), "{}", none.find(DOWN).summary);
+}
+
+#[test]
+fn a_policy_that_would_bring_a_server_back_tells_of_a_stop() {
+    let kept = |c: Container| Container { policy: "unless-stopped".into(), ..c };
+    let words = "so it was stopped";
+    expect(
+        redis(refused()).container("cache", kept(exited(0, 90.0))),
+        Certainty::Proven,
+        words,
+        "docker start cache",
+    );
+    // What is remembered of it says that it ended by itself.
+    let s =
+        redis(refused()).container("cache", kept(exited(0, 90.0))).happened("cache", &[(90.0, died("0"))]);
+    let s = s.happened("cache", &[(3690.0, Event::Started)]);
+    let told = s.told();
+    assert!(!told.find(DOWN).summary.contains(words), "{}", told.find(DOWN).summary);
+    let told = postgres(kept(exited(0, 90.0))).told();
+    told.expect_root(STOPPED, Certainty::Proven);
+    assert!(told.find(STOPPED).remedy.summary.contains("who stopped it"));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use mcp_ir::snapshot::redis::{RedisLook, RedisServer};
 use mcp_ir::snapshot::{Again, Look, Looks, Reading};
 
 use crate::payload;
-use crate::stack::A;
+use crate::stack::{A, C};
 use crate::two::{SEARCH, Two, evidence};
 
 fn redis(ms: f64, calls: u64, us: u64, second: f64) -> RedisLook {
@@ -123,4 +123,22 @@ fn a_service_that_gives_up_on_a_slow_redis_is_not_restarted() {
     // Who is unhealthy for another reason is not well by Redis being quick again.
     unhealthy(with_redis(busy().0, busy().1), "the search index is not loaded")
         .is(&["server-crash/unhealthy@codebase-mcp", "redis-slow@redis"], &[]);
+}
+
+/// Two need it; one says that it waits for it, the other has a trouble of its own, or says nothing.
+#[test]
+fn a_slow_redis_explains_only_who_names_it() {
+    for details in [r#"{"error":"model cache corrupted"}"#, "null"] {
+        let mut two = with_redis(redis(1.0, 10, 1000, 0.0), redis(734.0, 11, 701_000, 1.0));
+        let says = |details: &str| payload::a("unhealthy", "connected", 3, 3, 10, details);
+        for look in [&mut two.before, &mut two.now] {
+            *look = look.clone().service(C, |s| s.needs.push("redis".into()));
+        }
+        two.now = two.now.health(A, says(r#"{"error":"redis: no answer within 1.0 s"}"#));
+        two.now = two.now.health(C, says(details));
+        two.is(
+            &["server-crash/unhealthy@workflow-mcp", "redis-slow@redis"],
+            &["server-crash/unhealthy@codebase-mcp"],
+        );
+    }
 }

@@ -41,8 +41,9 @@ pub fn detect(slow: &[Slow], looks: &Looks, config: &Config) -> Vec<Finding> {
             return None;
         }
         let f = witness::heard(super::database::shown(f()?, &own), &blamed);
-        // Nobody is unhealthy for it who does not say so; and for whom somebody is, it is as urgent.
-        Some(if blamed.is_empty() { f.spares_if(UNHEALTHY, true) } else { f.severity(Severity::P1) })
+        // Nobody is unhealthy for it who does not say so; and where somebody is, it is as urgent.
+        let f = f.explains_only(UNHEALTHY, blamed.iter().map(|w| w.service.to_owned()).collect());
+        Some(if blamed.is_empty() { f } else { f.severity(Severity::P1) })
     };
     let redis = config.redis.iter().filter_map(|r| told(&r.name, &|| redis_slow(r, looks)));
     let ollama = config.ollama.iter().filter_map(|o| told(&o.name, &|| ollama_slow(&o.name, looks, config)));

@@ -239,6 +239,8 @@ fn contained(d: &Dependency, f: &Failure, now: &Snapshot) -> Option<Trouble> {
         Why::Moving if shut => (Certainty::Likely, format!("does not answer: {words}"), true),
         // Of a running one between its deaths nothing listens; whoever else answers there is another.
         _ if !shut => return None,
+        // It may go by another name: what is known is that nothing listens, and that there is none.
+        Why::Missing => (Certainty::Likely, format!("refuses connections, and {words}"), true),
         Why::Memory(certainty, _) => (certainty, format!("does not run: {words}"), true),
         _ => (Certainty::Proven, format!("does not run: {words}"), true),
     };
