@@ -289,6 +289,22 @@ fn disks_that_are_busy_without_a_pause_are_told_with_who_moves_so_much() {
 }
 
 #[test]
+fn who_computes_hides_nobody_who_waits_for_a_disk() {
+    let two = |some_us: u64, busy_s: f64| {
+        full_disk().both(wal).host(move |h| {
+            let io = h.stalled.io.as_mut().unwrap();
+            (io.some_us, io.full_us) = (9_000_000 + some_us, Some(910_000));
+            h.busy_s += busy_s;
+        })
+    };
+    let d = two(970_000, 1.9).is(&["io-saturated@db1"], &[]);
+    assert!(d.findings[0].summary.contains("somebody did 97 % of the time"), "{}", d.findings[0].summary);
+    // There were processors left for them, or hardly anybody waited.
+    two(970_000, 1.0).is(OWN, &[]);
+    two(400_000, 1.9).is(OWN, &[]);
+}
+
+#[test]
 fn a_disk_is_told_by_the_groups_own_wait_or_a_process_that_waits_both_times() {
     let io = |us| Some(Stall { some_us: us, full_us: None, lately: 0.0 });
     full_disk().own_before(A, |o| o.io = io(0)).own(A, |o| o.io = io(500_000)).is(&["io-saturated@db1"], &[]);

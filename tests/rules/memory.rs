@@ -361,6 +361,16 @@ fn a_second_reading_is_taken_only_of_what_is_high() {
     late.now.host.memory = Reading::Failed(Failure::new(FailKind::TimedOut, "no answer"));
     assert_eq!(wants(&late, &[]), [Again::Memory]);
     assert_eq!(wants(&none.memory(|m| m.stalled.memory = stall(9, 3.0)), &[]), [Again::Memory]);
+    // A kernel that counts no waits: nine percent left, and something is in swap.
+    let uncounted = |available, free| {
+        Stack::healthy().memory(move |m| {
+            (m.swap_total, m.swap_free) = (2 * GIB, free);
+            (m.available, m.stalled.memory) = (m.total / 100 * available, None);
+        })
+    };
+    assert_eq!(wants(&uncounted(9, GIB), &[]), [Again::Memory]);
+    assert_eq!(wants(&uncounted(9, 2 * GIB), &[]), []);
+    assert_eq!(wants(&uncounted(20, GIB), &[]), []);
     assert_eq!(wants(&Stack::healthy().fills(500, 0), &[]), [Again::Taken(A.into())]);
     assert_eq!(wants(&Stack::healthy().fills(512, 400), &[]), []);
 }

@@ -10,7 +10,7 @@ use crate::diagnosis::Relation::Host;
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity};
 use crate::scenario::against::{ruled_out, unseen};
 use crate::snapshot::Looks;
-use crate::snapshot::load::{Device, Waits};
+use crate::snapshot::load::{Device, HostLoad, Waits};
 
 pub static IO_SATURATED: Cause = Cause {
     name: "latency/io-saturated",
@@ -21,6 +21,10 @@ pub static IO_SATURATED: Cause = Cause {
 
 /// Of the time, in which all who had something to do waited for a disk.
 const PRESSURE: f64 = 0.2;
+/// Who computes waits for no disk, and hides all who do: where the processors are so busy, those who wait
+/// are seen by themselves.
+const BUSY: f64 = 0.8;
+const SOME: f64 = 0.6;
 
 /// Who moves so much is only told where so much of it was seen.
 const SEEN: f64 = 0.25;
@@ -70,6 +74,19 @@ fn mib(bytes: f64) -> String {
     format!("{:.0} MiB a second", bytes / f64::from(1 << 20))
 }
 
+/// The part of the time that speaks for it, and whose; `None` where there is none of these.
+fn pressure(before: &HostLoad, now: &HostLoad) -> Option<(f64, &'static str, bool)> {
+    let seconds = now.uptime_s - before.uptime_s;
+    let (b, n) = before.stalled.io.zip(now.stalled.io)?;
+    let full = part(b.full_us?, n.full_us?, seconds)?;
+    let some = part(b.some_us, n.some_us, seconds)?;
+    let busy = (now.busy_s - before.busy_s) / (f64::from(now.cores.max(1)) * seconds);
+    if full <= PRESSURE && some > SOME && busy > BUSY {
+        return Some((some, "somebody", true));
+    }
+    Some((full, "all", full > PRESSURE))
+}
+
 /// `busy` are those whose own work is told to be the reason already.
 pub fn saturated(slow: &[Slow], busy: &BTreeSet<&str>, looks: &Looks, config: &Config) -> Judged {
     let needs = format!(
@@ -79,12 +96,11 @@ pub fn saturated(slow: &[Slow], busy: &BTreeSet<&str>, looks: &Looks, config: &C
     let fact = "disks";
     let Some((before, now)) = pair(looks) else { return Err(not_two(looks, fact, &needs)) };
     let seconds = now.uptime_s - before.uptime_s;
-    let full = before.stalled.io.zip(now.stalled.io).and_then(|(b, n)| part(b.full_us?, n.full_us?, seconds));
-    let Some(pressure) = full else {
+    let Some((pressure, all, is_high)) = pressure(before, now) else {
         return Err(unseen("/proc/pressure", fact, "this kernel does not count who waits", &needs));
     };
-    let said = format!("all waited for one {:.0} % of the time, {}", pressure * 100.0, in_time(seconds));
-    if pressure <= PRESSURE {
+    let said = format!("{all} waited for one {:.0} % of the time, {}", pressure * 100.0, in_time(seconds));
+    if !is_high {
         return Err(ruled_out("/proc/pressure", fact, said, &needs));
     }
     let tied: Vec<(&Slow, String)> =
@@ -117,8 +133,8 @@ pub fn saturated(slow: &[Slow], busy: &BTreeSet<&str>, looks: &Looks, config: &C
     let named = device.as_ref().map_or_else(|| "a disk".to_owned(), |(d, ..)| d.name.clone());
     let by = first.map(|t| format!("; {} moves {}", t.name, mib(t.amount / seconds))).unwrap_or_default();
     let own: Vec<&Slow> = tied.iter().map(|(s, _)| *s).collect();
-    let summary =
-        format!("{} waits for {named}: all did {:.0} % of the time{by}", host::names(&own), pressure * 100.0);
+    let who_did = format!("{all} did {:.0} % of the time", pressure * 100.0);
+    let summary = format!("{} waits for {named}: {who_did}{by}", host::names(&own));
     let mut f = Finding::new(&IO_SATURATED, &looks.now.vantage.host, Certainty::Likely, summary)
         .share(pressure.min(1.0))
         .saw("/proc/pressure", fact, said)

@@ -138,13 +138,16 @@ fn looks_slow(s: &Service, looks: &Looks, config: &Config) -> bool {
         && (slow_so_far(s, now, limit) || short_of_pool(s, now, config) || busy(s, now, config)))
 }
 
-/// Something of a service's is slow, by a sign, and hardly any of its requests ended in between. Where
-/// none did, and nothing is under way, it only is idle.
+/// Something of a service's is slow, by a sign, and hardly any of its requests ended in between, or too few
+/// of them slowly to tell them from a spike. Where none did, and nothing is under way, it only is idle.
 pub fn undecided(looks: &Looks, config: &Config) -> bool {
     let (now, limit) = (&looks.now, config.thresholds.p95.as_secs_f64());
     config.service.iter().filter(|s| s.metrics.is_some()).any(|s| {
-        let ended = slow::ended(s, looks).map(|b| b.count);
-        let Some(ended) = ended.filter(|n| *n < slow::FEW) else { return false };
+        let Some(between) = slow::ended(s, looks) else { return false };
+        let ended = between.count;
+        if ended >= slow::FEW && !between.is_doubtful(limit) {
+            return false;
+        }
         let sign = busy(s, now, config)
             || (slow_so_far(s, now, limit) && (ended > 0.0 || is_under_way(s, now, config)));
         sign && !matches!(pace(s, looks, config), Pace::Slow(_))

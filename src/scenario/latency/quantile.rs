@@ -66,9 +66,7 @@ impl Between {
     /// which could not be so high if it were not.
     pub fn is_over(&self, limit: f64) -> bool {
         let Some((low, high)) = self.p95() else { return false };
-        let within = self.bounds.iter().zip(&self.counts).filter(|(b, _)| **b <= limit + NEAR);
-        let quick = within.map(|(_, c)| *c).fold(0.0, f64::max);
-        if self.count - quick < SLOW {
+        if self.count - self.within(limit) < SLOW {
             return false;
         }
         let by_mean = || {
@@ -78,6 +76,18 @@ impl Between {
             most.zip(mean).is_some_and(|(most, mean)| mean > 0.95 * limit + 0.05 * most)
         };
         low + NEAR >= limit || (high.is_none_or(|h| h > limit + NEAR) && by_mean())
+    }
+
+    /// That it would be over this if only a few more were slow: a spike, or the beginning of more.
+    pub fn is_doubtful(&self, limit: f64) -> bool {
+        let slow = self.count - self.within(limit);
+        slow > 0.0 && slow < SLOW && slow > 0.05 * self.count
+    }
+
+    /// How many were surely no slower than this.
+    fn within(&self, limit: f64) -> f64 {
+        let within = self.bounds.iter().zip(&self.counts).filter(|(b, _)| **b <= limit + NEAR);
+        within.map(|(_, c)| *c).fold(0.0, f64::max)
     }
 
     /// `between 0.5 and 1 s`, `under 0.1 s`, `over 10 s`.
@@ -145,6 +155,11 @@ mod tests {
     fn two_slow_requests_are_a_spike() {
         assert!(!grown(&[0.0, 1.0, 3.0, 3.0, 3.0], 2.0).is_over(0.5));
         assert!(grown(&[0.0, 1.0, 4.0, 4.0, 4.0], 3.0).is_over(0.5));
+        // Whether they are, a longer look tells.
+        assert!(grown(&[4.0, 4.0, 5.0, 6.0, 6.0], 2.5).is_doubtful(0.5));
+        assert!(!grown(&[0.0, 1.0, 4.0, 4.0, 4.0], 3.0).is_doubtful(0.5), "three are enough");
+        assert!(!grown(&[39.0, 39.0, 40.0, 41.0, 41.0], 4.0).is_doubtful(0.5), "of so many, two are few");
+        assert!(!grown(&[6.0, 6.0, 6.0, 6.0, 6.0], 0.1).is_doubtful(0.5));
     }
 
     #[test]

@@ -30,15 +30,17 @@ fn pair(looks: &Looks) -> Option<(Option<&HostMemory>, &HostMemory)> {
     Some((before.filter(|b| b.uptime_s < now.uptime_s), now))
 }
 
-/// It has little left, or programs wait while something is in swap; or it was too slow to say.
+/// It has little left, or programs wait while something is in swap; or it was too slow to say. Where the
+/// kernel does not count who waits, twice as little left must do for that.
 pub fn is_short(looks: &Looks, config: &Config) -> bool {
     let memory = &looks.now.host.memory;
     if memory.failure().is_some_and(|f| f.kind == FailKind::TimedOut) {
         return true;
     }
     memory.seen().is_some_and(|m| {
-        let waits = m.stalled.memory.is_some_and(|s| s.lately > 0.1);
-        m.share() < config.thresholds.memory_available || (waits && m.swap_free < m.swap_total)
+        let least = config.thresholds.memory_available;
+        let waits = m.stalled.memory.map_or(m.share() < 2.0 * least, |s| s.lately > 0.1);
+        m.share() < least || (waits && m.swap_free < m.swap_total)
     })
 }
 

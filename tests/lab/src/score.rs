@@ -60,8 +60,10 @@ pub fn untruths(fault: &Fault, seen: &Diagnosis) -> Vec<String> {
     let mut wrong = form(seen);
     let parts = fault.parts().unwrap_or_default();
     let every = || std::iter::once(fault).chain(&parts).filter(|f| !f.note);
-    let expected =
-        |f: &Finding| every().any(|x| x.root().as_ref() == Some(&f.id) || x.lesser == Some(f.id.as_str()));
+    let expected = |f: &Finding| {
+        every()
+            .any(|x| x.root().as_ref() == Some(&f.id) || [x.lesser, x.beside].contains(&Some(f.id.as_str())))
+    };
     let roots = seen.findings.iter().filter(|f| f.is_root() && !expected(f));
     wrong.extend(roots.map(|f| format!("{} is a root", f.id)));
     if !fault.consequences.is_empty() && seen.verdict == "healthy" {
@@ -79,8 +81,11 @@ fn root(fault: &Fault, cause: &str, roots: &[&Finding], seen: &Diagnosis, wrong:
     if first.id != expected {
         wrong.push(format!("first is {}, not {expected}", first.id));
     }
-    for other in roots.iter().filter(|f| f.id != expected) {
+    for other in roots.iter().filter(|f| f.id != expected && fault.beside != Some(f.id.as_str())) {
         wrong.push(format!("{} is a root beside it", other.id));
+    }
+    if let Some(id) = fault.beside.filter(|id| !roots.iter().any(|f| f.id == *id)) {
+        wrong.push(format!("{id} is no root"));
     }
     if seen.severity.as_deref() != Some(first.severity.as_str()) {
         wrong.push(format!("severity {:?}, but the worst root is {}", seen.severity, first.severity));

@@ -8,7 +8,8 @@ use crate::stack::Stack;
 
 use super::{
     access, contained, container, control, crash, damage, database, dependency, died, disk, holders,
-    host_latency, latency, mcp, memory, network, own, pairs, plain, pool, pooler, silent, start, vantage,
+    host_latency, latency, mcp, memory, network, own, pairs, plain, pool, pooler, queues, silent, start,
+    vantage,
 };
 
 /// One way to break the stack, or a noise that must not be taken for a fault.
@@ -43,6 +44,8 @@ pub struct Fault {
     pub also_changed: Option<&'static str>,
     /// What must not be told of.
     pub not_changed: Option<&'static str>,
+    /// The id of a root that stands beside it, and has nothing to do with it.
+    pub beside: Option<&'static str>,
     /// The id of what is true as well, and all that can be told by a look that sees less.
     pub lesser: Option<&'static str>,
     pub settings: fn(&mut Settings),
@@ -91,6 +94,7 @@ impl Fault {
             changed: None,
             also_changed: None,
             not_changed: None,
+            beside: None,
             lesser: None,
             settings: |_| {},
             needs_systemd: false,
@@ -180,6 +184,11 @@ impl Fault {
 
     pub const fn not_changed(mut self, what: &'static str) -> Self {
         self.not_changed = Some(what);
+        self
+    }
+
+    pub const fn beside(mut self, id: &'static str) -> Self {
+        self.beside = Some(id);
         self
     }
 
@@ -290,6 +299,7 @@ fn single() -> Vec<Fault> {
         dependency::FAULTS,
         latency::FAULTS,
         host_latency::FAULTS,
+        queues::FAULTS,
         control::CONTROLS,
         vantage::CONTROLS,
     ]

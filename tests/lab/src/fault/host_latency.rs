@@ -223,7 +223,7 @@ fn slow(stack: &mut Stack, body: &'static str, users: usize) -> Result<()> {
 }
 
 /// By its own histogram: in the last second, whatever was before.
-fn until_slow(stack: &Stack) -> Result<()> {
+pub(super) fn until_slow(stack: &Stack) -> Result<()> {
     until("requests are slow", Duration::from_secs(25), || {
         let Ok(before) = counted(stack) else { return false };
         std::thread::sleep(Duration::from_secs(1));

@@ -242,7 +242,7 @@ pub const FAULTS: &[Fault] = &[
 ];
 
 /// `pg_stat_statements`, as an administrator adds it: with a restart.
-fn statistics(stack: &mut Stack) -> Result<()> {
+pub(super) fn statistics(stack: &mut Stack) -> Result<()> {
     let admin = stack.cluster().session("codebase_mcp")?;
     admin.run("ALTER SYSTEM SET shared_preload_libraries = 'pg_stat_statements'")?;
     drop(admin);
@@ -271,7 +271,7 @@ fn grow(stack: &Stack) -> Result<()> {
 }
 
 /// The table as it was, and the statistics of statements gone.
-fn as_before(stack: &mut Stack) -> Result<()> {
+pub(super) fn as_before(stack: &mut Stack) -> Result<()> {
     // Who waits for a standby waits until it is not asked for.
     let admin = stack.cluster().session("postgres")?;
     for statement in ["ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()"] {
@@ -298,7 +298,7 @@ fn as_before(stack: &mut Stack) -> Result<()> {
 }
 
 /// So many users ask, until in two seconds, one after the other, more were slow than not.
-fn slow(stack: &mut Stack, body: &'static str, users: usize) -> Result<()> {
+pub(super) fn slow(stack: &mut Stack, body: &'static str, users: usize) -> Result<()> {
     ask(stack, body, users)?;
     let (mut before, mut times) = (counted(stack)?, 0);
     until("requests are slow", Duration::from_secs(25), || {
@@ -325,7 +325,7 @@ pub(super) fn counted(stack: &Stack) -> Result<(u64, u64)> {
     Ok((count("0.5"), count("+Inf")))
 }
 
-fn ask(stack: &mut Stack, body: &'static str, users: usize) -> Result<()> {
+pub(super) fn ask(stack: &mut Stack, body: &'static str, users: usize) -> Result<()> {
     stack.start_service(A)?;
     stack.wait_until_healthy()?;
     stack.keep_posting(A, users, body)?;

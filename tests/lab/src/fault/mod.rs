@@ -23,6 +23,7 @@ mod pairs;
 mod plain;
 mod pool;
 mod pooler;
+mod queues;
 mod silent;
 mod start;
 mod vantage;

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use deadpool_postgres::{
     Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Status, Timeouts,
 };
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_postgres::NoTls;
 
 use super::tls;
@@ -31,10 +32,14 @@ pub struct Database {
     pub min: usize,
     pub max: usize,
     pool: Pool,
+    /// All but those that `LAB_KEPT` says are for its health alone.
+    for_work: Semaphore,
+    /// With `LAB_FRESH` every search has a connection of its own, made for it.
+    fresh: Option<Pool>,
 }
 
 impl Database {
-    /// From `DATABASE_URL`, `POOL_MIN_SIZE`, `POOL_MAX_SIZE`.
+    /// From `DATABASE_URL`, `POOL_MIN_SIZE`, `POOL_MAX_SIZE`; `LAB_KEPT`, `LAB_FRESH`.
     pub fn from_env(name: &str) -> Result<Self> {
         let url = env::var("DATABASE_URL").context("DATABASE_URL is not set")?;
         // The services' own library names its driver in the scheme; libpq's scheme has none.
@@ -46,22 +51,41 @@ impl Database {
         let (min, max) = (size("POOL_MIN_SIZE", 2)?, size("POOL_MAX_SIZE", 10)?);
         ensure!(max <= LARGEST, "{}", too_large("POOL_MAX_SIZE", max));
         let fast = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = match tls {
-            Some(tls) => Manager::from_config(config, tls, fast),
-            None => Manager::from_config(config, NoTls, fast),
+        let build = |most: usize| {
+            let (config, fast) = (config.clone(), fast.clone());
+            let manager = match tls.clone() {
+                Some(tls) => Manager::from_config(config, tls, fast),
+                None => Manager::from_config(config, NoTls, fast),
+            };
+            let pool = Pool::builder(manager).max_size(most).runtime(Runtime::Tokio1);
+            pool.build().context("the pool could not be built")
         };
-        let pool = Pool::builder(manager)
-            .max_size(max)
-            .runtime(Runtime::Tokio1)
-            .build()
-            .context("the pool could not be built")?;
-        Ok(Self { name: name.to_owned(), min, max, pool })
+        let for_work = Semaphore::new(max.saturating_sub(size("LAB_KEPT", 0)?));
+        let fresh = env::var("LAB_FRESH").is_ok().then(|| build(LARGEST)).transpose()?;
+        Ok(Self { name: name.to_owned(), min, max, pool: build(max)?, for_work, fresh })
     }
 
     /// A connection, waiting at most `wait` for a free one or a new one.
     pub async fn acquire(&self, wait: Option<Duration>) -> Result<Object, String> {
         let limits = Timeouts { wait, create: wait.or(Some(Duration::from_secs(10))), recycle: None };
         self.pool.timeout_get(&limits).await.map_err(|e| self.logged(&(&e).into()))
+    }
+
+    /// For one search, and to be given back.
+    pub async fn for_work(&self, wait: Duration) -> Result<(Object, SemaphorePermit<'_>), String> {
+        let permit = self.for_work.acquire().await.map_err(|e| e.to_string())?;
+        let Some(fresh) = &self.fresh else { return Ok((self.acquire(Some(wait)).await?, permit)) };
+        let made = fresh.get().await.map_err(|e| self.logged(&(&e).into()))?;
+        Ok((made, permit))
+    }
+
+    pub fn give_back(&self, (client, permit): (Object, SemaphorePermit<'_>)) {
+        if self.fresh.is_some() {
+            drop(Object::take(client));
+        } else {
+            drop(client);
+        }
+        drop(permit);
     }
 
     /// Numbers of the pool, connections that are known to be dead not counted.

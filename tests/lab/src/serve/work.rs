@@ -19,6 +19,9 @@ pub struct Search {
     /// Changes the one row that all want, and works on a little before it commits.
     #[serde(default)]
     touch: bool,
+    /// Keeps what was asked: a row is changed, and its commit waits for the disk.
+    #[serde(default)]
+    write: bool,
     /// The database takes so long.
     #[serde(default)]
     sleep_ms: u64,
@@ -63,7 +66,8 @@ async fn compute(much: Duration) {
 async fn look_up(server: &Server, search: &Search) -> Result<Vec<String>, String> {
     let (database, words) = (&server.database, &search.query);
     server.needs.used(&database.name).await?;
-    let client = database.acquire(Some(Duration::from_secs(60))).await?;
+    let given = database.for_work(Duration::from_secs(60)).await?;
+    let client = &given.0;
     let pattern = format!("%{words}%");
     let sql = "SELECT file_path FROM code_chunks WHERE content ILIKE $1 ORDER BY id LIMIT 5";
     if search.touch {
@@ -71,11 +75,16 @@ async fn look_up(server: &Server, search: &Search) -> Result<Vec<String>, String
             "BEGIN; UPDATE workflow_tasks SET done = NOT done WHERE id = 1; SELECT pg_sleep(0.15); COMMIT";
         client.batch_execute(change).await.map_err(|e| database.logged(&(&e).into()))?;
     }
+    if search.write {
+        let change = "UPDATE workflow_tasks SET done = NOT done WHERE id = (SELECT 1 + (random() * 99)::int)";
+        client.batch_execute(change).await.map_err(|e| database.logged(&(&e).into()))?;
+    }
     if search.sleep_ms > 0 {
         let secs = search.sleep_ms as f64 / 1000.0;
         client.query("SELECT pg_sleep($1)", &[&secs]).await.map_err(|e| database.logged(&(&e).into()))?;
     }
     let rows = client.query(sql, &[&pattern]).await.map_err(|e| database.logged(&(&e).into()))?;
+    database.give_back(given);
     if std::env::var("LOG_LEVEL").is_ok_and(|level| level == "DEBUG") {
         // A line for each row that was looked at, as one does who wants to know.
         let lines = std::env::var("LAB_DEBUG_LINES").ok().and_then(|n| n.parse().ok()).unwrap_or(1000);

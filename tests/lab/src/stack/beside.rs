@@ -27,6 +27,11 @@ impl Stack {
         Ok(())
     }
 
+    /// Ends them now.
+    pub fn drop_programs(&mut self) {
+        self.programs.clear();
+    }
+
     /// A base backup that takes minutes.
     pub fn start_backup(&mut self) -> Result<()> {
         let cluster = self.cluster();

@@ -63,6 +63,11 @@ impl Stack {
         Ok(Place { host: "127.0.0.1".into(), port, query: String::new(), local: Some((unit, data)) })
     }
 
+    /// It takes what it is sent, and does nothing with it.
+    pub fn pause_standby(&self) -> Result<()> {
+        self.other_session()?.run("SELECT pg_wal_replay_pause()").map(drop)
+    }
+
     /// It is a cluster of its own from then on.
     pub fn promote_standby(&self) -> Result<()> {
         self.other_session()?.run("SELECT pg_promote()").map(drop)
