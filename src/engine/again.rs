@@ -65,14 +65,14 @@ pub async fn ask(mut looks: Looks, loaded: &Loaded, awaited: &Awaited, end: Inst
     }
     let taken = read(&wanted, loaded, &looks.now, end).await;
     put(&mut looks.now, taken);
-    // Requests that take long end seldom: none may have ended in so short a time.
+    // Requests that take long end seldom, and pages come in bursts: so short a time may not tell.
     let mut more = MORE;
     while more > 0 && !plan.quick && scenario::undecided(&looks, &loaded.config) {
         let next = Instant::now() + INTERVAL;
         if next + RESERVE * 2 > end {
             break;
         }
-        let _guard = awaited.begin("another reading, since few requests ended");
+        let _guard = awaited.begin("another reading, since one second did not tell");
         tokio::time::sleep_until(next.into()).await;
         let taken = read(&wanted, loaded, &looks.now, end).await;
         put(&mut looks.now, taken);

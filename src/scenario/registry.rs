@@ -53,7 +53,7 @@ pub fn again(looks: &Looks, config: &Config, asked: &[String]) -> Vec<Again> {
 
 /// Whether a longer time between the two readings would tell more.
 pub fn undecided(looks: &Looks, config: &Config) -> bool {
-    latency::undecided(looks, config)
+    latency::undecided(looks, config) || memory::undecided(looks, config)
 }
 
 /// What the symptom of a subject does not say, though it is well.

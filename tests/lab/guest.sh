@@ -15,6 +15,7 @@ case ${1:?BINARY, the path of mcp-ir} in
   writes='while :; do dd if=/dev/zero of=/var/tmp/log bs=256K count=600 conv=fdatasync 2>/dev/null; done'
   run() { systemd-run --quiet --unit="$1" "${@:2}"; }
   stop() { systemctl stop "$@" 2>/dev/null || true; systemctl reset-failed 2>/dev/null || true; rm -f /var/tmp/log; sleep 0.5; }
+  json() { ./mcp-ir --config /run/c.toml -o json diagnose 2>/dev/null | tr -d ' \n'; }
   wrong=0
   share() { awk '/MemTotal/ {t = $2} /MemAvailable/ {print int(1000 * $2 / t)}' /proc/meminfo; }   # of 1000
   swap() { awk '/SwapTotal/ {t = $2} /SwapFree/ {print t - $2}' /proc/meminfo; }
@@ -67,6 +68,17 @@ P
   until_true 'little is left' '[ "$(share)" -lt 46 ]'; sleep 2
   told "a host without memory" "MCP-IR CRITICAL: memory/host-low @ "
   stop hog reader job
+  # One that is killed since somebody else takes it all: one root, which explains it.
+  run reader sh -c 'while :; do cat /var/tmp/data >/dev/null; done'
+  run job -p OOMScoreAdjust=1000 $(kept 60); until_true kept '[ "$(anon)" -gt 59 ]'
+  { echo 'my @first; push @first, "y" x 300_000 while -e "/proc/" . $ARGV[0];'; cat /run/hog.pl; } >/run/greedy.pl
+  run greedy -p OOMScoreAdjust=-900 perl /run/greedy.pl "$(systemctl show -P MainPID job)"
+  until_true 'the job is killed' 'systemctl -q is-failed job'
+  until_true 'little is left' '[ "$(share)" -lt 46 ]'; sleep 2
+  told "killed for another" "MCP-IR CRITICAL: memory/host-low @ "
+  json | grep -q '"id":"server-crash/oom-killed@job"[^{]*\({[^}]*}[^{]*\)*"explained_by":\["memory/host-low@' ||
+    { echo "WRONG: it is not explained"; wrong=1; json | cut -c1-2500; journalctl -k -n 30 --no-pager | grep -i oom; }
+  stop greedy reader job; rm -f /var/tmp/data
   # With room in swap, of which a program goes round and round.
   mkswap /dev/ubdc >/dev/null; swapon /dev/ubdc
   run job sleep 1000; all=$(awk '/MemTotal/ {print int($2 / 1024)}' /proc/meminfo)
@@ -81,7 +93,7 @@ while (1) { for (my $i = 0; $i < $n; $i += 4096) { substr($s, $i, 1) = 'y' } }
 P
   run hog perl /run/round.pl $((all * 9 / 8))
   until_true 'swapped out' '[ "$(swap)" -gt 60000 ]'; sleep 3
-  told "a host that swaps without end" "MCP-IR CRITICAL: memory/"
+  for n in 1 2 3; do told "a host that swaps without end" "MCP-IR CRITICAL: memory/"; done
   exit $wrong
   ;;
 esac

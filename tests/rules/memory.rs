@@ -99,6 +99,20 @@ fn swap_that_is_quiet_or_goes_one_way_is_no_trouble() {
 }
 
 #[test]
+fn pages_that_come_in_bursts_are_watched_for_longer() {
+    let undecided = |read: u64, written: u64, seconds: f64| {
+        let now = swapping(0).memory(|m| (m.swapped_in, m.swapped_out) = (Some(read), Some(written)));
+        let looks = Looks { now: now.now, before: Some(swapping(0).earlier(seconds).now) };
+        scenario::undecided(&looks, &looks.now.config)
+    };
+    assert!(undecided(300, 3000, 1.0));
+    assert!(!undecided(3000, 3000, 1.0), "that is enough");
+    assert!(!undecided(0, 3000, 1.0), "one way only");
+    assert!(!undecided(200, 300, 1.0), "few");
+    assert!(!undecided(30_000, 300_000, 60.0), "a minute is long enough");
+}
+
+#[test]
 fn a_host_that_swaps_since_it_has_no_memory_is_one_root() {
     let now =
         swapping(30_000).memory(|m| (m.available, m.stalled.memory) = (MIB * 90, stall(5_000_000, 40.0)));

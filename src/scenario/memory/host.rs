@@ -16,6 +16,9 @@ pub static HOST_LOW: Cause = cause(
 );
 pub static SWAP_THRASH: Cause = cause("memory/swap-thrash", "the host does little but swap", &[]);
 
+/// Of two readings of one look, however often it was made longer.
+const SHORT_S: f64 = 5.0;
+
 const SEE: &str = "ps -eo pid,rss,unit:30,comm --sort=-rss | head -n 8";
 
 /// The host itself: one word, by which it is known.
@@ -80,6 +83,18 @@ pub fn low(looks: &Looks, config: &Config) -> Judged {
         f = f.saw("/proc", &format!("{} ({})", l.name, l.pid), format!("{}{grew}{group}", size(l.resident)));
     }
     Ok(f.remedy(SEE, "See who has the memory, keep its evidence, then restart that one", Risk::Safe))
+}
+
+/// Pages come and go in bursts: in and out together are many, and in so short a time not each of them.
+pub fn undecided(looks: &Looks, config: &Config) -> bool {
+    let most = f64::from(config.thresholds.swap);
+    let Some((Some(before), now)) = pair(looks) else { return false };
+    let seconds = now.uptime_s - before.uptime_s;
+    let of = |now: Option<u64>, was: Option<u64>| {
+        now.zip(was).map_or(0.0, |(n, b)| n.saturating_sub(b) as f64 / seconds)
+    };
+    let (reads, writes) = (of(now.swapped_in, before.swapped_in), of(now.swapped_out, before.swapped_out));
+    seconds < SHORT_S && reads + writes > most && reads.min(writes) <= most && reads.min(writes) > 0.0
 }
 
 pub fn thrash(looks: &Looks, config: &Config) -> Judged {

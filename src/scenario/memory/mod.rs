@@ -60,6 +60,11 @@ fn again(looks: &Looks, config: &Config, asked: bool) -> Vec<Again> {
     host.into_iter().chain(who::all(config).filter_map(of)).collect()
 }
 
+/// Whether a longer look would tell it.
+pub fn undecided(looks: &Looks, config: &Config) -> bool {
+    host::undecided(looks, config)
+}
+
 /// A finding, or what speaks against it: one rule says both.
 type Judged = Result<Finding, Stand>;
 

@@ -8,8 +8,8 @@ use crate::stack::Stack;
 
 use super::{
     access, contained, container, control, crash, damage, database, dependency, died, disk, holders,
-    host_latency, latency, mcp, memory, network, own, pairs, plain, pool, pooler, queues, silent, start,
-    vantage,
+    host_latency, latency, mcp, memory, network, noise, own, pairs, plain, pool, pooler, queues, silent,
+    start, vantage,
 };
 
 /// One way to break the stack, or a noise that must not be taken for a fault.
@@ -300,6 +300,7 @@ fn single() -> Vec<Fault> {
         latency::FAULTS,
         host_latency::FAULTS,
         queues::FAULTS,
+        noise::CONTROLS,
         control::CONTROLS,
         vantage::CONTROLS,
     ]
@@ -315,4 +316,23 @@ pub fn find(name: &str) -> Result<Fault> {
         let names: Vec<&str> = every.iter().map(|f| f.name).collect();
         format!("no fault {name}; there are {}", names.join(", "))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn there_are_as_many_controls_as_causes() {
+        let all = all();
+        let causes: BTreeSet<&str> = all
+            .iter()
+            .flat_map(|f| [f.cause, f.beside.and_then(|id| id.split('@').next())])
+            .flatten()
+            .collect();
+        let controls = all.iter().filter(|f| f.cause.is_none()).count();
+        assert!(controls >= causes.len(), "{controls} for {}", causes.len());
+    }
 }

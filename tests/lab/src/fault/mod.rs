@@ -18,6 +18,7 @@ mod latency;
 mod mcp;
 mod memory;
 mod network;
+mod noise;
 mod own;
 mod pairs;
 mod plain;
