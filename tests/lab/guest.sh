@@ -8,7 +8,7 @@ case ${1:?BINARY, the path of mcp-ir} in
 --inside) # in the guest, as root: /mnt is the shared folder
   cd /mnt
   export MCP_IR_STATE_DIR=/run/mcp-ir
-  printf 'postgres = []\nredis = []\nollama = []\n[[service]]\nname = "job"\nunit = "job.service"\nneeds = []\n' >/run/c.toml
+  printf 'timeout = "20s"\npostgres = []\nredis = []\nollama = []\n[[service]]\nname = "job"\nunit = "job.service"\nneeds = []\n' >/run/c.toml
   # Keeps so many MiB, every page of them written, and sleeps.
   printf 'my $s = ""; vec($s, 1048576 * shift() - 1, 8) = 1; print "kept\\n"; sleep 1000;' >/run/keep.pl
   kept() { echo "perl /run/keep.pl $1"; }
@@ -64,19 +64,19 @@ while (1) {
 }
 P
   run job sleep 1000; head -c 100M /dev/zero >/var/tmp/data
-  run reader sh -c 'while :; do cat /var/tmp/data >/dev/null; done'; run hog perl /run/hog.pl
+  run reader -p Nice=19 sh -c 'while :; do cat /var/tmp/data >/dev/null; done'; run hog perl /run/hog.pl
   until_true 'little is left' '[ "$(share)" -lt 46 ]'; sleep 2
   told "a host without memory" "MCP-IR CRITICAL: memory/host-low @ "
   stop hog reader job
   # One that is killed since somebody else takes it all: one root, which explains it.
-  run reader sh -c 'while :; do cat /var/tmp/data >/dev/null; done'
+  run reader -p Nice=19 sh -c 'while :; do cat /var/tmp/data >/dev/null; done'
   run job -p OOMScoreAdjust=1000 $(kept 60); until_true kept '[ "$(anon)" -gt 59 ]'
   { echo 'my @first; push @first, "y" x 300_000 while -e "/proc/" . $ARGV[0];'; cat /run/hog.pl; } >/run/greedy.pl
   run greedy -p OOMScoreAdjust=-900 perl /run/greedy.pl "$(systemctl show -P MainPID job)"
   until_true 'the job is killed' 'systemctl -q is-failed job'
   until_true 'little is left' '[ "$(share)" -lt 46 ]'; sleep 2
   told "killed for another" "MCP-IR CRITICAL: memory/host-low @ "
-  json | grep -q '"id":"server-crash/oom-killed@job"[^{]*\({[^}]*}[^{]*\)*"explained_by":\["memory/host-low@' ||
+  json | sed 's/"id":/\n&/g' | grep '^"id":"server-crash/oom-killed@job"' | grep -q '"explained_by":\["memory/host-low@' ||
     { echo "WRONG: it is not explained"; wrong=1; json | cut -c1-2500; journalctl -k -n 30 --no-pager | grep -i oom; }
   stop greedy reader job; rm -f /var/tmp/data
   # With room in swap, of which a program goes round and round.
@@ -102,7 +102,7 @@ if [ "${2:-}" != --boot ]; then
   D=$(mktemp -d "${TMPDIR:-/tmp}/mcpir-guest-XXXXXX"); trap 'rm -rf "$D"' EXIT
   mkdir "$D"/{ov,root,umid,share}; install -m755 "$binary" "$D/share/mcp-ir"; install -m755 "$self" "$D/share/guest.sh"
   truncate -s 300M "$D/disk"; truncate -s 1G "$D/swap"
-  timeout -k 1 400 unshare --fork --kill-child=KILL --pid --mount --mount-proc --ipc --uts --propagation private -- \
+  timeout -k 1 580 unshare --fork --kill-child=KILL --pid --mount --mount-proc --ipc --uts --propagation private -- \
     "$self" "$binary" --boot "$D" </dev/null >"$D/console" 2>&1 || true
   cat "$D/share/out" 2>/dev/null || tail -n 30 "$D/console"
   exit "$(cat "$D/share/rc" 2>/dev/null || echo 125)"
