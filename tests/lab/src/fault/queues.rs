@@ -41,7 +41,7 @@ pub const FAULTS: &[Fault] = &[
         "io-saturated/export",
         "latency/io-saturated",
         HOST,
-        "a disk of forty writes a second, an export that wants more, and commits behind it",
+        "a disk of eighty writes a second, an export that wants more, and commits behind it",
         |stack| {
             let disk = slow_disk(stack)?;
             export(stack, &disk)?;
@@ -133,7 +133,7 @@ const fn control(name: &'static str, what: &'static str, inject: fn(&mut Stack) 
 }
 
 /// Writes that the whole of the booted system may do on the disk, a second.
-const WRITES: u32 = 40;
+const WRITES: u32 = 80;
 
 /// The WAL on a disk of its own, for which the kernel keeps all writes in one queue: as a volume in a cloud.
 fn slow_disk(stack: &mut Stack) -> Result<Disk> {
