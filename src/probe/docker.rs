@@ -141,7 +141,12 @@ impl Engine {
 
     /// What it said last; an engine may keep no log, or none that it can read.
     pub async fn lines(&self, id: &str, deadline: Instant) -> Result<Vec<LogLine>, Failure> {
-        let target = format!("/containers/{id}/logs?stdout=1&stderr=1&timestamps=1&tail={LINES}");
+        self.last(id, LINES, deadline).await
+    }
+
+    /// So many of them.
+    pub async fn last(&self, id: &str, lines: usize, deadline: Instant) -> Result<Vec<LogLine>, Failure> {
+        let target = format!("/containers/{id}/logs?stdout=1&stderr=1&timestamps=1&tail={lines}");
         let (answer, clock) = self.get(&target, deadline).await?;
         let clock = clock.ok_or_else(no_time)?;
         let mut all = read::lines(&answer.body);

@@ -11,7 +11,7 @@ use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
 
 use super::host::rooted;
-use super::postgres::statement;
+use super::postgres::entry;
 use super::{io_failure, said};
 use crate::config::Postgres;
 use crate::snapshot::host::Log;
@@ -41,13 +41,26 @@ const TELLING: [&str; 12] = [
 /// The log of a server: where it is configured, where it says that it collects it, or where Debian puts
 /// it. The last is a guess: a server that collects its own leaves an old file there.
 pub fn read(proc: &str, p: &Postgres) -> Result<Log, Failure> {
+    let (path, (text, _)) = first(proc, p)?;
+    Ok(Log { path, lines: parse(&text) })
+}
+
+/// The end of the same file as it is, and whether that is all of it: what its lines tell of what people
+/// stored is the caller's to take out. What goes on from a line that was cut off is left out.
+pub fn end(proc: &str, p: &Postgres) -> Result<(String, Vec<String>, bool), Failure> {
+    let (path, (text, cut)) = first(proc, p)?;
+    let whole = text.lines().skip_while(|l| cut && l.starts_with('\t'));
+    Ok((path, whole.map(ToOwned::to_owned).collect(), cut))
+}
+
+fn first(proc: &str, p: &Postgres) -> Result<(String, (String, bool)), Failure> {
     let nowhere = || Failure::new(FailKind::Missing, "no log file is known: set `log`");
     let collected = p.data_directory.as_deref().and_then(|data| collected(proc, data));
     let places = p.log.iter().cloned().chain(collected).chain(debian(p));
     let mut last = nowhere();
     for path in places {
         match tail(&rooted(proc, &path)) {
-            Ok(lines) => return Ok(Log { path, lines }),
+            Ok(end) => return Ok((path, end)),
             Err(f) => last = f,
         }
     }
@@ -87,7 +100,8 @@ fn open(path: &Path) -> Result<(File, u64), Failure> {
     Ok((file, meta.len()))
 }
 
-fn tail(path: &Path) -> Result<Vec<LogLine>, Failure> {
+/// So much of its end, and whether there is more.
+fn tail(path: &Path) -> Result<(String, bool), Failure> {
     let failed = |e: std::io::Error| io_failure(&e, &path.display().to_string());
     let (mut file, length) = open(path)?;
     let from = length.saturating_sub(BYTES);
@@ -96,7 +110,8 @@ fn tail(path: &Path) -> Result<Vec<LogLine>, Failure> {
     file.take(BYTES).read_to_end(&mut bytes).map_err(failed)?;
     let text = String::from_utf8_lossy(&bytes);
     // The first line was cut.
-    Ok(parse(if from == 0 { &text } else { text.split_once('\n').map_or("", |(_, rest)| rest) }))
+    let whole = if from == 0 { &text } else { text.split_once('\n').map_or("", |(_, rest)| rest) };
+    Ok((whole.to_owned(), from > 0))
 }
 
 /// The telling lines that say when they were written.
@@ -115,7 +130,7 @@ fn parse(text: &str) -> Vec<LogLine> {
     let kept = lines.into_iter().skip(surplus);
     kept.map(|(at, line)| {
         let bad = line.contains("FATAL:  ") || line.contains("PANIC:  ") || line.contains("ERROR:  ");
-        LogLine { at, priority: if bad { 3 } else { 6 }, text: said(&statement(line), LINE_CHARS) }
+        LogLine { at, priority: if bad { 3 } else { 6 }, text: said(&entry(line), LINE_CHARS) }
     })
     .collect()
 }

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use crate::probe::postgres::statement;
+use crate::probe::postgres::{entry, is_entry};
 use crate::probe::said;
 use crate::snapshot::containers::{Check, Container};
 use crate::snapshot::units::{Event, LogLine, UnitEvent};
@@ -187,12 +187,16 @@ pub fn lines(body: &[u8]) -> Vec<LogLine> {
     }
     text.extend_from_slice(rest);
     let text = String::from_utf8_lossy(&text);
-    text.lines().filter_map(line).collect()
+    // What goes on from an entry of PostgreSQL's is the rest of a statement, or of a value.
+    let mut goes_on = false;
+    let whole = text.lines().filter_map(|l| l.split_once(' ')).filter(|(_, words)| {
+        goes_on = is_entry(words) || (goes_on && words.starts_with('\t'));
+        !(goes_on && words.starts_with('\t'))
+    });
+    whole.filter_map(|(at, words)| line(at, words.trim())).collect()
 }
 
-fn line(text: &str) -> Option<LogLine> {
-    let (at, said_) = text.split_once(' ')?;
-    let words = said_.trim();
+fn line(at: &str, words: &str) -> Option<LogLine> {
     (!words.is_empty()).then_some(())?;
-    Some(LogLine { at: at.parse().ok()?, priority: 6, text: said(&statement(words), LINE_CHARS) })
+    Some(LogLine { at: at.parse().ok()?, priority: 6, text: said(&entry(words), LINE_CHARS) })
 }

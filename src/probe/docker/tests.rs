@@ -128,6 +128,10 @@ fn a_log_is_read_with_and_without_frames() {
         assert!(!texts[0].contains("hunter2"), "{texts:?}");
         assert_eq!(texts[1], "second");
     }
+    let at = "2026-11-26T20:49:57Z";
+    let log = format!("{at} STATEMENT:  SELECT 'ann\n{at} \tbell'::int\n{at} next\n{at} \tat Main\n");
+    let texts: Vec<String> = lines(log.as_bytes()).into_iter().map(|l| l.text).collect();
+    assert_eq!(texts, ["STATEMENT:  SELECT ?", "next", "at Main"]);
     // Cut off in any place, and what is none.
     for end in 0..framed.len() {
         let _ = lines(&framed[..end]);

@@ -4,6 +4,7 @@
 mod connect;
 mod document;
 mod door;
+mod entry;
 mod failure;
 mod literals;
 mod pooler;
@@ -23,6 +24,7 @@ use crate::snapshot::postgres::{Login, PostgresLook};
 use crate::snapshot::{FailKind, Failure, Look, Reading, Stage};
 
 pub use door::{door, host};
+pub use entry::{entry, is_entry};
 pub use pooler::{console, pools};
 pub use who::who;
 pub use work::work;

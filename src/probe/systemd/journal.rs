@@ -6,7 +6,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use crate::probe::postgres::statement;
+use crate::probe::postgres::{entry as entry_of_log, is_entry};
 use crate::probe::program::run;
 use crate::probe::said;
 use crate::snapshot::units::{Event, Journal, LogLine, UnitEvent};
@@ -42,11 +42,43 @@ pub(super) async fn entries(
     folder: Option<&str>,
     deadline: Instant,
 ) -> Result<String, Failure> {
+    newest(ENTRIES, matches, folder, deadline).await
+}
+
+/// The last lines that match, oldest first, as they are: each behind its time and priority. What they
+/// tell of what people stored is the caller's to take out.
+pub async fn lines(
+    matches: &[&str],
+    folder: Option<&str>,
+    count: usize,
+    deadline: Instant,
+) -> Result<Vec<(String, String)>, Failure> {
+    let text = newest(&count.to_string(), matches, folder, deadline).await?;
+    if text.is_empty() {
+        readable(folder)?;
+    }
+    let line = |line: &str| {
+        let Ok(Value::Object(entry)) = serde_json::from_str::<Value>(line) else { return None };
+        let priority = field(&entry, "PRIORITY").filter(|p| p.len() == 1).unwrap_or_else(|| "-".into());
+        let by = if field(&entry, "_PID").as_deref() == Some("1") { " systemd:" } else { "" };
+        let before = format!("{:.3} {priority}{by} ", time(&entry)?);
+        let text = field(&entry, "MESSAGE").unwrap_or_else(|| "(a message of more than 4 KiB)".into());
+        Some(text.lines().map(|l| (before.clone(), l.to_owned())).collect::<Vec<_>>())
+    };
+    Ok(text.lines().filter_map(line).flatten().collect())
+}
+
+async fn newest(
+    count: &str,
+    matches: &[&str],
+    folder: Option<&str>,
+    deadline: Instant,
+) -> Result<String, Failure> {
     let place = match folder {
         Some(folder) => vec!["-D", folder],
         None => vec!["-b"],
     };
-    let arguments = ["-o", "json", "--no-pager", "-q", "-n", ENTRIES, "--output-fields", FIELDS];
+    let arguments = ["-o", "json", "--no-pager", "-q", "-n", count, "--output-fields", FIELDS];
     let arguments: Vec<&str> = arguments.into_iter().chain(place).chain(matches.iter().copied()).collect();
     let done = run(&PROGRAMS, &arguments, MAX_BYTES, deadline).await?;
     let why = done.why;
@@ -94,6 +126,8 @@ fn readable(folder: Option<&str>) -> Result<(), Failure> {
 /// One JSON object a line; a line that can't be read is left out.
 pub fn parse(text: &str) -> Journal {
     let mut journal = Journal::default();
+    // What goes on from an entry of PostgreSQL's is the rest of a statement, or of a value.
+    let mut goes_on = false;
     for line in text.lines() {
         let Ok(Value::Object(entry)) = serde_json::from_str::<Value>(line) else { continue };
         let Some(at) = time(&entry) else { continue };
@@ -108,13 +142,13 @@ pub fn parse(text: &str) -> Journal {
                     Some(Value::Null) => Some("(a message of more than 4 KiB)".to_owned()),
                     _ => field(&entry, "MESSAGE").filter(|t| !t.trim().is_empty()),
                 };
-                if let Some(text) = text {
-                    journal.lines.push(LogLine {
-                        at,
-                        priority: priority.unwrap_or(6),
-                        text: said(&statement(&text), LINE_CHARS),
-                    });
+                let Some(text) = text else { continue };
+                goes_on = is_entry(&text) || (goes_on && text.starts_with('\t'));
+                if goes_on && text.starts_with('\t') {
+                    continue;
                 }
+                let text = said(&entry_of_log(&text), LINE_CHARS);
+                journal.lines.push(LogLine { at, priority: priority.unwrap_or(6), text });
             }
         }
     }

@@ -6,5 +6,5 @@ mod journal;
 mod kernel;
 
 pub use bus::Bus;
-pub use journal::{parse as journal_entries, read as journal};
+pub use journal::{lines, parse as journal_entries, read as journal};
 pub use kernel::read as kernel;

@@ -99,6 +99,27 @@ fn a_line_of_the_unit_keeps_its_time_its_priority_and_its_words() {
 }
 
 #[test]
+fn a_statement_over_several_lines_of_postgresqls_is_not_kept() {
+    let said = [
+        "ERROR:  invalid input syntax for type integer: \"ann",
+        "\tbell\"",
+        "STATEMENT:  SELECT 'ann",
+        "\tbell'::int",
+        "a service's own",
+        "\tat Main.main",
+    ];
+    assert_eq!(
+        texts(&said.map(own)),
+        [
+            "ERROR:  invalid input syntax for type integer: \"?",
+            "STATEMENT:  SELECT ?",
+            "a service's own",
+            "\tat Main.main"
+        ]
+    );
+}
+
+#[test]
 fn an_id_that_is_not_known_leaves_a_line_a_line() {
     let mut line = own("a message of its own kind");
     line["MESSAGE_ID"] = json!("ffffffffffffffffffffffffffffffff");
