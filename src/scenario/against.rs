@@ -18,6 +18,7 @@ pub struct OfServer<'a> {
     pub p: &'a Postgres,
     pub look: &'a PostgresLook,
     pub now: &'a Snapshot,
+    pub before: Option<&'a Snapshot>,
     pub config: &'a Config,
 }
 
@@ -49,7 +50,9 @@ impl Against {
                 .iter()
                 .map(|p| {
                     let stand = match now.postgres.get(&p.name) {
-                        Some(look) => of(cause, &OfServer { p, look, now, config }),
+                        Some(look) => {
+                            of(cause, &OfServer { p, look, now, before: looks.before.as_ref(), config })
+                        }
                         None => unseen("postgres login", &p.name, "not looked at", "a look at it"),
                     };
                     (p.name.clone(), stand)

@@ -58,7 +58,7 @@ pub fn undecided(looks: &Looks, config: &Config) -> bool {
 
 /// What the symptom of a subject does not say, though it is well.
 pub fn remark(subject: &str, looks: &Looks, config: &Config) -> Option<String> {
-    latency::remark(subject, looks, config)
+    latency::remark(subject, looks, config).or_else(|| db_down::remark(subject, looks, config))
 }
 
 /// How a cause stands at every subject that it could concern; empty where no scenario says it.

@@ -47,4 +47,20 @@ impl Stack {
         });
         self
     }
+
+    /// The file systems, otherwise.
+    pub fn bend_disk(mut self, bend: impl Fn(&mut FileSystem)) -> Self {
+        for place in &mut self.now.host.places {
+            if let Reading::Seen { value } = &mut place.file_system {
+                bend(value);
+            }
+        }
+        self
+    }
+
+    /// Nothing is known of the host but its disks.
+    pub fn no_host(mut self) -> Self {
+        self.now.host.memory = Reading::not_asked("not asked");
+        self
+    }
 }

@@ -107,6 +107,11 @@ impl Told {
         self
     }
 
+    /// What is said of a target beside its state.
+    pub fn says(&self, subject: &str) -> String {
+        self.d.symptoms.iter().find(|s| s.subject == subject).expect("a symptom").says.clone()
+    }
+
     /// Some evidence of this finding has these words.
     #[track_caller]
     pub fn evidence(&self, id: &str, words: &str) -> &Self {

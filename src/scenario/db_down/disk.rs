@@ -206,7 +206,7 @@ fn shown(mut f: Finding, places: &[(&Place, &FileSystem)], which: impl Fn(&FileS
 }
 
 /// `512 MiB`, `1.5 GiB`.
-fn size(bytes: u64) -> String {
+pub fn size(bytes: u64) -> String {
     match bytes as f64 {
         b if b >= GIB as f64 => format!("{:.1} GiB", b / GIB as f64),
         b => format!("{:.1} MiB", b / MIB as f64),

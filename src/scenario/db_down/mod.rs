@@ -1,6 +1,7 @@
 //! The database takes no work: told by a real login, and by what its host says of it.
 //! Our own refused login is "alive, cannot look inside", never a cause.
 
+mod ahead;
 mod container;
 mod disk;
 mod inside;
@@ -11,6 +12,8 @@ mod why_not;
 mod words;
 
 use std::collections::BTreeSet;
+
+pub use ahead::remark;
 
 use super::facts;
 use super::login::{Meaning, meaning};
@@ -84,7 +87,10 @@ fn detect(looks: &Looks, config: &Config) -> Vec<Finding> {
         .postgres
         .iter()
         .filter_map(|p| Some((p, looks.now.postgres.get(&p.name)?)))
-        .flat_map(|(p, look)| of_server(p, look, &looks.now, config))
+        .flat_map(|(p, look)| {
+            let found = of_server(p, look, &looks.now, config).collect();
+            ahead::told(p, look.here, found, looks)
+        })
         .chain(config.service.iter().filter_map(|s| target::detect(s, &looks.now, config)))
         .collect()
 }

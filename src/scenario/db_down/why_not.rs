@@ -6,7 +6,7 @@ use super::super::facts;
 use super::super::login::{Meaning, meaning};
 use super::super::targets;
 use super::super::witness;
-use super::{disk, inside, reach, service, target, words};
+use super::{ahead, disk, inside, reach, service, target, words};
 use crate::config::Expect;
 use crate::diagnosis::{Cause, Fact, Stand};
 use crate::snapshot::Reading;
@@ -32,7 +32,7 @@ pub static WHY_NOT: &[(&Cause, Against)] = &[
         }),
     ),
     (&disk::DISK_FULL, Server(|c, s| by_disk(c, s, "under 1 % and 256 MiB, or no inode"))),
-    (&disk::DISK_LOW, Server(|c, s| by_disk(c, s, "under 10 % and 10 GiB, and not full"))),
+    (&disk::DISK_LOW, Server(|c, s| by_disk(c, s, "under 10 % and 10 GiB, or full within 4 h at its slope"))),
     (&disk::READ_ONLY_FILESYSTEM, Server(|c, s| by_disk(c, s, "ro, or emergency_ro"))),
     (&reach::HUNG, Server(|c, s| reached(c, s, "a connection that is made, and no answer in time"))),
     (&reach::UNREACHABLE, Server(|c, s| reached(c, s, "no connection in time, or no route"))),
@@ -154,7 +154,11 @@ pub static WHY_NOT: &[(&Cause, Against)] = &[
 
 /// The file systems that it lives on, as its rule reads them.
 fn by_disk(cause: &Cause, s: &OfServer, needs: &str) -> Stand {
-    if disk::detect(s.p, s.look, s.now, s.config).iter().any(|f| f.cause == cause.name) {
+    let found = disk::detect(s.p, s.look, s.now, s.config);
+    let fills = cause.name == disk::DISK_LOW.name
+        && found.is_empty()
+        && ahead::fills(s.p, s.look.here, s.before, s.now).is_some();
+    if fills || found.iter().any(|f| f.cause == cause.name) {
         return Stand::Holds;
     }
     let places = s.now.host.places.iter().filter(|d| d.subject == s.p.name);

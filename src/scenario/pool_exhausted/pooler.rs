@@ -122,7 +122,7 @@ pub fn why_not(looks: &Looks, config: &Config) -> Vec<(String, Stand)> {
             _ if holds(&p.name) => Stand::Holds,
             None => unseen("postgres login", &p.name, "not looked at", needs),
             Some(look) => {
-                let s = OfServer { p, look, now, config };
+                let s = OfServer { p, look, now, before: None, config };
                 match Stand::all([s.takes_logins(), s.says(witness::pooler_full, needs)]) {
                     Stand::Holds => {
                         ruled_out("configuration", "pooler", "they go through one of these", needs)
