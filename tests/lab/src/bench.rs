@@ -1,6 +1,7 @@
 //! `lab bench`: whole processes, interleaved, on one healthy stack: medians and ratios of one run.
 //! A benchmark, not a test: it prints the limits and says what missed them.
 
+mod second;
 mod thousands;
 
 use std::fs;
@@ -27,6 +28,9 @@ pub struct BenchArgs {
     /// So many services in one look, instead of the healthy stack
     #[arg(long, value_name = "N")]
     pub services: Option<usize>,
+    /// A large metrics page, and looks that read a second time, instead of the healthy stack
+    #[arg(long, conflicts_with = "services")]
+    pub second: bool,
     /// The tool; without it the release build beside this one
     #[arg(long)]
     pub binary: Option<PathBuf>,
@@ -89,6 +93,9 @@ pub fn bench(args: &BenchArgs) -> Result<bool> {
     let binary = args.binary.clone().or_else(release_build);
     if let Some(services) = args.services {
         return thousands::bench(services, args.runs, binary.as_deref());
+    }
+    if args.second {
+        return second::bench(args.runs, binary.as_deref());
     }
     let tool = Tool::new(binary.as_deref())?;
     let lab = lab_binary()?;

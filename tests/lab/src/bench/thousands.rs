@@ -214,7 +214,7 @@ fn unit(i: usize) -> String {
     format!("lab-many-{i:03}.service")
 }
 
-fn wait_for(port: u16) -> Result<()> {
+pub fn wait_for(port: u16) -> Result<()> {
     let end = Instant::now() + Duration::from_secs(5);
     let url = format!("http://127.0.0.1:{port}/well/0/health");
     while http::get(&url, Duration::from_secs(1)).is_err() {

@@ -15,6 +15,6 @@ mod tls;
 mod trouble;
 mod work;
 
-pub use many::{ManyArgs, many};
+pub use many::{ManyArgs, large, many};
 pub use ollama::{OllamaArgs, ollama};
 pub use run::{ServeArgs, serve};
