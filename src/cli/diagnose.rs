@@ -6,9 +6,11 @@ use std::time::Instant;
 use clap::Args;
 
 use super::before::{self, Since};
+use super::evidence::{self, EvidenceArgs};
 use super::exit::Exit;
 use super::load::load;
 use super::look::look;
+use super::place::Place;
 use super::ring::Ring;
 use super::run::say;
 use super::save::Saved;
@@ -30,6 +32,7 @@ Examples:
   mcp-ir diagnose --save now.json          keep the look, to be read again anywhere:
   mcp-ir diagnose --from now.json -o json
   mcp-ir diagnose --since 10m              compared with the look of ten minutes ago
+  mcp-ir diagnose --evidence /root/inc-7   and keep what is wanted afterwards
   mcp-ir diagnose -o nagios                a line and exit code for a monitor
   mcp-ir diagnose --why-not hung           what speaks against a cause
   mcp-ir diagnose -o prometheus --write /var/lib/node_exporter/mcp_ir.prom
@@ -58,6 +61,8 @@ pub struct DiagnoseArgs {
     /// Keep the snapshot (mode 0600, without secrets)
     #[arg(long, value_name = "FILE", conflicts_with = "from")]
     pub save: Option<PathBuf>,
+    #[command(flatten)]
+    pub evidence: EvidenceArgs,
     /// Write the report there and print nothing: aside, then renamed, as node_exporter's textfile
     /// collector wants it (mode 0644). Kept as it was where the program can't do its work
     #[arg(long, value_name = "FILE")]
@@ -78,6 +83,7 @@ pub fn run(args: &DiagnoseArgs, global: &Global, out: &Out, start: Instant) -> R
     let mut unconfigured = false;
     let report = args.write.as_deref().map(|f| Saved::begin(f, 0o644)).transpose()?;
     let mut ring = None;
+    let mut kept = None;
     let Looked { looks, found } = if args.from.is_empty() {
         let loaded = load(global)?;
         known_names(&args.service, &loaded.config)?;
@@ -87,8 +93,11 @@ pub fn run(args: &DiagnoseArgs, global: &Global, out: &Out, start: Instant) -> R
         }
         // Before the look: who can't save shall not wait for it.
         saving = args.save.as_deref().map(|f| Saved::begin(f, 0o600)).transpose()?;
+        let place = args.evidence.evidence.as_deref().map(Place::begin).transpose()?;
         ring = Ring::of(&loaded.config, &Env::process());
-        live(&loaded, args, &scenarios, ring.as_ref(), global, out, start)?
+        let looked = live(&loaded, args, &scenarios, ring.as_ref(), global, out, start)?;
+        kept = place.map(|place| (place, loaded));
+        looked
     } else {
         Looked { looks: before::from_files(&args.from, args.since.as_ref())?, found: None }
     };
@@ -121,14 +130,18 @@ pub fn run(args: &DiagnoseArgs, global: &Global, out: &Out, start: Instant) -> R
         out.note(&format!("note: this look is not kept: {}\n", render::text::line(&e.message)));
     }
     // After the report: a full disk must not cost the diagnosis of a full disk.
-    match saving.map(|s| s.end(&render::text::json(&looks.now.to_json()?))) {
-        Some(Err(e)) if exit == Exit::Fine => Err(e),
-        Some(Err(e)) => {
-            out.note(&render::error(&e, false, out.colors));
-            Ok(exit)
+    let saved = saving.map_or(Ok(()), |s| s.end(&render::text::json(&looks.now.to_json()?)));
+    let kept = kept.map_or(Ok(()), |(place, loaded)| {
+        evidence::keep(place, &args.evidence, &loaded, &looks, &d, global, out)
+    });
+    let mut failed = [saved, kept].into_iter().filter_map(Result::err);
+    match failed.next() {
+        Some(e) if exit == Exit::Fine => return Err(e),
+        first => {
+            first.into_iter().chain(failed).for_each(|e| out.note(&render::error(&e, false, out.colors)))
         }
-        Some(Ok(())) | None => Ok(exit),
     }
+    Ok(exit)
 }
 
 /// Looks, with the earlier look to compare with where there is to be one.

@@ -26,6 +26,8 @@ pub enum Document {
     WhyNot,
     /// diagnose --save FILE
     Snapshot,
+    /// The index.json of diagnose --evidence DIR
+    Evidence,
     /// who -o json
     Who,
     /// config show -o json
@@ -48,6 +50,7 @@ impl Document {
             Document::Diagnosis => schemas::DIAGNOSIS,
             Document::WhyNot => schemas::WHY_NOT,
             Document::Snapshot => schemas::SNAPSHOT,
+            Document::Evidence => schemas::EVIDENCE,
             Document::Who => schemas::WHO,
             Document::Config => schemas::CONFIG,
             Document::Permissions => schemas::PERMISSIONS,

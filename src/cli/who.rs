@@ -19,7 +19,7 @@ use crate::snapshot::who::Who;
 
 pub const SCHEMA: &str = "mcp-ir/who/1";
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(after_help = "\
 Examples:
   mcp-ir who                               all client sessions, blockers first
@@ -93,21 +93,26 @@ pub fn run(args: &WhoArgs, global: &Global, out: &Out, start: Instant) -> Result
     let look = engine::who(&loaded, &awaited, progress.run(start, || awaited.names()), start)?;
     let seen = look.servers.iter().all(|s| s.reading.seen().is_some());
     let text = if global.json() {
-        let servers = look.servers.iter().map(|s| row(s, args)).collect();
-        render::document(&Document { schema: SCHEMA, taken_at: look.taken_at, servers })?
+        document(look.taken_at, &look.servers, args)?
     } else {
-        look.servers
-            .iter()
-            .map(|s| match &s.reading {
-                Reading::Seen { value } => render::who(&s.name, &s.endpoint, value, &args.shown(value), out),
-                Reading::Failed(f) => render::not_seen(&s.name, &s.endpoint, &f.detail, out),
-                Reading::NotAsked { why } => render::not_seen(&s.name, &s.endpoint, why, out),
-            })
-            .collect::<Vec<_>>()
-            .join("\n")
+        text(&look.servers, args, out)
     };
     say(&text, out)?;
     Ok(if seen { Exit::Fine } else { Exit::Unknown })
+}
+
+pub fn document(taken_at: jiff::Timestamp, servers: &[engine::WhoServer], args: &WhoArgs) -> Result<String> {
+    let servers = servers.iter().map(|s| row(s, args)).collect();
+    render::document(&Document { schema: SCHEMA, taken_at, servers })
+}
+
+pub fn text(servers: &[engine::WhoServer], args: &WhoArgs, out: &Out) -> String {
+    let one = |s: &engine::WhoServer| match &s.reading {
+        Reading::Seen { value } => render::who(&s.name, &s.endpoint, value, &args.shown(value), out),
+        Reading::Failed(f) => render::not_seen(&s.name, &s.endpoint, &f.detail, out),
+        Reading::NotAsked { why } => render::not_seen(&s.name, &s.endpoint, why, out),
+    };
+    servers.iter().map(one).collect::<Vec<_>>().join("\n")
 }
 
 fn row<'a>(s: &'a engine::WhoServer, args: &WhoArgs) -> ServerRow<'a> {

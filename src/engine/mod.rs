@@ -8,6 +8,7 @@ mod changed;
 mod closer;
 mod containers;
 mod diagnose;
+pub mod evidence;
 mod first;
 mod level;
 mod load;

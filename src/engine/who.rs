@@ -31,11 +31,7 @@ pub fn who(loaded: &Loaded, awaited: &Awaited, meanwhile: impl Future, start: In
     let runtime = runtime()?;
     #[expect(clippy::disallowed_methods, reason = "the time of the look itself")]
     let taken_at = Timestamp::now();
-    let ask = join_all(loaded.config.postgres.iter().map(|p| async move {
-        let _guard = awaited.begin(&p.name);
-        let reading = postgres::who(p, loaded.secrets.postgres(&p.name), deadline).await.into();
-        WhoServer { name: p.name.clone(), endpoint: postgres::endpoint(p), reading }
-    }));
+    let ask = ask(loaded, awaited, deadline);
     let servers = runtime.block_on(async {
         tokio::pin!(ask, meanwhile);
         loop {
@@ -47,4 +43,14 @@ pub fn who(loaded: &Loaded, awaited: &Awaited, meanwhile: impl Future, start: In
     });
     runtime.shutdown_background();
     Ok(WhoLook { taken_at, servers })
+}
+
+/// The sessions of each, within a runtime that is there.
+pub(super) async fn ask(loaded: &Loaded, awaited: &Awaited, deadline: Instant) -> Vec<WhoServer> {
+    join_all(loaded.config.postgres.iter().map(|p| async move {
+        let _guard = awaited.begin(&p.name);
+        let reading = postgres::who(p, loaded.secrets.postgres(&p.name), deadline).await.into();
+        WhoServer { name: p.name.clone(), endpoint: postgres::endpoint(p), reading }
+    }))
+    .await
 }

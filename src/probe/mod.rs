@@ -6,6 +6,7 @@ pub mod changes;
 pub mod descriptors;
 mod diag;
 pub mod docker;
+pub mod evidence;
 pub mod health;
 pub mod host;
 pub mod http;

@@ -2,6 +2,7 @@
 //! Others' text can't reach the terminal raw: everything goes through `text`.
 
 mod error;
+pub mod evidence;
 mod figures;
 mod groups;
 mod human;

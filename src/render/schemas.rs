@@ -3,6 +3,7 @@
 pub const CONFIG: &str = include_str!("schemas/config.json");
 pub const DIAGNOSIS: &str = include_str!("schemas/diagnosis.json");
 pub const ERROR: &str = include_str!("schemas/error.json");
+pub const EVIDENCE: &str = include_str!("schemas/evidence.json");
 pub const PERMISSIONS: &str = include_str!("schemas/permissions.json");
 pub const RUNBOOK: &str = include_str!("schemas/runbook.json");
 pub const RUNBOOKS: &str = include_str!("schemas/runbooks.json");

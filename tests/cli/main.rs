@@ -7,6 +7,7 @@ mod desk;
 mod diagnose;
 mod earlier;
 mod errors;
+mod evidence;
 mod monitors;
 mod schemas;
 mod sessions;

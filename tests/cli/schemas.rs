@@ -14,7 +14,7 @@ pub fn schema(name: &str) -> jsonschema::Validator {
 }
 
 #[track_caller]
-fn keeps(name: &str, text: &str) -> Value {
+pub fn keeps(name: &str, text: &str) -> Value {
     let doc: Value = serde_json::from_str(text).unwrap_or_else(|e| panic!("{name}: {e}: {text}"));
     let wrong: Vec<String> =
         schema(name).iter_errors(&doc).map(|e| format!("{} at {}", e, e.instance_path())).collect();
@@ -79,6 +79,7 @@ fn a_schema_that_holds_nothing_back_would_be_seen() {
     let doc = |text: &str| serde_json::from_str::<Value>(text).unwrap();
     assert!(!schema("who").is_valid(&doc(r#"{"schema":"mcp-ir/who/1","taken_at":"x"}"#)));
     assert!(!schema("why-not").is_valid(&doc(r#"{"schema":"mcp-ir/who/1"}"#)));
+    assert!(!schema("evidence").is_valid(&doc(r#"{"schema":"mcp-ir/evidence/1","files":[]}"#)));
     assert!(!schema("permissions").is_valid(&doc(
         r#"{"schema":"mcp-ir/permissions/1","vantage":{"host":"h","user":"u"},"warnings":[],
             "permissions":[{"what":"w","subject":"s","state":"maybe","says":"","grant":null}]}"#

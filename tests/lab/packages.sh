@@ -23,6 +23,7 @@ need util-linux unshare
 need procps pkill
 need iproute2 ip
 need openssl openssl
+need zstd zstd                                         # reads the archive that the tool writes
 need prometheus promtool                               # checks the page for node_exporter; its server is not started
 need monitoring-plugins-basic '/usr/lib/nagios/plugins/negate'
 if [ "${1:-}" != --plain ]; then                       # without root no systemd is booted
