@@ -3,6 +3,7 @@
 use mcp_ir::diagnosis::{Certainty, Outcome};
 use mcp_ir::engine::{Filter, diagnose, why_not};
 use mcp_ir::scenario;
+use mcp_ir::snapshot::postgres::Session;
 use mcp_ir::snapshot::service::LogLevel;
 use mcp_ir::snapshot::work::{Standby, Waits, Work};
 use mcp_ir::snapshot::{Again, FailKind, Failure, Looks, Reading};
@@ -122,6 +123,20 @@ fn without_totals_a_statement_that_runs_for_long_is_likely() {
     let d = two.is(&["slow-queries@postgres"], &[]);
     assert_eq!(d.findings[0].certainty, mcp_ir::diagnosis::Certainty::Likely);
     assert!(d.findings[0].summary.contains("6 statements run, one for 4 s"), "{}", d.findings[0].summary);
+}
+
+#[test]
+fn a_statement_that_only_waits_for_its_commit_does_not_run() {
+    let of = |wait: &str| {
+        let mut two = Two::slow();
+        let commits = |pid| Session { wait: Some(wait.into()), ..session(pid, A, 4.0) };
+        two.now = two.now.sessions((1..=6).map(commits));
+        two
+    };
+    of("IO/WALSync").is(&["unattributed@codebase-mcp"], &[]);
+    of("LWLock/WALWrite").is(&["unattributed@codebase-mcp"], &[]);
+    // Who reads does run.
+    of("IO/DataFileRead").is(&["slow-queries@postgres"], &[]);
 }
 
 #[test]

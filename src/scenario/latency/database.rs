@@ -136,12 +136,18 @@ pub fn slow_ones<'a>(looks: &'a Looks, server: &str, config: &Config) -> Option<
 pub fn long_ones<'a>(looks: &'a Looks, server: &str) -> Vec<&'a Session> {
     let own = |s: &&Session| is_under_care(server, &s.database, &looks.now) && !is_maintenance(&s.query);
     let long = |all: &'a [Session]| -> Vec<&'a Session> {
-        all.iter().filter(|s| is_long_query(s) && s.state_s > LONG_S).filter(own).collect()
+        let runs = |s: &&Session| is_long_query(s) && s.state_s > LONG_S && !is_commit(s);
+        all.iter().filter(runs).filter(own).collect()
     };
     let first = facts::server(&looks.now, server).map_or_else(Vec::new, |x| long(&x.sessions));
     let works = looks.before.iter().chain([&looks.now]).filter_map(|l| work(l, server));
     let all = works.map(|w| long(&w.running)).chain([first]);
     all.max_by_key(Vec::len).unwrap_or_default()
+}
+
+/// It is done, but for its commit: that waits for the disk of the WAL, and no statement makes it wait.
+fn is_commit(s: &Session) -> bool {
+    s.wait.as_deref().is_some_and(|w| ["IO/WALSync", "IO/WALWrite", "LWLock/WALWrite"].contains(&w))
 }
 
 /// So many requests of these services are under way at a time.

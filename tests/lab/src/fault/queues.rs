@@ -138,8 +138,12 @@ const WRITES: u32 = 80;
 /// The WAL on a disk of its own, for which the kernel keeps all writes in one queue: as a volume in a cloud.
 fn slow_disk(stack: &mut Stack) -> Result<Disk> {
     let disk = stack.put_on_disk("pg_wal", Format::new(160))?;
-    stack.cluster().write_auto_conf("fsync = on\nmax_wal_size = '32MB'\n")?;
+    stack.cluster().write_auto_conf(
+        "fsync = on\nmax_wal_size = '32MB'\nshared_preload_libraries = 'pg_stat_statements'\n",
+    )?;
     stack.start_postgres()?;
+    // By which the statements are quick: it is their commits that wait.
+    stack.cluster().sql("CREATE EXTENSION pg_stat_statements")?;
     limit(stack, &disk.device, WRITES)?;
     stack.wait_until_healthy()?;
     Ok(disk)
