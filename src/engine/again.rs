@@ -159,7 +159,9 @@ fn put(snapshot: &mut Snapshot, all: Vec<Taken>) {
                 }
             }
             Taken::Load(loads) => {
-                snapshot.host.load = loads.host;
+                if loads.host.seen().is_some() || snapshot.host.load.seen().is_none() {
+                    snapshot.host.load = loads.host;
+                }
                 snapshot.host.own.extend(loads.own);
             }
             Taken::Of(name, taken) => {

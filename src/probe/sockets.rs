@@ -13,8 +13,7 @@ use crate::probe::host::memory::{malformed, read};
 use crate::snapshot::Failure;
 use crate::snapshot::load::{Lossy, OwnNetwork, Queue, Towards, Tracked};
 
-/// So many connections that lose something, and places that are gone to, say it.
-const KEPT: usize = 256;
+/// So many places that are gone to say it.
 const PLACES: usize = 8;
 /// In `struct tcp_info`: `tcpi_total_retrans`, `tcpi_segs_out`.
 const RETRANSMITTED: usize = 100;
@@ -108,7 +107,7 @@ fn lossy() -> Vec<Lossy> {
         }
     });
     all.sort_by_key(|l| std::cmp::Reverse(l.retransmitted));
-    all.truncate(KEPT);
+    all.truncate(OwnNetwork::LOSSY);
     all
 }
 
@@ -130,13 +129,9 @@ fn tracked(proc: &str) -> Option<Tracked> {
 fn unplaced(text: &str) -> Option<u64> {
     let mut lines = text.lines();
     let names: Vec<&str> = lines.next()?.split_whitespace().collect();
-    // What was turned away, and what was turned out to make room.
-    let at = ["drop", "early_drop"].map(|name| names.iter().position(|n| *n == name));
-    let [Some(away), Some(out)] = at else { return None };
-    let of = |line: &str| {
-        let number = |at| u64::from_str_radix(line.split_whitespace().nth(at)?, 16).ok();
-        number(away)?.checked_add(number(out)?)
-    };
+    // What was turned away; for an `early_drop` an old one was turned out, and the new one got its place.
+    let away = names.iter().position(|n| *n == "drop")?;
+    let of = |line: &str| u64::from_str_radix(line.split_whitespace().nth(away)?, 16).ok();
     lines.filter_map(of).reduce(u64::saturating_add)
 }
 

@@ -147,7 +147,7 @@ pub struct Lossy {
 pub struct Tracked {
     pub count: u64,
     pub max: u64,
-    /// Packets and entries that found no place.
+    /// Packets that found no place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dropped: Option<u64>,
 }
@@ -163,6 +163,11 @@ impl HostLoad {
     pub fn follows(&self, before: &Self) -> bool {
         self.booted.abs_diff(before.booted) <= 2 && self.uptime_s > before.uptime_s
     }
+}
+
+impl OwnNetwork {
+    /// So many connections that lose something are kept, the worst.
+    pub const LOSSY: usize = 256;
 }
 
 impl OwnLoad {

@@ -4,6 +4,7 @@
 use mcp_ir::diagnosis::Certainty;
 use mcp_ir::snapshot::Reading;
 use mcp_ir::snapshot::load::{Lossy, OwnNetwork, Queue, Towards, Tracked};
+use mcp_ir::snapshot::network::Host;
 
 use crate::payload;
 use crate::stack::{A, C};
@@ -100,10 +101,86 @@ fn packets_that_get_lost_on_the_way_to_what_it_needs() {
     assert!(d.findings[0].summary.contains("between codebase-mcp and postgres"), "{}", d.findings[0].summary);
     assert!(said.contains("40 of 1000 (4.0 %) in 1 s"), "{said}");
     assert!(said.contains("postgres: 127.0.0.1:41000 to 127.0.0.1:5432: 30 sent again"), "{said}");
-    // On the way to its clients, and from its database, which is here.
-    for (local, remote) in [("10.0.0.1:8000", "10.0.0.77:50000"), ("127.0.0.1:5432", "127.0.0.1:41000")] {
-        loss().net(|n| n.lossy = vec![lossy(local, remote, 30)]).is(&["network-loss@db1"], &[]);
+    // From its database, which is here.
+    loss()
+        .net(|n| n.lossy = vec![lossy("127.0.0.1:5432", "127.0.0.1:41000", 30)])
+        .is(&["network-loss@db1"], &[]);
+    loss()
+        .net(|n| n.lossy = vec![lossy("10.0.0.1:5432", "10.0.0.1:41000", 30)])
+        .is(&["network-loss@db1"], &[]);
+}
+
+/// Its histogram ends before they get theirs: a way to them that loses packets makes no request longer.
+#[test]
+fn what_clients_are_sent_again_is_no_reason_for_slow_requests() {
+    let clients = lossy("10.0.0.1:8000", "10.0.0.77:50000", 30);
+    loss().net(|n| n.lossy = vec![clients.clone()]).is(OWN, &[]);
+    // Beside the reason it is shown.
+    let (local, remote) = TO_POSTGRES;
+    let d = loss().net(|n| n.lossy = vec![lossy(local, remote, 40), clients.clone()]);
+    let d = d.is(&["network-loss@db1"], &[]);
+    assert!(evidence(&d).contains("clients of codebase-mcp"), "{}", evidence(&d));
+    assert!(
+        d.findings[0].summary.contains("and postgres packets get lost: 30 were"),
+        "{}",
+        d.findings[0].summary
+    );
+}
+
+#[test]
+fn somebody_elses_session_with_the_database_is_no_connection_of_the_service() {
+    loss().net(|n| n.lossy = vec![lossy("10.0.0.1:5432", "10.8.0.3:50123", 40)]).is(OWN, &[]);
+}
+
+#[test]
+fn what_is_needed_by_a_name_is_told_by_its_address() {
+    let named = |resolved: Option<&str>, remotes: &[&str]| {
+        let lost = remotes.iter().map(|r| lossy("10.0.0.1:41000", r, 40)).collect::<Vec<_>>();
+        let mut two = loss().net(|n| n.lossy = lost.clone());
+        for look in [&mut two.before, &mut two.now] {
+            let url = "postgresql://mcp_ir@db.internal:5432/codebase_mcp";
+            *look = look.clone().postgres(|p| (p.url, p.unit) = (url.parse().unwrap(), None));
+            if let Some(ip) = resolved {
+                let host = Host { addresses: vec![ip.parse().unwrap()], here: false };
+                look.now.network.hosts.insert("db.internal".into(), Reading::Seen { value: host });
+            }
+        }
+        two
+    };
+    named(Some("10.0.0.9"), &["10.0.0.9:5432"]).is(&["network-loss@db1"], &[]);
+    named(Some("10.0.0.9"), &["10.9.9.9:5432"]).is(OWN, &[]);
+    // Not known: by the port alone, where it leads to one place.
+    named(None, &["10.0.0.9:5432"]).is(&["network-loss@db1"], &[]);
+    named(None, &["10.0.0.9:5432", "10.9.9.9:5432"]).is(OWN, &[]);
+}
+
+#[test]
+fn what_a_full_list_left_out_is_not_all_new() {
+    let full = || {
+        let other = |i| lossy("10.0.0.1:443", &format!("10.1.{}.{}:40000", i / 200, i % 200), 900);
+        (0..OwnNetwork::LOSSY).map(other).collect::<Vec<_>>()
+    };
+    loss().net_before(|n| n.lossy = full()).is(OWN, &[]);
+    // Never more than the kernel sent again at all.
+    let (local, remote) = TO_POSTGRES;
+    let d = loss().net(|n| n.lossy = vec![lossy(local, remote, 900)]).is(&["network-loss@db1"], &[]);
+    assert!(d.findings[0].summary.contains("lost: 40 were sent again"), "{}", d.findings[0].summary);
+}
+
+#[test]
+fn each_network_is_judged_by_itself() {
+    // The first slow one has a network of its own that can't be looked into.
+    let mut two = loss();
+    for look in [&mut two.before, &mut two.now] {
+        let health = look.now.services.get(A).unwrap().clone();
+        *look = look.clone().service(C, |s| s.metrics = Some("/metrics".into()));
+        look.now.services.insert(C.into(), health);
+        let Reading::Seen { value } = &mut look.now.host.own.get_mut(A).unwrap().network else { panic!() };
+        (value.id, value.here) = ("net:[9]".into(), false);
     }
+    let d = two.told();
+    let f = d.findings.iter().find(|f| f.cause == "latency/network-loss").expect("it is told");
+    assert!(f.summary.contains("between workflow-mcp and postgres"), "{}", f.summary);
 }
 
 #[test]

@@ -1,17 +1,18 @@
 //! Packets that get lost, and connections for which there is no place: in the queue of a listener, in the
 //! firewall's table, among the ports that they go out from. Each told of the network that it is of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use super::host::{self, Judged, in_time, not_two, own};
 use super::slow::Slow;
 use crate::config::Config;
 use crate::diagnosis::Relation::{Host, Same};
-use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity, needs};
+use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity, Stand, needs};
 use crate::scenario::against::{ruled_out, unseen};
 use crate::scenario::facts::count;
-use crate::snapshot::Looks;
 use crate::snapshot::load::{Lossy, OwnNetwork, Queue};
+use crate::snapshot::{Looks, Reading, Snapshot};
 
 pub static LISTEN_OVERFLOW: Cause = Cause {
     name: "latency/listen-overflow",
@@ -113,64 +114,132 @@ fn split(address: &str) -> Option<(&str, u16)> {
     Some((host.trim_matches(['[', ']']), port.parse().ok()?))
 }
 
-/// Whether an end of a connection is where that is reached: by its port and, where it is named by one, address.
-fn is_at(end: &str, (host, port): &(String, u16)) -> bool {
-    let ip = |h: &str| h.trim_matches(['[', ']']).parse::<std::net::IpAddr>().ok();
-    split(end).is_some_and(|(at, p)| p == *port && ip(host).is_none_or(|h| ip(at) == Some(h)))
+/// Whether that is an address of a host; `None` where what its name stands for is not known.
+fn is_of(ip: IpAddr, host: &str, now: &Snapshot) -> Option<bool> {
+    let host = host.trim_matches(['[', ']']);
+    match (host.parse::<IpAddr>(), now.network.hosts.get(host).and_then(Reading::seen)) {
+        (Ok(own), _) => Some(own == ip),
+        (_, Some(resolved)) => Some(resolved.addresses.contains(&ip)),
+        (..) if host == "localhost" => Some(ip.is_loopback()),
+        _ => None,
+    }
 }
 
-/// A connection, whose it is, and how much was sent again through it.
-type Lost<'a> = (&'a Lossy, String, u64);
+/// Whether an end of a connection is where that is reached: by its port, and by its address where that is known.
+fn is_at(end: &str, (host, port): &(String, u16), now: &Snapshot) -> Option<bool> {
+    let (ip, p) = end_of(end)?;
+    if p == *port { is_of(ip, host, now) } else { Some(false) }
+}
+
+fn end_of(end: &str) -> Option<(IpAddr, u16)> {
+    let (at, port) = split(end)?;
+    Some((at.parse::<IpAddr>().ok()?.to_canonical(), port))
+}
+
+/// A connection, between it and what it needs or its clients, and how much was sent again through it.
+struct Lost<'a> {
+    l: &'a Lossy,
+    need: Option<&'a str>,
+    packets: u64,
+}
+
+impl Lost<'_> {
+    fn whose(&self, service: &str) -> String {
+        self.need.map_or_else(|| format!("clients of {service}"), ToOwned::to_owned)
+    }
+}
 
 /// What was sent again through connections of this service: between it and what it needs, or its clients.
-fn lost<'a>(s: &Slow, before: &OwnNetwork, now: &'a OwnNetwork, config: &Config) -> Vec<Lost<'a>> {
+fn lost<'a>(
+    s: &'a Slow,
+    before: &OwnNetwork,
+    now: &'a OwnNetwork,
+    snapshot: &Snapshot,
+    config: &'a Config,
+) -> Vec<Lost<'a>> {
     let old: BTreeMap<(&str, &str), u64> =
         before.lossy.iter().map(|l| ((l.local.as_str(), l.remote.as_str()), l.retransmitted)).collect();
     let places: Vec<(&str, (String, u16))> =
         needs(&s.s.name, config).into_iter().filter_map(|n| Some((n, config.place(n)?))).collect();
     let own_port = s.s.address().map(|(_, port)| port);
-    let whose = |l: &Lossy| {
-        let need = places.iter().find(|(n, p)| {
-            is_at(&l.remote, p) || config.is_here(n) && split(&l.local).is_some_and(|(_, port)| port == p.1)
-        });
-        let client = || split(&l.local).is_some_and(|(_, p)| Some(p) == own_port);
-        match need {
-            Some((n, _)) => Some((*n).to_owned()),
-            None => client().then(|| format!("clients of {}", s.s.name)),
-        }
+    // Of a name that stands for nobody knows what, the port alone tells, where it leads to one place only.
+    let led: BTreeSet<(IpAddr, u16)> = now.lossy.iter().filter_map(|l| end_of(&l.remote)).collect();
+    let alone = |port| led.iter().filter(|(_, p)| *p == port).count() == 1;
+    let need = |l: &Lossy| {
+        let (from, to) = end_of(&l.local).zip(end_of(&l.remote))?;
+        let out = |p: &(String, u16)| is_at(&l.remote, p, snapshot).unwrap_or_else(|| alone(p.1));
+        // The other end of one of this host's own; who comes from elsewhere is another's client.
+        let within = from.0 == to.0 || from.0.is_loopback() && to.0.is_loopback();
+        let back = |n: &str, port| within && from.1 == port && config.is_here(n);
+        let found = places.iter().find(|(n, p)| out(p) || back(n, p.1));
+        found.map(|(n, _)| *n)
     };
-    let grown = |l: &Lossy| {
-        let was = old.get(&(l.local.as_str(), l.remote.as_str())).copied().unwrap_or(0);
-        l.retransmitted.checked_sub(was).filter(|n| *n > 0)
+    let is_client = |l: &Lossy| end_of(&l.local).is_some_and(|(_, p)| Some(p) == own_port);
+    let grown = |l: &Lossy| match old.get(&(l.local.as_str(), l.remote.as_str())) {
+        Some(was) => l.retransmitted.checked_sub(*was).filter(|n| *n > 0),
+        // The list holds the worst alone: where it was full, nobody knows what this one had lost by then.
+        None => (before.lossy.len() < OwnNetwork::LOSSY).then_some(l.retransmitted),
     };
-    let mut all: Vec<_> = now.lossy.iter().filter_map(|l| Some((l, whose(l)?, grown(l)?))).collect();
-    all.sort_by_key(|l| std::cmp::Reverse(l.2));
+    let one = |l: &'a Lossy| {
+        let need = need(l);
+        (need.is_some() || is_client(l)).then_some(())?;
+        Some(Lost { l, need, packets: grown(l)? })
+    };
+    let mut all: Vec<Lost> = now.lossy.iter().filter_map(one).collect();
+    all.sort_by_key(|l| std::cmp::Reverse(l.packets));
     all
 }
 
+/// Each network is judged once. The first that loses what the slow ones send is told; where none does, one
+/// that could not be looked into keeps it open.
 pub fn loss(slow: &[Slow], looks: &Looks, config: &Config) -> Judged {
     let needs = format!("over {:.0} % of what was sent, on connections of the slow ones", LOST * 100.0);
-    let fact = "segments sent again";
-    let Some((s, (before, now, seconds))) = slow.iter().find_map(|s| Some((s, networks(&s.s.name, looks)?)))
-    else {
-        return Err(not_two(looks, fact, &needs));
-    };
+    let mut judged = BTreeSet::new();
+    let mut open: Option<Stand> = None;
+    for s in slow {
+        let Some(both) = networks(&s.s.name, looks).filter(|(_, n, _)| judged.insert(n.id.as_str())) else {
+            continue;
+        };
+        match lost_in(both, s, slow, looks, config, &needs) {
+            Ok(found) => return Ok(found),
+            Err(stand) => {
+                let told = open.as_ref().is_some_and(|o| matches!(o, Stand::Unseen(_)));
+                if open.is_none() || !told && matches!(stand, Stand::Unseen(_)) {
+                    open = Some(stand);
+                }
+            }
+        }
+    }
+    Err(open.unwrap_or_else(|| not_two(looks, AGAIN, &needs)))
+}
+
+const AGAIN: &str = "segments sent again";
+
+fn lost_in(
+    (before, now, seconds): (&OwnNetwork, &OwnNetwork, f64),
+    of: &Slow,
+    slow: &[Slow],
+    looks: &Looks,
+    config: &Config,
+    needs: &str,
+) -> Judged {
     let again = now.retransmitted.saturating_sub(before.retransmitted);
     let sent = now.sent.saturating_sub(before.sent).max(again);
     let rate = again as f64 / sent.max(1) as f64;
     let said = format!("{again} of {sent} ({:.1} %) {}", rate * 100.0, in_time(seconds));
     if again < PACKETS || rate <= LOST {
-        return Err(ruled_out("/proc/net", fact, said, &needs));
+        return Err(ruled_out("/proc/net", AGAIN, said, needs));
     }
     if !now.here {
-        return Err(unseen("sock_diag", fact, format!("{} is in a network of its own", s.s.name), &needs));
+        return Err(unseen("sock_diag", AGAIN, format!("{} is in a network of its own", of.s.name), needs));
     }
-    let own = slow.iter().filter(|s| networks(&s.s.name, looks).is_some_and(|(_, n, _)| n.id == now.id));
     let mut hit: Vec<(&Slow, Vec<Lost>, f64)> = Vec::new();
     let mut most = 0;
-    for s in own {
-        let all = lost(s, before, now, config);
-        let packets: u64 = all.iter().map(|(.., n)| n).sum();
+    for s in within(slow, now, looks) {
+        let all = lost(s, before, now, &looks.now, config);
+        // What its clients are sent again costs them: the request itself is over by then.
+        let to_needs: u64 = all.iter().filter(|l| l.need.is_some()).map(|l| l.packets).sum();
+        let packets = to_needs.min(again);
         most = most.max(packets);
         // Where both ends are seen, what one sends again the other does not.
         let cost = packets as f64 * AGAIN_S / seconds;
@@ -179,33 +248,41 @@ pub fn loss(slow: &[Slow], looks: &Looks, config: &Config) -> Judged {
             hit.push((s, all, share));
         }
     }
-    let Some((_, all, share)) = hit.first() else {
-        let few = format!("{most} of these on connections of the slow ones");
-        return Err(ruled_out("sock_diag", fact, few, &needs));
+    let Some((first, all, share)) = hit.first() else {
+        let few = format!("{most} of these on connections from the slow ones to what they need");
+        return Err(ruled_out("sock_diag", AGAIN, few, needs));
     };
-    let mut by_peer: BTreeMap<&str, u64> = BTreeMap::new();
-    for (_, whose, n) in all {
-        *by_peer.entry(whose).or_default() += n;
+    let mut by_need: BTreeMap<&str, u64> = BTreeMap::new();
+    for (need, packets) in all.iter().filter_map(|l| Some((l.need?, l.packets))) {
+        *by_need.entry(need).or_default() += packets;
     }
-    let (peer, packets) = by_peer.iter().max_by_key(|(_, n)| **n).map_or(("?", 0), |(p, n)| (*p, *n));
+    let (peer, packets) = by_need.iter().max_by_key(|(_, n)| **n).map_or(("?", 0), |(p, n)| (*p, *n));
     let slow: Vec<&Slow> = hit.iter().map(|(s, ..)| *s).collect();
     let summary = format!(
-        "on the way between {} and {peer} packets get lost: {packets} were sent again {}",
+        "on the way between {} and {peer} packets get lost: {} were sent again {}",
         host::names(&slow),
+        packets.min(again),
         in_time(seconds)
     );
     let mut f = Finding::new(&NETWORK_LOSS, &looks.now.vantage.host, Certainty::Likely, summary)
         .share(*share)
-        .saw("/proc/net", fact, said);
-    for (l, whose, n) in all.iter().take(3) {
-        f = f.saw("sock_diag", &format!("{whose}: {} to {}", l.local, l.remote), format!("{n} sent again"));
+        .saw("/proc/net", AGAIN, said);
+    for lost in all.iter().take(3) {
+        let fact = format!("{}: {} to {}", lost.whose(&first.s.name), lost.l.local, lost.l.remote);
+        f = f.saw("sock_diag", &fact, format!("{} sent again", lost.packets));
     }
     let f = f.remedy(
         "ss -tino state established",
         "See the way to that one: its interface's errors, a cable, a firewall that drops, a full link",
         Risk::Safe,
     );
-    host::about_them_alone(f, &slow, config)
+    host::about(f, &slow)
+}
+
+/// The slow ones that are in this network.
+fn within<'a>(slow: &'a [Slow<'a>], now: &OwnNetwork, looks: &Looks) -> Vec<&'a Slow<'a>> {
+    let is_in = |s: &&Slow| networks(&s.s.name, looks).is_some_and(|(_, n, _)| n.id == now.id);
+    slow.iter().filter(is_in).collect()
 }
 
 pub fn tracked(slow: &[Slow], looks: &Looks) -> Judged {
@@ -246,8 +323,7 @@ pub fn tracked(slow: &[Slow], looks: &Looks) -> Judged {
             "See who opens so many (`conntrack -L`); raise nf_conntrack_max within the memory there is",
             Risk::Safe,
         );
-    let slow: Vec<&Slow> = slow.iter().collect();
-    host::about(f, &slow)
+    host::about(f, &within(slow, now, looks))
 }
 
 /// Of a service that is slow, or that says itself that it gets none.
@@ -266,7 +342,7 @@ pub fn ports(name: &str, looks: &Looks, config: &Config) -> Judged {
     let mut most: Option<(&str, &str, u32, bool)> = None;
     for need in needs(name, config) {
         let Some(place) = config.place(need) else { continue };
-        for t in now.towards.iter().filter(|t| is_at(&t.remote, &place)) {
+        for t in now.towards.iter().filter(|t| is_at(&t.remote, &place, &looks.now).unwrap_or(true)) {
             let was = before.towards.iter().any(|b| b.remote == t.remote && full(b.taken));
             if most.is_none_or(|(.., taken, _)| taken < t.taken) {
                 most = Some((need, &t.remote, t.taken, was));
