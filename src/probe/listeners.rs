@@ -12,6 +12,7 @@ use std::time::Duration;
 use procfs_core::net::{TcpNetEntries, TcpNetEntry, TcpState};
 use procfs_core::{ExplicitSystemInfo, FromBufReadSI};
 
+use super::diag;
 use super::host::{self, still};
 use super::io_failure;
 use crate::snapshot::Failure;
@@ -20,6 +21,9 @@ use crate::snapshot::process::{Holder, Listener};
 /// The listeners of these ports. With `pause`, their queues are looked at again after it.
 pub fn at(proc: &str, ports: &BTreeSet<u16>, pause: Option<Duration>) -> Result<Vec<Listener>, Failure> {
     let root = Path::new(proc);
+    if is_free(root, ports) {
+        return Ok(Vec::new());
+    }
     let table = sockets(root)?;
     let listening: Vec<&TcpNetEntry> = table
         .iter()
@@ -54,6 +58,20 @@ pub fn at(proc: &str, ports: &BTreeSet<u16>, pause: Option<Duration>) -> Result<
         }
     };
     Ok(listening.into_iter().map(listener).collect())
+}
+
+/// Whether the kernel says that nobody listens at any of them: it is asked for listeners alone, while its
+/// tables hold every connection, and those that have ended of late. Only of our own network.
+fn is_free(root: &Path, ports: &BTreeSet<u16>) -> bool {
+    let network = |of: &Path| fs::read_link(of.join("ns/net")).ok();
+    let own = network(Path::new("/proc/self"));
+    let there = ["self", "1"].iter().find_map(|p| network(&root.join(p)));
+    if own.is_none() || own != there {
+        return false;
+    }
+    let mut taken = false;
+    let mut tell = |s: diag::Socket| taken |= s.local().is_none_or(|a| ports.contains(&a.port()));
+    diag::each(diag::LISTENING, None, diag::MEMORY, &mut tell).is_ok() && !taken
 }
 
 /// What a process's own TCP sockets are, by inode: to whom, or clients of which port.
@@ -218,6 +236,16 @@ mod tests {
     fn nobody_listens_at_a_port_that_is_free() {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         assert_eq!(at("/proc", &BTreeSet::from([port]), None), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn the_kernel_says_at_once_which_ports_are_free_and_of_another_network_nothing() {
+        let here = TcpListener::bind("[::1]:0").or_else(|_| TcpListener::bind("127.0.0.1:0")).unwrap();
+        let port = here.local_addr().unwrap().port();
+        assert!(!is_free(Path::new("/proc"), &BTreeSet::from([port])));
+        drop(here);
+        assert!(is_free(Path::new("/proc"), &BTreeSet::from([port])));
+        assert!(!is_free(Path::new("/nonexistent"), &BTreeSet::from([port])));
     }
 
     #[test]
