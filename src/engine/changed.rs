@@ -20,7 +20,7 @@ const LONGEST: Duration = Duration::from_millis(400);
 /// With less than this left nothing would come home.
 const SHORTEST: Duration = Duration::from_millis(20);
 /// Of more units than these: the servers', on which others hang, then those that are wrong.
-const UNITS: usize = 64;
+const UNITS: usize = 32;
 
 pub async fn ask(mut looks: Looks, awaited: &Awaited, deadline: Instant) -> Looked {
     let begun = Instant::now();

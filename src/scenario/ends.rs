@@ -1,6 +1,8 @@
 //! How a unit ended, by its journal: systemd's messages keep what `Restart=` hides (errata 67). Pure.
 //! What happens on the way of a job that somebody gave is no failure.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use crate::snapshot::Snapshot;
@@ -112,11 +114,42 @@ pub fn restarts(journal: &Journal, now: &Snapshot) -> usize {
     count
 }
 
+/// Below what a unit's control group stands, but for its slices.
+fn manager<'a>(group: &'a str, unit: &str) -> Option<&'a str> {
+    let mut parts: Vec<&str> = group.split('/').collect();
+    parts.truncate(parts.iter().position(|p| *p == unit)?);
+    while parts.last().is_some_and(|p| p.ends_with(".slice")) {
+        parts.pop();
+    }
+    // The parts are this text's own, from its begin on.
+    let length = parts.iter().map(|p| p.len()).sum::<usize>() + parts.len().saturating_sub(1);
+    group.get(..length)
+}
+
+/// Where the manager of this host's units keeps them, by those that run: a container may have a manager of
+/// its own, with units of the same names, and the kernel speaks of both.
+fn managers(now: &Snapshot) -> BTreeSet<&str> {
+    let seen = now.host.taken.iter().filter_map(|(name, t)| {
+        let unit = now.config.placed(name).0?;
+        manager(&t.group.seen()?.group, unit)
+    });
+    seen.collect()
+}
+
+fn is_of(act: &KernelAct, name: &str, managers: &BTreeSet<&str>) -> bool {
+    let stranger = |at: &str| !managers.is_empty() && !managers.contains(at);
+    // No two containers have one id.
+    let a_unit = name.contains('.');
+    is_group_of(&act.control_group, name)
+        && !(a_unit && manager(&act.control_group, name).is_some_and(stranger))
+}
+
 /// What the kernel did to the control group of a unit, or of a container by its id, within two seconds
 /// of that time.
 pub fn kernel_act<'a>(now: &'a Snapshot, name: &str, at: Timestamp) -> Option<&'a KernelAct> {
     let near = |act: &&KernelAct| is_one(act.at, at);
-    let of_it = |act: &&KernelAct| is_group_of(&act.control_group, name);
+    let managers = managers(now);
+    let of_it = |act: &&KernelAct| is_of(act, name, &managers);
     now.units.kernel.seen()?.iter().rev().filter(near).find(of_it)
 }
 
@@ -128,7 +161,8 @@ pub fn fork_refused<'a>(
     to: Timestamp,
 ) -> Option<&'a KernelAct> {
     let within = |at: Timestamp| at >= from && at.duration_since(to).as_secs_f64() <= KERNEL_S;
-    let of_it = |act: &KernelAct| is_group_of(&act.control_group, name);
+    let managers = managers(now);
+    let of_it = |act: &KernelAct| is_of(act, name, &managers);
     let mut all = now.units.kernel.seen()?.iter().rev();
     all.find(|a| a.what == Kernel::ForkRefused && within(a.at) && of_it(a))
 }

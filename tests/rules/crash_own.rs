@@ -13,7 +13,7 @@ const DISK: &str = "server-crash/disk-full@codebase-mcp";
 const STATE: &str = "server-crash/corrupted-state@codebase-mcp";
 const FAILED: &str = "server-crash/failed@codebase-mcp";
 const UNHEALTHY: &str = "server-crash/unhealthy@codebase-mcp";
-const GROUP: &str = "/lab/system.slice/codebase-mcp.service";
+const GROUP: &str = "/system.slice/codebase-mcp.service";
 const CACHE: &str = "/var/cache/codebase-mcp";
 
 fn exited(status: &str) -> Event {

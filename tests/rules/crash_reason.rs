@@ -3,13 +3,13 @@
 use mcp_ir::diagnosis::Certainty;
 use mcp_ir::snapshot::units::{Event, Kernel};
 
-use crate::stack::{A, A_UNIT, PG_UNIT, Stack, ago, refused};
+use crate::stack::{A, A_UNIT, C, C_UNIT, PG_UNIT, Stack, ago, refused};
 
 const FAILED: &str = "server-crash/failed@codebase-mcp";
 const OOM: &str = "server-crash/oom-killed@codebase-mcp";
 const LOOP: &str = "server-crash/crash-loop@codebase-mcp";
 const SETTING: &str = "server-crash/bad-configuration@codebase-mcp";
-const GROUP: &str = "/lab/system.slice/codebase-mcp.service";
+const GROUP: &str = "/system.slice/codebase-mcp.service";
 
 fn exited(status: &str) -> Event {
     Event::ProcessExited { code: "exited".into(), status: status.into() }
@@ -349,4 +349,16 @@ fn what_a_program_says_before_systemd_calls_it_started_is_of_that_run() {
             .into_iter()
             .fold(s, |s, line| s.line(A_UNIT, 6.95, 6, line));
     s.told().expect_root(SETTING, Certainty::Proven);
+}
+
+/// A container with a manager of its own has units of the same names, and the kernel speaks of both.
+#[test]
+fn what_the_kernel_did_to_a_unit_of_another_manager_is_not_ours() {
+    let there = format!("/machine.slice/machine-box.scope/payload{GROUP}");
+    let mut s = sigkilled().kernel(&[(30.4, &there, Kernel::OomLimit)]);
+    s.now.host.taken.insert(C.into(), crate::stack::memory::modest(C_UNIT, 102));
+    s.told().never("server-crash/oom-killed");
+    // Its own is still its own, below whatever slices it stands.
+    let nested = GROUP.replace("/system.slice/", "/system.slice/system-mcp.slice/");
+    s.kernel(&[(30.4, &nested, Kernel::OomLimit)]).told().expect_root(OOM, Certainty::Proven);
 }

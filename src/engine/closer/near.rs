@@ -9,7 +9,7 @@ use crate::snapshot::{Look, Snapshot};
 /// Each takes two journalctl and two calls on the bus: a few hundred would take seconds. Of a unit
 /// that runs little is to be found there; so few of them stand for the rest.
 pub const CLOSELY: usize = 32;
-const RUNNING: usize = 4;
+const RUNNING: usize = 3;
 
 /// The servers' units first, on which others hang; then what does not run; then by name.
 pub fn first(units: BTreeSet<String>, now: &Snapshot, config: &Config) -> (Vec<String>, Vec<String>) {
