@@ -158,6 +158,23 @@ pub struct Towards {
     pub taken: u32,
 }
 
+/// Whether two readings are of one run of one process: the kernel gives a pid again.
+fn is_one_run(a: (u32, f64), b: (u32, f64)) -> bool {
+    a.0 == b.0 && (a.1 - b.1).abs() < 0.02
+}
+
+impl Waits {
+    pub fn same_as(&self, other: &Self) -> bool {
+        is_one_run((self.pid, self.began_s), (other.pid, other.began_s))
+    }
+}
+
+impl Worker {
+    pub fn same_as(&self, other: &Self) -> bool {
+        is_one_run((self.pid, self.began_s), (other.pid, other.began_s))
+    }
+}
+
 impl HostLoad {
     /// The same run of the same host, later.
     pub fn follows(&self, before: &Self) -> bool {

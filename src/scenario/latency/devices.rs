@@ -48,8 +48,7 @@ fn waits(s: &Slow, looks: &Looks, config: &Config) -> Option<String> {
     };
     let by_state = |name: &str| {
         let (before, now) = own(name, looks)?;
-        let same = |b: &Waits, p: &Waits| b.pid == p.pid && (b.began_s - p.began_s).abs() < 0.02;
-        let stuck = |p: &Waits| before.processes.iter().any(|b| same(b, p) && b.state == "D");
+        let stuck = |p: &Waits| before.processes.iter().any(|b| b.same_as(p) && b.state == "D");
         let both = now.processes.iter().find(|p| p.state == "D" && stuck(p))?;
         Some(format!("process {} of {name}, both times", both.pid))
     };

@@ -102,7 +102,7 @@ pub fn takers<'a>(
     let old: BTreeMap<u32, &Worker> = before.workers.iter().map(|w| (w.pid, w)).collect();
     let mut all: BTreeMap<String, Taker> = BTreeMap::new();
     for w in &now.workers {
-        let was = old.get(&w.pid).filter(|b| (b.began_s - w.began_s).abs() < 0.02);
+        let was = old.get(&w.pid).filter(|b| b.same_as(w));
         let amount = match was {
             Some(b) => of(w).zip(of(b)).map(|(now, was)| now - was),
             None => of(w).filter(|_| w.began_s >= before.uptime_s - 0.02),

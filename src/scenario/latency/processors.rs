@@ -61,7 +61,7 @@ fn waited(name: &str, looks: &Looks) -> Option<f64> {
     let (before, now) = own(name, looks)?;
     let old: BTreeMap<u32, &Waits> = before.processes.iter().map(|b| (b.pid, b)).collect();
     let each = now.processes.iter().filter_map(|p| {
-        match old.get(&p.pid).filter(|b| (b.began_s - p.began_s).abs() < 0.02) {
+        match old.get(&p.pid).filter(|b| b.same_as(p)) {
             // Less than before: threads that had waited have ended.
             Some(b) => Some((p.waited_s - b.waited_s).max(0.0)),
             // One that was there already and is only seen now has waited all its life.

@@ -26,20 +26,24 @@ const UNIT: &str = "codebase-mcp.service";
 const COMPUTE: &str = r#"{"query":"test_search_7","burn_ms":40}"#;
 const SEARCH: &str = r#"{"query":"test_search_7"}"#;
 
-const fn fault(
+pub(super) const fn fault(
     name: &'static str,
     cause: &'static str,
     subject: &'static str,
     what: &'static str,
     inject: fn(&mut Stack) -> Result<()>,
 ) -> Fault {
-    // Who may look at no process of others can't tell any of these.
+    // Who may look at no process of others can't tell most of these.
     let fault =
         Fault::new(name, cause, subject, what, inject).or_at_least("latency/unattributed@codebase-mcp");
     fault.with(|s| s.metrics = true).under_systemd()
 }
 
-const fn control(name: &'static str, what: &'static str, inject: fn(&mut Stack) -> Result<()>) -> Fault {
+pub(super) const fn control(
+    name: &'static str,
+    what: &'static str,
+    inject: fn(&mut Stack) -> Result<()>,
+) -> Fault {
     Fault::control(name, what, inject).with(|s| s.metrics = true).like("latency").under_systemd()
 }
 

@@ -15,7 +15,7 @@ use crate::tool::HOST;
 use crate::wait::until;
 
 use super::Fault;
-use super::host_latency::until_slow;
+use super::host_latency::{control, fault, until_slow};
 use super::latency::{as_before, ask, slow, statistics};
 
 const A: &str = "codebase-mcp";
@@ -114,23 +114,6 @@ pub const FAULTS: &[Fault] = &[
     })
     .healed_by(as_before),
 ];
-
-const fn fault(
-    name: &'static str,
-    cause: &'static str,
-    subject: &'static str,
-    what: &'static str,
-    inject: fn(&mut Stack) -> Result<()>,
-) -> Fault {
-    // Who may look at no process of others can't tell some of these.
-    let fault =
-        Fault::new(name, cause, subject, what, inject).or_at_least("latency/unattributed@codebase-mcp");
-    fault.with(|s| s.metrics = true).under_systemd()
-}
-
-const fn control(name: &'static str, what: &'static str, inject: fn(&mut Stack) -> Result<()>) -> Fault {
-    Fault::control(name, what, inject).with(|s| s.metrics = true).like("latency").under_systemd()
-}
 
 /// Writes that the whole of the booted system may do on the disk, a second.
 const WRITES: u32 = 80;
