@@ -8,11 +8,24 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the top down: a module may import those after it, never one before it. As `src/lib.rs` says.
-const ORDER: [&str; 9] =
-    ["cli", "render", "engine", "probe", "scenario", "diagnosis", "snapshot", "config", "error"];
+const ORDER: [&str; 13] = [
+    "cli",
+    "render",
+    "engine",
+    "incident",
+    "action",
+    "consent",
+    "probe",
+    "scenario",
+    "diagnosis",
+    "plan",
+    "snapshot",
+    "config",
+    "error",
+];
 
 /// Rules and data: they know no runtime, no client, no clock.
-const PURE: [&str; 3] = ["scenario", "diagnosis", "snapshot"];
+const PURE: [&str; 4] = ["scenario", "diagnosis", "plan", "snapshot"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -2,6 +2,7 @@
 
 use crate::diagnosis::Verdict;
 use crate::error::Kind;
+use crate::incident::Outcome;
 use crate::render::NagiosState;
 
 /// What a run came to.
@@ -15,6 +16,14 @@ pub enum Exit {
     Usage,
     /// 3: a symptom could not be seen, or no cause fits it.
     Unknown,
+    /// 4: refused by consent, a lock, another root or what does not fit; nothing was changed.
+    Refused,
+    /// 5: acted, and not verified as recovered.
+    NotRecovered,
+    /// 6: a step failed or was cut off; the journal says what was done.
+    Failed,
+    /// 130, 143: by a signal, before anything was changed.
+    Interrupted(u8),
     /// As the plugin's guidelines have it: 0, 1, 2, 3.
     Plugin(NagiosState),
 }
@@ -26,6 +35,10 @@ impl Exit {
             Exit::Problem => 1,
             Exit::Usage => 2,
             Exit::Unknown => 3,
+            Exit::Refused => 4,
+            Exit::NotRecovered => 5,
+            Exit::Failed => 6,
+            Exit::Interrupted(code) => code,
             Exit::Plugin(state) => state as u8,
         }
     }
@@ -37,6 +50,18 @@ impl From<Verdict> for Exit {
             Verdict::Healthy => Exit::Fine,
             Verdict::Problem => Exit::Problem,
             Verdict::Unknown => Exit::Unknown,
+        }
+    }
+}
+
+impl From<Outcome> for Exit {
+    fn from(o: Outcome) -> Self {
+        match o {
+            Outcome::Recovered | Outcome::NothingToDo | Outcome::Planned => Exit::Fine,
+            Outcome::Advice => Exit::Problem,
+            Outcome::Refused => Exit::Refused,
+            Outcome::NotRecovered => Exit::NotRecovered,
+            Outcome::Failed => Exit::Failed,
         }
     }
 }

@@ -7,15 +7,18 @@ mod diagnose;
 mod evidence;
 mod exit;
 mod generate;
+mod incident;
 mod load;
 mod look;
 mod place;
+mod recover;
 mod ring;
 mod run;
 mod runbook;
 mod save;
 mod schema;
 mod tree;
+mod undo;
 mod who;
 mod why_not;
 

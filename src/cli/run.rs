@@ -9,7 +9,7 @@ use clap::error::ErrorKind;
 use super::exit::Exit;
 use super::load::load;
 use super::tree::{Cli, Global, Output, Verb};
-use super::{check, config, diagnose, generate, runbook, schema, who};
+use super::{check, config, diagnose, generate, incident, recover, runbook, schema, undo, who};
 use crate::config::Env;
 use crate::error::{Error, Result};
 use crate::render::{self, Color, Out};
@@ -47,6 +47,9 @@ fn verb(cli: Cli, out: &Out, start: Instant) -> Result<Exit> {
     match cli.verb {
         Verb::Diagnose(args) => diagnose::run(&args, &cli.global, out, start),
         Verb::Who(args) => who::run(&args, &cli.global, out, start),
+        Verb::Recover(args) => recover::run(&args, &cli.global, out, start),
+        Verb::Undo(args) => undo::run(&args, &cli.global, out),
+        Verb::Incident(command) => incident::run(&command, &cli.global, out),
         Verb::Runbook(args) => say(&runbook::run(&args, &cli.global, out)?, out),
         Verb::Config(config::ConfigCommand::Check) => check::run(&cli.global, out, start),
         Verb::Config(config::ConfigCommand::Show) => say(&show(&cli.global)?, out),

@@ -40,6 +40,14 @@ pub enum Document {
     Runbooks,
     /// runbook SCENARIO -o json
     Runbook,
+    /// recover -o json
+    Recovery,
+    /// undo -o json
+    Undo,
+    /// incident list -o json
+    Incidents,
+    /// incident show -o json
+    Incident,
     /// Any command with -o json that can't do its work
     Error,
 }
@@ -57,6 +65,10 @@ impl Document {
             Document::Template => schemas::TEMPLATE,
             Document::Runbooks => schemas::RUNBOOKS,
             Document::Runbook => schemas::RUNBOOK,
+            Document::Recovery => schemas::RECOVERY,
+            Document::Undo => schemas::UNDO,
+            Document::Incidents => schemas::INCIDENTS,
+            Document::Incident => schemas::INCIDENT,
             Document::Error => schemas::ERROR,
         }
     }

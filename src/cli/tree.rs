@@ -7,8 +7,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::config::ConfigCommand;
 use super::diagnose::DiagnoseArgs;
 use super::generate::CompletionsArgs;
+use super::incident::IncidentCommand;
+use super::recover::RecoverArgs;
 use super::runbook::RunbookArgs;
 use super::schema::SchemaArgs;
+use super::undo::UndoArgs;
 use super::who::WhoArgs;
 use crate::config::{Flags, Span};
 use crate::render::Color;
@@ -26,6 +29,7 @@ Examples:
   mcp-ir diagnose                  look at everything, name the cause
   mcp-ir diagnose db -o json       the same for a script, about the database
   mcp-ir runbook db-down           what to do about it, by cause
+  mcp-ir recover server --plan     what would be done, and how it is taken back
 
 Exit codes of diagnose:
   0 healthy   1 problem   2 usage or configuration   3 unknown"
@@ -105,6 +109,13 @@ pub enum Verb {
     Diagnose(DiagnoseArgs),
     /// See the databases' sessions, and who waits for whom
     Who(WhoArgs),
+    /// Mend what is wrong: detect, plan, consent, act, verify
+    Recover(RecoverArgs),
+    /// Take back what a recovery did
+    Undo(UndoArgs),
+    /// Read the journals of incidents
+    #[command(subcommand)]
+    Incident(IncidentCommand),
     /// Read the runbook of a scenario or a cause
     Runbook(RunbookArgs),
     /// See the configuration and where each value comes from

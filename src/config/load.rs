@@ -31,6 +31,28 @@ pub struct Loaded {
     pub file: Option<PathBuf>,
 }
 
+impl Loaded {
+    /// The same for these alone and what they need: what is looked at to see whether they are well again.
+    #[must_use]
+    pub fn only(&self, names: &[String]) -> Self {
+        let mut kept: Vec<String> = names.to_vec();
+        let mut at = 0;
+        while at < kept.len() {
+            let needs: Vec<String> = self.config.needs(&kept[at]).to_vec();
+            kept.extend(needs.into_iter().filter(|n| !kept.contains(n)).collect::<Vec<_>>());
+            at += 1;
+        }
+        let mut only = self.clone();
+        let c = &mut only.config;
+        c.service.retain(|s| kept.contains(&s.name));
+        c.postgres.retain(|p| kept.contains(&p.name));
+        c.pooler.retain(|p| kept.contains(&p.name));
+        c.redis.retain(|r| kept.contains(&r.name));
+        c.ollama.retain(|o| kept.contains(&o.name));
+        only
+    }
+}
+
 /// Loads the configuration. Every error names its place and what to try.
 pub fn load(flags: &Flags, env: &Env) -> Result<Loaded> {
     let mut warnings = Vec::new();

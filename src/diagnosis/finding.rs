@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::cause::{Cause, Certainty, Severity};
+use crate::plan::Risk;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
@@ -65,34 +66,6 @@ pub struct Remedy {
     pub risk: Risk,
     /// `mcp-ir runbook db-down#postgres-stopped` prints that heading.
     pub runbook: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Risk {
-    Safe,
-    Disruptive,
-    Destructive,
-}
-
-impl Risk {
-    pub fn word(self) -> &'static str {
-        match self {
-            Risk::Safe => "safe",
-            Risk::Disruptive => "disruptive",
-            Risk::Destructive => "destructive",
-        }
-    }
-}
-
-/// A word as a shell takes it: quoted where it holds anything but what is plain.
-pub fn shell_word(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./_-".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
 }
 
 impl Finding {

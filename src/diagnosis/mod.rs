@@ -9,9 +9,10 @@ mod permission;
 mod verdict;
 mod why_not;
 
+pub use crate::plan::{Risk, shell_word};
 pub use cause::{Cause, Certainty, Relation, Severity};
 pub use changes::{Changed, changes, line as changed_line};
-pub use finding::{Evidence, Finding, Remedy, Risk, shell_word};
+pub use finding::{Evidence, Finding, Remedy};
 pub use graph::{link, needs};
 pub use permission::{Permission, Permit, permissions};
 pub use verdict::{

@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use super::finding::shell_word;
+use crate::plan::shell_word;
 use crate::snapshot::{FailKind, Look, Reading, Snapshot};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

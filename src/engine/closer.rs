@@ -60,7 +60,7 @@ pub async fn ask(
     let down = !units.is_empty() || !containers.is_empty();
     let (units, left_out) = match depth {
         Depth::Wrong => near::first(units, snapshot, &config),
-        Depth::Everything => (units.into_iter().collect(), Vec::new()),
+        Depth::Everything | Depth::Symptoms => (units.into_iter().collect(), Vec::new()),
     };
     near::not_asked(left_out, snapshot);
     let units = join_all(units.into_iter().map(|unit| one_unit(unit, bus, &config, deadline)));

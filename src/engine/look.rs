@@ -23,6 +23,8 @@ pub struct Deadlines {
 /// How much the second questions are about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
+    /// The first questions alone: whether a symptom is there.
+    Symptoms,
     /// What looked wrong: a diagnosis.
     Wrong,
     /// Everything: the preflight, which tries every permission.
@@ -70,14 +72,16 @@ pub async fn look(loaded: &Loaded, awaited: &Awaited, start: Instant, plan: &Pla
     #[expect(clippy::disallowed_methods, reason = "the one place where a snapshot's time is taken")]
     let taken_at = Timestamp::now();
     let (mut now, bus) = first::ask(loaded, awaited, deadlines.first, blank(loaded, taken_at)).await;
-    closer::ask(&mut now, bus, awaited, deadlines.end, plan.depth).await;
+    if plan.depth != Depth::Symptoms {
+        closer::ask(&mut now, bus, awaited, deadlines.end, plan.depth).await;
+    }
     let looks = Looks { now, before: plan.before.clone() };
     let mut looked = match plan.depth {
         Depth::Wrong => {
             let looks = again::ask(looks, loaded, awaited, deadlines.end, plan).await;
             changed::ask(looks, awaited, deadlines.end).await
         }
-        Depth::Everything => Looked { looks, found: None },
+        Depth::Everything | Depth::Symptoms => Looked { looks, found: None },
     };
     looked.looks.now.elapsed_ms = millis(start);
     looked

@@ -14,6 +14,7 @@ mod level;
 mod load;
 mod look;
 mod memory;
+pub mod recover;
 mod rows;
 mod runtime;
 mod silence;

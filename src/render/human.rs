@@ -301,7 +301,7 @@ impl Page<'_> {
     }
 }
 
-fn duration(ms: f64) -> String {
+pub fn duration(ms: f64) -> String {
     if ms < 1000.0 { format!("{ms:.0} ms") } else { format!("{:.1} s", ms / 1000.0) }
 }
 

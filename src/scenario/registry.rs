@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use super::against::Against;
 use super::{db_down, latency, memory, pool_exhausted, server_crash};
 use crate::config::Config;
-use crate::diagnosis::{Cause, Finding, Severity, Stand, Symptom};
+use crate::diagnosis::{Cause, Finding, Severity, Stand, Symptom, SymptomState};
+use crate::plan::{Ask, Recovered, Remedy};
 use crate::snapshot::{Again, Looks};
 
 /// One pipeline. Functions, not closures: a scenario keeps no state.
@@ -23,6 +24,10 @@ pub struct Scenario {
     /// What it needs to read a second time, where it looks as if it were so; or, where it was asked for
     /// by its name, to be sure.
     pub again: fn(&Looks, &Config, bool) -> Vec<Again>,
+    /// What mends a finding of its own, as steps; or why people have to.
+    pub plan: fn(&Looks, &Finding, &Ask, &Config) -> Remedy,
+    /// Whether the subject is well again, by the symptom that it had.
+    pub recovered: fn(&Looks, &str, &Ask, &Config) -> Recovered,
     /// What speaks against each of the causes.
     pub why_not: &'static [(&'static Cause, Against)],
 }
@@ -65,4 +70,18 @@ pub fn remark(subject: &str, looks: &Looks, config: &Config) -> Option<String> {
 pub fn why_not(cause: &'static Cause, looks: &Looks, config: &Config) -> Vec<(String, Stand)> {
     let said = ALL.iter().flat_map(|s| s.why_not).find(|(c, _)| c.name == cause.name);
     said.map(|(_, against)| against.stands(cause, looks, config)).unwrap_or_default()
+}
+
+/// People have to: what the finding itself says.
+pub fn advice(f: &Finding) -> Remedy {
+    Remedy::Advice(f.remedy.summary.clone())
+}
+
+/// By the symptom of the subject; a symptom that was not seen is no recovery.
+pub fn by_symptom(symptoms: &[Symptom], subject: &str) -> Recovered {
+    match symptoms.iter().find(|s| s.subject == subject) {
+        Some(s) if s.state == SymptomState::Good => Recovered::Yes(s.says.clone()),
+        Some(s) => Recovered::NotYet(s.says.clone()),
+        None => Recovered::NotYet("it has no symptom that can be seen".into()),
+    }
 }

@@ -90,6 +90,9 @@ pub struct UnitDetail {
     /// By systemd's own word, where it knows of freezing: cgroup v2.
     #[serde(default)]
     pub frozen: bool,
+    /// The id of its present or last run: what is done to it is done to that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invocation: Option<String>,
 }
 
 /// The last entries of one unit, oldest first.

@@ -9,6 +9,7 @@ mod earlier;
 mod errors;
 mod evidence;
 mod monitors;
+mod recover;
 mod schemas;
 mod sessions;
 mod texts;

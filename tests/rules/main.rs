@@ -45,6 +45,7 @@ mod payload;
 mod pool;
 mod pooler;
 mod recorded;
+mod recover;
 mod redis;
 mod slots;
 mod stack;

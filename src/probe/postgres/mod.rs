@@ -92,6 +92,16 @@ fn silent(since: Instant, why: &str) -> Failure {
     Failure::new(FailKind::TimedOut, text).at(Stage::Answer)
 }
 
+/// A session of ours, for who acts.
+pub async fn session(
+    p: &Postgres,
+    password: Option<&Secret>,
+    deadline: Instant,
+) -> Result<connect::Session, Failure> {
+    let place = place(&p.url.host, p.url.port, deadline).await?;
+    log_in(p, password, &place, deadline).await
+}
+
 /// The address as people write it.
 pub fn endpoint(p: &Postgres) -> String {
     match &p.url.host {

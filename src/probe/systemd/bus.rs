@@ -107,6 +107,7 @@ impl Bus {
             tasks: limit(&service, "TasksCurrent"),
             tasks_max: limit(&service, "TasksMax"),
             frozen: text(&unit, "FreezerState") == "frozen",
+            invocation: invocation(&unit),
         })
     }
 
@@ -150,6 +151,14 @@ impl Bus {
         // The last one counts.
         let pairs = all.iter().filter_map(|e| e.split_once('=')).filter(|(name, _)| variables.contains(name));
         Ok(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    }
+
+    /// The files of its `EnvironmentFile=`, in their order.
+    pub async fn environment_files(&self, name: &str, deadline: Instant) -> Result<Vec<String>, Failure> {
+        let Some(path) = self.paths.get(name) else { return Ok(Vec::new()) };
+        let files = self.property(path, "EnvironmentFiles", deadline).await?;
+        let files: Vec<(String, bool)> = files.try_into().unwrap_or_default();
+        Ok(files.into_iter().map(|(path, _)| path).collect())
     }
 
     async fn properties(
@@ -249,6 +258,13 @@ fn named(e: &zbus::fdo::Error) -> FailKind {
 
 fn text(all: &HashMap<String, OwnedVariant>, key: &str) -> String {
     all.get(key).and_then(|v| <&str>::try_from(v).ok()).unwrap_or_default().to_owned()
+}
+
+/// The id of its present or last run; none where it never ran.
+fn invocation(all: &HashMap<String, OwnedVariant>) -> Option<String> {
+    let id = all.get("InvocationID").and_then(|v| v.try_clone().ok());
+    let id: Vec<u8> = id.and_then(|v| v.try_into().ok()).unwrap_or_default();
+    (!id.is_empty()).then(|| id.iter().map(|b| format!("{b:02x}")).collect())
 }
 
 /// A number of either of the types that systemd uses; 0 where it is not there, as systemd says it.

@@ -6,6 +6,7 @@ mod container;
 mod disk;
 mod inside;
 mod reach;
+mod remedy;
 mod service;
 mod target;
 mod why_not;
@@ -79,6 +80,8 @@ pub static SCENARIO: Scenario = Scenario {
     detect,
     symptoms,
     again: |_, _, _| Vec::new(),
+    plan: remedy::plan,
+    recovered: remedy::recovered,
     why_not: why_not::WHY_NOT,
 };
 

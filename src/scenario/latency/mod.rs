@@ -20,6 +20,7 @@ use super::facts;
 use super::registry::Scenario;
 use crate::config::{Config, Service};
 use crate::diagnosis::{Finding, Severity, needs};
+use crate::plan::Recovered;
 use crate::snapshot::{Again, Looks, Snapshot};
 
 use slow::{Pace, Slow, pace, slow};
@@ -55,6 +56,8 @@ pub static SCENARIO: Scenario = Scenario {
     // The symptom of a service is its health answer, which server-crash shows.
     symptoms: |_, _| Vec::new(),
     again,
+    plan: |_, f, _, _| super::registry::advice(f),
+    recovered: |_, _, _, _| Recovered::NotYet("nothing was done that could be verified".into()),
     why_not: why_not::WHY_NOT,
 };
 

@@ -6,10 +6,12 @@ mod holders;
 mod leak;
 mod locks;
 mod pooler;
+mod remedy;
 mod titles;
 mod why_not;
 
 pub use holders::is_long_query;
+pub use remedy::request;
 
 use super::facts;
 use super::registry::Scenario;
@@ -66,6 +68,8 @@ pub static SCENARIO: Scenario = Scenario {
     detect,
     symptoms,
     again: |_, _, _| Vec::new(),
+    plan: remedy::plan,
+    recovered: remedy::recovered,
     why_not: why_not::WHY_NOT,
 };
 

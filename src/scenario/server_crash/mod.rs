@@ -9,6 +9,7 @@ mod mcp;
 mod ollama;
 mod port;
 mod redis;
+mod remedy;
 mod shortage;
 mod silent;
 mod state;
@@ -73,6 +74,8 @@ pub static SCENARIO: Scenario = Scenario {
         services.chain(dependency::symptoms(looks, config)).collect()
     },
     again: |_, _, _| Vec::new(),
+    plan: remedy::plan,
+    recovered: remedy::recovered,
     why_not: why_not::WHY_NOT,
 };
 

@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use deadpool_postgres::Object;
@@ -70,6 +71,16 @@ impl Admin {
             *now = answer;
         }
     }
+}
+
+#[derive(Deserialize)]
+pub struct Resize {
+    max_size: usize,
+}
+
+pub async fn resize(State(server): State<Arc<Server>>, Json(to): Json<Resize>) -> StatusCode {
+    server.database.resize(to.max_size);
+    StatusCode::NO_CONTENT
 }
 
 #[derive(Deserialize)]
@@ -157,7 +168,7 @@ pub async fn hold(State(server): State<Arc<Server>>, Query(query): Query<HoldQue
             }
         });
     }
-    let fits = query.n.min(server.database.max);
+    let fits = query.n.min(server.database.max());
     let all = async {
         for _ in 0..fits {
             count.recv().await;

@@ -30,7 +30,6 @@ fn too_large(name: &str, value: usize) -> String {
 pub struct Database {
     pub name: String,
     pub min: usize,
-    pub max: usize,
     pool: Pool,
     /// All but those that `LAB_KEPT` says are for its health alone.
     for_work: Semaphore,
@@ -49,7 +48,8 @@ impl Database {
             url.parse().context("DATABASE_URL is not a URL of PostgreSQL")?;
         config.application_name(name);
         let (min, max) = (size("POOL_MIN_SIZE", 2)?, size("POOL_MAX_SIZE", 10)?);
-        ensure!(max <= LARGEST, "{}", too_large("POOL_MAX_SIZE", max));
+        let largest = size("LAB_POOL_LARGEST", LARGEST)?;
+        ensure!(max <= largest, "{}", too_large("POOL_MAX_SIZE", max));
         let fast = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let build = |most: usize| {
             let (config, fast) = (config.clone(), fast.clone());
@@ -62,7 +62,7 @@ impl Database {
         };
         let for_work = Semaphore::new(max.saturating_sub(size("LAB_KEPT", 0)?));
         let fresh = env::var("LAB_FRESH").is_ok().then(|| build(LARGEST)).transpose()?;
-        Ok(Self { name: name.to_owned(), min, max, pool: build(max)?, for_work, fresh })
+        Ok(Self { name: name.to_owned(), min, pool: build(max)?, for_work, fresh })
     }
 
     /// A connection, waiting at most `wait` for a free one or a new one.
@@ -86,6 +86,21 @@ impl Database {
             drop(client);
         }
         drop(permit);
+    }
+
+    pub fn max(&self) -> usize {
+        self.pool.status().max_size
+    }
+
+    /// Until the process ends.
+    pub fn resize(&self, max: usize) {
+        let former = self.max();
+        self.pool.resize(max);
+        if max > former {
+            self.for_work.add_permits(max - former);
+        } else {
+            self.for_work.forget_permits(former - max);
+        }
     }
 
     /// Numbers of the pool, connections that are known to be dead not counted.

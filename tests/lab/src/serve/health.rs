@@ -50,7 +50,7 @@ async fn usual(server: &Server, fault: Option<&str>) -> Response {
         error,
         took: began.elapsed(),
         pool: database.status(),
-        max: database.max,
+        max: database.max(),
         min: database.min,
         since_start: server.started.elapsed().as_secs_f64(),
     };

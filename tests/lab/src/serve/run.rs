@@ -83,6 +83,7 @@ pub async fn serve(args: ServeArgs) -> Result<()> {
         .route("/lab/threads", post(trouble::threads))
         .route("/lab/deaf", post(trouble::deaf))
         .route("/lab/close", post(trouble::close))
+        .merge(resizable())
         .with_state(Arc::clone(&server));
     let listener = slowly::Listener::bind(args.listen)?;
     println!("{} listens on {}", args.name, args.listen);
@@ -93,6 +94,14 @@ pub async fn serve(args: ServeArgs) -> Result<()> {
     tokio::select! {
         done = serving => done,
         () = told_to_end() => { println!("{}: SIGTERM, leaving", args.name); Ok(()) }
+    }
+}
+
+/// Only some servers have it (errata 35).
+fn resizable() -> Router<Arc<Server>> {
+    match std::env::var_os("LAB_RESIZE") {
+        Some(_) => Router::new().route("/admin/pool/resize", post(admin::resize)),
+        None => Router::new(),
     }
 }
 

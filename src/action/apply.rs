@@ -1,0 +1,114 @@
+//! One act: is it consented to, does its precondition still hold, and then it is done.
+
+use std::time::Instant;
+
+use super::{files, http, postgres, proof, systemd};
+use crate::config::Loaded;
+use crate::consent::Consent;
+use crate::plan::{Act, Needs};
+use crate::snapshot::{FailKind, Failure};
+
+/// Where acts are done: the configuration, with its secrets.
+#[derive(Clone, Copy)]
+pub struct World<'a>(pub &'a Loaded);
+
+/// What was done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Done {
+    pub detail: String,
+    /// The run of the unit that was begun: its undo is for that one alone.
+    pub made: Option<String>,
+    /// It was so already: nothing was changed.
+    pub already: bool,
+}
+
+/// Why not, and whether the world is as it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failed {
+    /// Not a step of the plan that was consented to.
+    NotInPlan,
+    /// What was seen does not hold any more: nothing was changed.
+    Changed(String),
+    /// It was not begun: nothing was changed.
+    Refused { why: String, hint: Option<String> },
+    /// It was begun, and did not end well or not in time.
+    Broken(String),
+}
+
+impl Done {
+    pub fn new(detail: impl Into<String>) -> Self {
+        Self { detail: detail.into(), ..Self::default() }
+    }
+
+    pub fn already(detail: impl Into<String>) -> Self {
+        Self { detail: detail.into(), already: true, made: None }
+    }
+}
+
+impl Failed {
+    pub fn words(&self) -> String {
+        match self {
+            Failed::NotInPlan => "it is no step of the plan that was agreed to".into(),
+            Failed::Changed(why) | Failed::Broken(why) => why.clone(),
+            Failed::Refused { why, hint: Some(hint) } => format!("{why} ({hint})"),
+            Failed::Refused { why, hint: None } => why.clone(),
+        }
+    }
+
+    /// Whether something may be another than before.
+    pub fn touched(&self) -> bool {
+        matches!(self, Failed::Broken(_))
+    }
+
+    /// A failure before anything was begun.
+    pub fn before(f: &Failure) -> Self {
+        let hint = (f.kind == FailKind::Denied).then(|| "as root, or by polkit".to_owned());
+        Failed::Refused { why: f.detail.clone(), hint }
+    }
+}
+
+/// Does one act of the plan that was consented to.
+pub async fn apply(
+    act: &Act,
+    needs: &Needs,
+    consent: &Consent,
+    world: World<'_>,
+    deadline: Instant,
+) -> Result<Done, Failed> {
+    if !consent.covers(act) {
+        return Err(Failed::NotInPlan);
+    }
+    let Loaded { config, secrets, .. } = world.0;
+    match act {
+        Act::StartUnit { unit } => systemd::job("StartUnit", unit, needs, config, deadline).await,
+        Act::StopUnit { unit } => systemd::job("StopUnit", unit, needs, config, deadline).await,
+        Act::RestartUnit { unit } => systemd::job("RestartUnit", unit, needs, config, deadline).await,
+        Act::ResetFailed { unit } => systemd::call("ResetFailedUnit", unit, needs, config, deadline).await,
+        Act::Thaw { unit } => systemd::call("ThawUnit", unit, needs, config, deadline).await,
+        Act::Freeze { unit } => systemd::call("FreezeUnit", unit, needs, config, deadline).await,
+        Act::Continue { unit } => systemd::go_on(unit, needs, config, deadline).await,
+        Act::DropIn { unit, from, to } => {
+            let done = files::swap(unit, from.as_deref(), to.as_deref(), config, deadline).await?;
+            // Also where the file stands already: a run that was cut off may not have come to it.
+            systemd::reload(config, deadline).await?;
+            Ok(done)
+        }
+        Act::Prove { unit, variable, value } => {
+            proof::variable(unit, variable, value, config, deadline).await
+        }
+        Act::ResizePool { service, from, to } => {
+            let s = config.service(service).ok_or_else(|| gone(service))?;
+            http::resize(s, secrets.headers(service), *from, *to, deadline).await
+        }
+        Act::EndSession { server, pid, backend_start, state, databases, how } => {
+            let p = config.postgres(server).ok_or_else(|| gone(server))?;
+            let whom = postgres::Whom { pid: *pid, backend_start, state, databases };
+            postgres::end(p, secrets.postgres(server), &whom, *how, deadline).await
+        }
+        Act::Wait { .. } => Ok(Done::new("it goes on by itself")),
+    }
+}
+
+fn gone(name: &str) -> Failed {
+    Failed::Refused { why: format!("nothing under care is called {name} any more"), hint: None }
+}

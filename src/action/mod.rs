@@ -1,0 +1,12 @@
+//! The only code that changes the world. Every act takes the consent that was given, refuses a step that
+//! is not in its plan, looks at its precondition again together with the act, and ends by a deadline.
+
+mod apply;
+mod files;
+mod http;
+mod postgres;
+mod proof;
+mod systemd;
+
+pub use apply::{Done, Failed, World, apply};
+pub use files::read as drop_in;

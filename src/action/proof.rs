@@ -1,0 +1,59 @@
+//! Proof by the process itself: what its environment holds, whatever the files say. Where it is another
+//! value, the file or variable that wins is named.
+
+use std::time::Instant;
+
+use super::apply::{Done, Failed};
+use crate::config::Config;
+use crate::probe::{blocking, host, systemd};
+
+pub async fn variable(
+    unit: &str,
+    variable: &str,
+    value: &str,
+    config: &Config,
+    deadline: Instant,
+) -> Result<Done, Failed> {
+    let broken = |f: crate::snapshot::Failure| Failed::Broken(f.detail);
+    let mut bus = systemd::Bus::connect(&config.systemd.bus, deadline).await.map_err(broken)?;
+    bus.list(&[unit], &[], deadline).await.map_err(broken)?;
+    let d = bus.detail(unit, deadline).await.map_err(broken)?;
+    let (proc, pid, group, name) =
+        (config.host.proc.clone(), d.main_pid, d.control_group, variable.to_owned());
+    let found = blocking(deadline, "/proc", move || host::variable(&proc, pid, &group, &name));
+    match found.await.map_err(broken)? {
+        Some(found) if found == value => {
+            Ok(Done::new(format!("{variable}={value} in the environment of process {pid}")))
+        }
+        found => {
+            let has = found
+                .map_or_else(|| "is not set".to_owned(), |v| format!("is {}", crate::probe::said(&v, 40)));
+            let winner = winner(&bus, unit, variable, config, deadline).await;
+            Err(Failed::Broken(format!("{variable} {has} in process {pid}{winner}")))
+        }
+    }
+}
+
+/// `EnvironmentFile=` outranks every `Environment=` (errata 38).
+async fn winner(
+    bus: &systemd::Bus,
+    unit: &str,
+    variable: &str,
+    config: &Config,
+    deadline: Instant,
+) -> String {
+    for file in bus.environment_files(unit, deadline).await.unwrap_or_default() {
+        let path = host::rooted(&config.host.proc, &file);
+        let text = blocking(deadline, "the file of its environment", move || {
+            Ok(std::fs::read_to_string(path).unwrap_or_default())
+        });
+        let text = text.await.unwrap_or_default();
+        if text
+            .lines()
+            .any(|l| l.trim_start().trim_start_matches("export ").starts_with(&format!("{variable}=")))
+        {
+            return format!(": EnvironmentFile={file} sets it, and wins");
+        }
+    }
+    String::new()
+}

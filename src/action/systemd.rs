@@ -1,0 +1,229 @@
+//! Units, by the manager's own methods over D-Bus. A job's end comes as a signal; it is awaited by the
+//! deadline, and goes on in systemd where we do not.
+
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use zbus::{OwnedObjectPath, OwnedVariant, Proxy};
+
+use super::apply::{Done, Failed};
+use crate::config::Config;
+use crate::plan::Needs;
+use crate::probe::said;
+
+const DESTINATION: &str = "org.freedesktop.systemd1";
+const PATH: &str = "/org/freedesktop/systemd1";
+const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+const UNIT: &str = "org.freedesktop.systemd1.Unit";
+const SERVICE: &str = "org.freedesktop.systemd1.Service";
+const SIGCONT: i32 = 18;
+
+/// A connection for one act.
+struct Manager {
+    connection: zbus::Connection,
+    proxy: Proxy<'static>,
+}
+
+/// How a unit stands, as far as an act asks for it.
+struct Stand {
+    active: String,
+    sub: String,
+    invocation: String,
+    frozen: bool,
+    main_pid: u32,
+}
+
+impl Manager {
+    async fn connect(config: &Config, deadline: Instant) -> Result<Self, Failed> {
+        let made = async {
+            let connection = zbus::connection::Builder::address(config.systemd.bus.as_str())
+                .method_timeout(
+                    deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1)),
+                )
+                .build()
+                .await?;
+            let proxy = Proxy::new(&connection, DESTINATION, PATH, MANAGER).await?;
+            Ok::<_, zbus::Error>(Self { connection, proxy })
+        };
+        match tokio::time::timeout_at(deadline.into(), made).await {
+            Ok(Ok(manager)) => Ok(manager),
+            Ok(Err(e)) => Err(refused(&e)),
+            Err(_) => {
+                Err(Failed::Refused { why: "no answer from the system bus in time".into(), hint: None })
+            }
+        }
+    }
+
+    async fn stand(&self, unit: &str) -> Result<Stand, zbus::Error> {
+        let path: OwnedObjectPath = self.proxy.call("LoadUnit", &(unit,)).await?;
+        let get = async |interface: &str, name: &str| -> Result<OwnedVariant, zbus::Error> {
+            let body = (interface, name);
+            let to = Some("org.freedesktop.DBus.Properties");
+            let reply = self.connection.call_method(Some(DESTINATION), &path, to, "Get", &body).await?;
+            reply.body().deserialize()
+        };
+        let text = |v: OwnedVariant| String::try_from(v).unwrap_or_default();
+        let (active, sub, id, freezer) = tokio::try_join!(
+            get(UNIT, "ActiveState"),
+            get(UNIT, "SubState"),
+            get(UNIT, "InvocationID"),
+            get(UNIT, "FreezerState"),
+        )?;
+        let id: Vec<u8> = id.try_into().unwrap_or_default();
+        let main_pid = match get(SERVICE, "MainPID").await {
+            Ok(pid) => u32::try_from(pid).unwrap_or(0),
+            Err(_) => 0,
+        };
+        Ok(Stand {
+            active: text(active),
+            sub: text(sub),
+            invocation: id.iter().map(|b| format!("{b:02x}")).collect(),
+            frozen: text(freezer) == "frozen",
+            main_pid,
+        })
+    }
+
+    /// The precondition, looked at immediately before the act.
+    async fn still(&self, unit: &str, needs: &Needs) -> Result<Stand, Failed> {
+        let stand = self.stand(unit).await.map_err(|e| refused(&e))?;
+        if let Needs::Unit { active, invocation } = needs {
+            if !active.contains(&stand.active) {
+                return Err(Failed::Changed(format!("{unit} is {} ({}) now", stand.active, stand.sub)));
+            }
+            if invocation.as_ref().is_some_and(|i| *i != stand.invocation) {
+                return Err(Failed::Changed(format!("{unit} was started anew since it was looked at")));
+            }
+        }
+        Ok(stand)
+    }
+}
+
+/// A job of systemd's, awaited. Mode `fail`: what somebody else has queued is respected.
+pub async fn job(
+    method: &'static str,
+    unit: &str,
+    needs: &Needs,
+    config: &Config,
+    deadline: Instant,
+) -> Result<Done, Failed> {
+    let manager = Manager::connect(config, deadline).await?;
+    let before = within(deadline, manager.still(unit, needs)).await?;
+    let already = match method {
+        "StartUnit" => before.active == "active",
+        "StopUnit" => matches!(before.active.as_str(), "inactive" | "failed"),
+        _ => false,
+    };
+    if already {
+        return Ok(Done::already(format!("{unit} is {} already", before.active)));
+    }
+    // Subscribed before the call: a quick job ends before its asker listens.
+    let ends = within(deadline, async {
+        let () = manager.proxy.call("Subscribe", &()).await.map_err(|e| refused(&e))?;
+        manager.proxy.receive_signal("JobRemoved").await.map_err(|e| refused(&e))
+    });
+    let mut ends = ends.await?;
+    let body = (unit, "fail");
+    let asked = manager.proxy.call::<_, _, OwnedObjectPath>(method, &body);
+    let job = match tokio::time::timeout_at(deadline.into(), asked).await {
+        Ok(Ok(job)) => job,
+        Ok(Err(e)) => return Err(refused(&e)),
+        // It may have been heard.
+        Err(_) => return Err(Failed::Broken(format!("systemd did not answer {method} of {unit} in time"))),
+    };
+    let ended = async {
+        while let Some(signal) = ends.next().await {
+            let body = signal.body();
+            let Ok((_, path, _, result)) = body.deserialize::<(u32, OwnedObjectPath, String, String)>()
+            else {
+                continue;
+            };
+            if path == job {
+                return Some(result);
+            }
+        }
+        None
+    };
+    match tokio::time::timeout_at(deadline.into(), ended).await {
+        Ok(Some(result)) if result == "done" => {}
+        Ok(Some(result)) => return Err(Failed::Broken(format!("systemd's job for {unit} ended: {result}"))),
+        Ok(None) => return Err(Failed::Broken("the connection to systemd was lost".into())),
+        Err(_) => {
+            let text = format!("systemd's job for {unit} did not end in time: it goes on in systemd");
+            return Err(Failed::Broken(text));
+        }
+    }
+    let after =
+        within(deadline, async { manager.stand(unit).await.map_err(|e| Failed::Broken(e.to_string())) });
+    let after = after.await.map_err(|f| Failed::Broken(f.words()))?;
+    let made = Some(after.invocation).filter(|i| !i.is_empty() && method != "StopUnit");
+    Ok(Done { detail: format!("{unit} is {} ({})", after.active, after.sub), made, already: false })
+}
+
+/// A method without a job.
+pub async fn call(
+    method: &'static str,
+    unit: &str,
+    needs: &Needs,
+    config: &Config,
+    deadline: Instant,
+) -> Result<Done, Failed> {
+    let manager = Manager::connect(config, deadline).await?;
+    let before = within(deadline, manager.still(unit, needs)).await?;
+    match method {
+        "ThawUnit" if !before.frozen => return Ok(Done::already(format!("{unit} is not frozen"))),
+        "FreezeUnit" if before.frozen => return Ok(Done::already(format!("{unit} is frozen already"))),
+        _ => {}
+    }
+    tell(&manager, method, &(unit,), deadline).await?;
+    Ok(Done { made: Some(before.invocation).filter(|i| !i.is_empty()), ..Done::new("done") })
+}
+
+/// SIGCONT, by systemd, which knows its own main process: no pid that is used again is met.
+pub async fn go_on(unit: &str, needs: &Needs, config: &Config, deadline: Instant) -> Result<Done, Failed> {
+    let manager = Manager::connect(config, deadline).await?;
+    let before = within(deadline, manager.still(unit, needs)).await?;
+    if before.main_pid == 0 {
+        return Err(Failed::Changed(format!("{unit} has no main process now")));
+    }
+    tell(&manager, "KillUnit", &(unit, "main", SIGCONT), deadline).await?;
+    Ok(Done::new(format!("SIGCONT to process {}", before.main_pid)))
+}
+
+pub async fn reload(config: &Config, deadline: Instant) -> Result<(), Failed> {
+    let manager = Manager::connect(config, deadline).await.map_err(|f| Failed::Broken(f.words()))?;
+    tell(&manager, "Reload", &(), deadline).await.map_err(|f| Failed::Broken(f.words()))
+}
+
+async fn tell<B>(manager: &Manager, method: &'static str, body: &B, deadline: Instant) -> Result<(), Failed>
+where
+    B: serde::ser::Serialize + zbus::DynamicType,
+{
+    let call = manager.proxy.call::<_, _, ()>(method, body);
+    match tokio::time::timeout_at(deadline.into(), call).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(e)) => Err(refused(&e)),
+        Err(_) => Err(Failed::Broken(format!("systemd did not answer {method} in time"))),
+    }
+}
+
+async fn within<T>(deadline: Instant, call: impl Future<Output = Result<T, Failed>>) -> Result<T, Failed> {
+    let late = |_| Failed::Refused { why: "no answer from systemd in time".into(), hint: None };
+    tokio::time::timeout_at(deadline.into(), call).await.map_err(late)?
+}
+
+/// An error that systemd answers with: it did not do it.
+fn refused(e: &zbus::Error) -> Failed {
+    let text = e.to_string();
+    let text = said(text.split_once(": ").map_or(text.as_str(), |(_, t)| t), 200);
+    let denied = matches!(
+        e,
+        zbus::Error::MethodError(name, ..)
+            if name.as_str().ends_with("AccessDenied") || name.as_str().contains("InteractiveAuthorization")
+    ) || matches!(
+        e,
+        zbus::Error::FDO(e)
+            if matches!(**e, zbus::fdo::Error::AccessDenied(_) | zbus::fdo::Error::InteractiveAuthorizationRequired(_))
+    );
+    let hint = denied.then(|| "run it as root, or let polkit allow it to your user".to_owned());
+    Failed::Refused { why: format!("systemd: {text}"), hint }
+}

@@ -1,0 +1,288 @@
+//! `mcp-ir recover`: detect, plan, consent, act, verify. It asks, and says what came of it; what is done is
+//! the engine's.
+
+use std::io::{BufRead, IsTerminal};
+use std::path::Path;
+use std::time::Instant;
+
+use clap::{Args, ValueEnum};
+
+use super::diagnose::known_names;
+use super::exit::Exit;
+use super::load::load;
+use super::run::say;
+use super::tree::{Global, Output};
+use crate::config::{Env, Loaded, Span};
+use crate::consent::{self, Consent, Policy, Question, Refused};
+use crate::diagnosis::{Diagnosis, Risk};
+use crate::engine::recover::{Choice, Order, Recovery, Request, Stop, carry_out, choose, near};
+use crate::engine::{self, Awaited, Depth, Filter, Plan as LookPlan, recover};
+use crate::error::{Error, Result, nearest};
+use crate::incident::{self, Outcome};
+use crate::plan::{Ask, Plan};
+use crate::render::{self, Out, Progress};
+use crate::scenario;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  mcp-ir recover                           the first root cause
+  mcp-ir recover server --plan             what would be done, and its undo
+  mcp-ir recover server --service api --yes
+  mcp-ir recover pool --max-size 40 --service api
+  mcp-ir recover db --wait 5m              start it, or wait until it accepts
+
+Safe steps are done, disruptive ones asked for, of destructive ones the target's
+name is typed; in a script --yes agrees. Whatever is done stands in the journal
+of an incident, with its undo: mcp-ir undo INCIDENT.
+
+Exit codes: 0 recovered and verified, or nothing to do, 1 a remedy for people,
+2 usage or configuration, 3 a symptom could not be seen, 4 refused and nothing
+changed, 5 acted and not verified, 6 a step failed or was cut off.")]
+pub struct RecoverArgs {
+    /// db, pool, server, latency, memory; all: every root cause
+    #[arg(value_name = "SCENARIO")]
+    pub scenario: Option<String>,
+    /// Only show what would be done
+    #[arg(long)]
+    pub plan: bool,
+    /// Only this service or server; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub service: Vec<String>,
+    /// Agree beforehand to what is not destructive
+    #[arg(long, short)]
+    pub yes: bool,
+    /// The most that may be done
+    #[arg(long, value_enum, value_name = "RISK")]
+    pub allow: Option<Allow>,
+    /// Why, for the journal
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// How long to wait until it is well
+    #[arg(long, value_name = "TIME", default_value = "60s")]
+    pub wait: Span,
+    /// pool: the largest size that its pool shall have, though nothing is wrong
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..100_000))]
+    pub max_size: Option<u64>,
+    /// pool: a size that its own interface sets is written to a drop-in as well
+    #[arg(long, requires = "max_size")]
+    pub persist: bool,
+    /// Act though another root explains it
+    #[arg(long)]
+    pub anyway: bool,
+    /// Keep the journal in your own folder, where the machine's is closed to you
+    #[arg(long)]
+    pub private_state: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Allow {
+    Safe,
+    Disruptive,
+    Destructive,
+}
+
+impl From<Allow> for Risk {
+    fn from(a: Allow) -> Self {
+        match a {
+            Allow::Safe => Risk::Safe,
+            Allow::Disruptive => Risk::Disruptive,
+            Allow::Destructive => Risk::Destructive,
+        }
+    }
+}
+
+pub fn run(args: &RecoverArgs, global: &Global, out: &Out, start: Instant) -> Result<Exit> {
+    let (scenario, all) = which(args)?;
+    let loaded = load(global)?;
+    known_names(&args.service, &loaded.config)?;
+    for warning in loaded.warnings.iter().filter(|_| !global.quiet) {
+        out.note(&format!("warning: {}\n", render::text::line(warning)));
+    }
+    let env = Env::process();
+    // Before the look: who can't keep a journal shall not wait for it.
+    let store = incident::open(&env, args.private_state, !args.plan)?;
+    let (diagnosis, choice, ask, evidence) = look(&loaded, args, scenario, all, global, start)?;
+    let plan = match choice {
+        Choice::Plan(plan) => plan,
+        other => return without(other, diagnosis, global, out),
+    };
+    if args.plan {
+        let reason = format!("nothing was changed: agree with `{}`", again(args));
+        let report = Recovery::new(Outcome::Planned, reason, Some(diagnosis)).plan(&plan);
+        return finish(report, Some(&plan), global, out);
+    }
+    if !global.json() {
+        say(&render::plan(&plan, out), out)?;
+    }
+    let consent = match agree(&plan, args, global, out) {
+        Ok(consent) => consent,
+        Err(refused) => {
+            let report = Recovery::new(
+                Outcome::Refused,
+                format!("{}: nothing was changed", refused.why),
+                Some(diagnosis),
+            );
+            return finish(report.plan(&plan).hints(refused.hint.into_iter().collect()), None, global, out);
+        }
+    };
+    let order = Order {
+        loaded: &loaded,
+        holder: format!("{}@{} (pid {})", diagnosis.vantage.user, diagnosis.vantage.host, std::process::id()),
+        diagnosis,
+        evidence,
+        plan: &plan,
+        ask: &ask,
+        consent: &consent,
+        store: &store,
+        wait: args.wait.0,
+        reason: args.reason.as_deref().map(crate::config::mask::text),
+        locks: Path::new(recover::LOCKS),
+    };
+    act(order, global, out, start)
+}
+
+fn which(args: &RecoverArgs) -> Result<(Option<String>, bool)> {
+    let name = match args.scenario.as_deref() {
+        None => return Ok((args.max_size.map(|_| "pool-exhausted".to_owned()), false)),
+        Some("all") => return Ok((None, true)),
+        Some(name) => name,
+    };
+    let Some(scenario) = scenario::by_name(name) else {
+        let names = scenario::ALL.iter().flat_map(|s| [s.name, s.alias]).chain(["all"]);
+        let e = Error::usage(format!("no scenario is called `{name}`"));
+        return Err(match nearest(name, names) {
+            Some(near) => e.hint(format!("did you mean `{near}`?")),
+            None => e.hint("`mcp-ir runbook` lists the scenarios"),
+        });
+    };
+    if args.max_size.is_some() && scenario.name != "pool-exhausted" {
+        return Err(Error::usage("--max-size is of a pool").hint("mcp-ir recover pool --max-size N"));
+    }
+    Ok((Some(scenario.name.to_owned()), false))
+}
+
+fn look(
+    loaded: &Loaded,
+    args: &RecoverArgs,
+    scenario: Option<String>,
+    all: bool,
+    global: &Global,
+    start: Instant,
+) -> Result<(Diagnosis, Choice, Ask, String)> {
+    let runtime = engine::runtime()?;
+    let awaited = Awaited::default();
+    let progress = Progress::new(global.quiet || global.output != Output::Human);
+    let plan = LookPlan { asked: scenario.iter().cloned().collect(), ..LookPlan::of(Depth::Wrong) };
+    let deadline = start + loaded.config.timeout.0;
+    let both = async { tokio::join!(engine::look(loaded, &awaited, start, &plan), near(loaded, deadline)) };
+    let (looked, near) = runtime.block_on(async {
+        tokio::select! {
+            both = both => both,
+            never = progress.run(start, || awaited.names()) => match never {},
+        }
+    });
+    runtime.shutdown_background();
+    let looks = looked.looks;
+    // Of everything: a root elsewhere has to be seen.
+    let diagnosis = engine::diagnose(&looks, &Filter::default());
+    let ask = Ask { max_size: args.max_size, persist: args.persist, near };
+    let request =
+        Request { scenario, all, services: args.service.clone(), ask: ask.clone(), anyway: args.anyway };
+    let choice = choose(&looks, &diagnosis, &request);
+    let evidence = render::text::json(&looks.now.to_compact_json()?);
+    Ok((diagnosis, choice, ask, evidence))
+}
+
+/// Nothing is to be done, or not by us.
+fn without(choice: Choice, diagnosis: Diagnosis, global: &Global, out: &Out) -> Result<Exit> {
+    let (outcome, reason, hints) = match choice {
+        Choice::Unclear { why, hints } => {
+            return Err(hints.into_iter().fold(Error::usage(why), Error::hint));
+        }
+        Choice::Unknown(why) => {
+            let report =
+                Recovery::new(Outcome::Refused, format!("{why}: nothing was changed"), Some(diagnosis));
+            finish(report, None, global, out)?;
+            return Ok(Exit::Unknown);
+        }
+        Choice::NothingToDo(why) => (Outcome::NothingToDo, why, Vec::new()),
+        Choice::Advice { why, command } => {
+            (Outcome::Advice, why, Some(command).filter(|c| !c.is_empty()).into_iter().collect())
+        }
+        Choice::Refused { why, hints } => (Outcome::Refused, why, hints),
+        Choice::Plan(_) => (Outcome::Planned, String::new(), Vec::new()),
+    };
+    finish(Recovery::new(outcome, reason, Some(diagnosis)).hints(hints), None, global, out)
+}
+
+pub fn terminal(global: &Global) -> bool {
+    !global.json() && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
+/// Asks on the terminal; what was typed.
+pub fn typed(question: &Question, out: &Out) -> Option<String> {
+    out.note(&match question {
+        Question::Yes => "Do this? [y/N] ".to_owned(),
+        Question::Name(name) => format!("Type `{}` to agree: ", render::text::line(name)),
+    });
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line).ok().filter(|n| *n > 0).map(|_| line)
+}
+
+fn agree(
+    plan: &Plan,
+    args: &RecoverArgs,
+    global: &Global,
+    out: &Out,
+) -> std::result::Result<Consent, Refused> {
+    let policy = Policy { terminal: terminal(global), yes: args.yes, allow: args.allow.map(Risk::from) };
+    consent::ask(plan, &policy, &mut |q| typed(q, out))
+}
+
+fn act(order: Order<'_>, global: &Global, out: &Out, start: Instant) -> Result<Exit> {
+    let runtime = engine::runtime()?;
+    let awaited = Awaited::default();
+    let progress = Progress::new(global.quiet || global.output != Output::Human);
+    let (done, stop) = runtime.block_on(async {
+        let stop = Stop::listen();
+        let mut tell = |told: engine::recover::Told<'_>| {
+            if !global.json()
+                && let Some(text) = render::told(&told, out)
+            {
+                let _ = out.print(&text);
+            }
+        };
+        let done = tokio::select! {
+            done = carry_out(order, &stop, &awaited, &mut tell) => done,
+            never = progress.run(Instant::now(), || awaited.names()) => match never {},
+        };
+        (done, stop)
+    });
+    runtime.shutdown_background();
+    let mut report = done?;
+    report.elapsed_ms = start.elapsed().as_secs_f64() * 1000.0;
+    let interrupted = report.interrupted;
+    let exit = finish(report, None, global, out)?;
+    Ok(if interrupted { Exit::Interrupted(stop.code()) } else { exit })
+}
+
+fn finish(report: Recovery, plan: Option<&Plan>, global: &Global, out: &Out) -> Result<Exit> {
+    let text = match (global.json(), plan) {
+        (true, _) => render::document(&report)?,
+        (false, Some(plan)) => render::plan(plan, out) + &render::ending(&report, out),
+        (false, None) => render::ending(&report, out),
+    };
+    say(&text, out)?;
+    Ok(report.outcome.into())
+}
+
+/// The same command without --plan.
+fn again(args: &RecoverArgs) -> String {
+    let mut words = vec!["mcp-ir recover".to_owned()];
+    words.extend(args.scenario.clone());
+    words.extend(args.service.iter().map(|s| format!("--service {}", crate::diagnosis::shell_word(s))));
+    words.extend(args.max_size.map(|n| format!("--max-size {n}")));
+    words.extend(args.persist.then(|| "--persist".to_owned()));
+    words.join(" ")
+}

@@ -1,0 +1,179 @@
+//! What is to be recovered, by the findings and by what was asked for; and the plan for it. Pure.
+
+use crate::config::Config;
+use crate::diagnosis::{Diagnosis, Finding, Severity};
+use crate::plan::{Ask, Plan, Remedy};
+use crate::scenario::{ALL, Scenario, by_name, pool_request};
+use crate::snapshot::Looks;
+
+/// What the command line asks for.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// By its name; `None` is the first root.
+    pub scenario: Option<String>,
+    /// Every root.
+    pub all: bool,
+    pub services: Vec<String>,
+    pub ask: Ask,
+    /// Though another root explains it.
+    pub anyway: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Choice {
+    Plan(Plan),
+    NothingToDo(String),
+    Advice {
+        why: String,
+        command: String,
+    },
+    Refused {
+        why: String,
+        hints: Vec<String>,
+    },
+    /// More than one could be meant.
+    Unclear {
+        why: String,
+        hints: Vec<String>,
+    },
+    /// A symptom of what was asked for could not be seen.
+    Unknown(String),
+}
+
+const SATURATED: &str = "pool-exhausted/client-pool-saturated";
+
+/// `d` is the whole diagnosis: a root elsewhere has to be seen.
+pub fn choose(looks: &Looks, d: &Diagnosis, request: &Request) -> Choice {
+    let config = &looks.now.config;
+    let asked = |f: &&Finding| {
+        f.severity < Severity::P4
+            && request.scenario.as_ref().is_none_or(|s| f.scenario == *s)
+            && (request.services.is_empty() || request.services.contains(&f.subject))
+    };
+    let mut found: Vec<&Finding> = d.findings.iter().filter(asked).collect();
+    if request.scenario.is_none() {
+        found.retain(|f| f.is_root());
+        if !request.all {
+            found.truncate(1);
+        }
+    }
+    if request.ask.max_size.is_some() {
+        // A size that is asked for ends nobody's session.
+        found.retain(|f| f.cause == SATURATED);
+        if let [_, _, ..] = found[..] {
+            let hints = found.iter().map(|f| format!("--service {}", f.subject)).collect();
+            return Choice::Unclear { why: "more than one pool is full: which shall have it?".into(), hints };
+        }
+    }
+    // What another one of them explains goes with it.
+    let ids: Vec<&str> = found.iter().map(|f| f.id.as_str()).collect();
+    let among = |f: &&Finding| !f.explained_by.iter().any(|id| ids.contains(&id.as_str()));
+    let found: Vec<&Finding> = found.iter().copied().filter(among).collect();
+    if let Some(refused) = foreign(&found, d).filter(|_| !request.anyway) {
+        return refused;
+    }
+    match (found.is_empty(), request.ask.max_size) {
+        (true, Some(_)) => requested(looks, request),
+        (true, None) => nothing(d, request),
+        (false, _) => plan(&found, looks, config, request),
+    }
+}
+
+/// A root that is not among what was asked for: that comes first.
+fn foreign(found: &[&Finding], d: &Diagnosis) -> Option<Choice> {
+    let f = found.iter().find(|f| !f.is_root())?;
+    let root = d.findings.iter().find(|r| f.explained_by.contains(&r.id) && r.is_root());
+    let root = root.or_else(|| d.findings.iter().find(|r| f.explained_by.contains(&r.id)))?;
+    let alias = by_name(&root.scenario).map_or(root.scenario.as_str(), |s| s.alias);
+    Some(Choice::Refused {
+        why: format!("{} is a consequence of {}: {}", f.id, root.id, root.summary),
+        hints: vec![format!("mcp-ir recover {alias}"), "--anyway acts all the same".into()],
+    })
+}
+
+fn nothing(d: &Diagnosis, request: &Request) -> Choice {
+    let asked = |subject: &str| request.services.is_empty() || request.services.iter().any(|s| s == subject);
+    match d.unknown.iter().find(|u| asked(&u.subject)) {
+        Some(u) if request.scenario.is_none() || d.findings.is_empty() => {
+            Choice::Unknown(format!("{} can't be judged: {}", u.subject, u.why))
+        }
+        _ => {
+            let what = request.scenario.as_deref().unwrap_or("anything");
+            Choice::NothingToDo(format!("no finding of {what}: nothing was changed"))
+        }
+    }
+}
+
+/// A value that is asked for, though nothing is wrong.
+fn requested(looks: &Looks, request: &Request) -> Choice {
+    let config = &looks.now.config;
+    let services: Vec<&str> = match request.services.as_slice() {
+        [] => config.service.iter().filter(|s| s.pool.is_some()).map(|s| s.name.as_str()).collect(),
+        named => named.iter().map(String::as_str).collect(),
+    };
+    let service = match services.as_slice() {
+        [one] => *one,
+        [] => {
+            return Choice::Unclear {
+                why: "no service has a pool that is configured".into(),
+                hints: Vec::new(),
+            };
+        }
+        several => {
+            let hints = several.iter().map(|s| format!("--service {s}")).collect();
+            return Choice::Unclear {
+                why: "nothing is wrong, and more than one service has a pool".into(),
+                hints,
+            };
+        }
+    };
+    if config.service(service).is_none() {
+        return Choice::Unclear {
+            why: format!("{service} is no service: it has no pool"),
+            hints: Vec::new(),
+        };
+    }
+    let mut plan = Plan::default();
+    match pool_request(looks, service, &request.ask, config) {
+        Remedy::Steps { steps, notes } => plan.add(None, service, steps, notes),
+        Remedy::Advice(why) => return Choice::Advice { why, command: String::new() },
+        Remedy::Nothing(why) => return Choice::NothingToDo(why),
+        Remedy::Refused { why, hints } => return Choice::Refused { why, hints },
+    }
+    Choice::Plan(plan)
+}
+
+fn plan(found: &[&Finding], looks: &Looks, config: &Config, request: &Request) -> Choice {
+    let (mut plan, mut advice, mut nothing) = (Plan::default(), None, None);
+    // Each is measured against what all others have now: one after another.
+    let pools: Vec<&str> = found.iter().filter(|f| f.cause == SATURATED).map(|f| f.id.as_str()).collect();
+    let later = |f: &Finding| pools.iter().skip(1).any(|id| *id == f.id);
+    for f in found {
+        if later(f) {
+            plan.notes.push(format!("{} is for a run of its own: what fits is another sum then", f.id));
+            continue;
+        }
+        let Some(scenario) = of(f) else { continue };
+        match (scenario.plan)(looks, f, &request.ask, config) {
+            Remedy::Steps { steps, notes } => plan.add(Some(&f.id), &f.subject, steps, notes),
+            Remedy::Advice(why) => {
+                let said = format!("{}: {why}", f.id);
+                if advice.is_none() {
+                    advice = Some(Choice::Advice { why: said.clone(), command: f.remedy.command.clone() });
+                }
+                plan.notes.push(format!("for people: {said} ({})", f.remedy.command));
+            }
+            Remedy::Nothing(why) => nothing = Some(Choice::NothingToDo(why)),
+            // One size for all: where it does not fit, nothing is begun.
+            Remedy::Refused { why, hints } => return Choice::Refused { why, hints },
+        }
+    }
+    if !plan.steps.is_empty() {
+        return Choice::Plan(plan);
+    }
+    advice.or(nothing).unwrap_or_else(|| Choice::NothingToDo("nothing was changed".into()))
+}
+
+pub(super) fn of(f: &Finding) -> Option<&'static Scenario> {
+    ALL.iter().copied().find(|s| s.name == f.scenario)
+}

@@ -1,0 +1,125 @@
+//! Verified: the original symptom is gone, by the same probes, three looks in a row. No fixed sleeps: it is
+//! polled from 20 ms upward. What was not seen verifies nothing.
+
+use std::time::{Duration, Instant};
+
+use super::report::Verification;
+use super::stop::Stop;
+use crate::config::Loaded;
+use crate::engine::Awaited;
+use crate::engine::look::{Depth, Plan as LookPlan, look};
+use crate::plan::{Act, Ask, Plan, Recovered};
+use crate::probe::millis;
+use crate::scenario::{ALL, Scenario};
+use crate::snapshot::{Looks, Snapshot};
+
+const IN_A_ROW: u32 = 3;
+const FIRST: Duration = Duration::from_millis(20);
+const LONGEST: Duration = Duration::from_millis(500);
+/// What died again and again is well for so long before it is believed.
+const LOOPED: Duration = Duration::from_secs(3);
+/// Of one look: what hangs is asked again.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// One look at these subjects and what they need.
+pub async fn symptoms(loaded: &Loaded, subjects: &[String], awaited: &Awaited) -> Looks {
+    let mut only = loaded.only(subjects);
+    let limit = only.config.timeout.0.min(LOOK);
+    only.config.timeout = crate::config::Span(limit);
+    look(&only, awaited, Instant::now(), &LookPlan { quick: true, ..LookPlan::of(Depth::Symptoms) })
+        .await
+        .looks
+}
+
+/// Whose symptom it is: of the scenarios of the findings, or of the request.
+fn judges<'a>(plan: &'a Plan, subject: &'a str) -> Vec<&'static Scenario> {
+    let names: Vec<&str> = plan
+        .findings
+        .iter()
+        .filter(|id| id.rsplit_once('@').is_some_and(|(_, s)| s == subject))
+        .filter_map(|id| id.split_once('/').map(|(scenario, _)| scenario))
+        .collect();
+    let by_name = |s: &&&Scenario| {
+        if names.is_empty() { s.name == "pool-exhausted" } else { names.contains(&s.name) }
+    };
+    ALL.iter().filter(by_name).copied().collect()
+}
+
+/// Whether all subjects are well.
+pub fn recovered(looks: &Looks, plan: &Plan, ask: &Ask) -> Recovered {
+    let mut says = Vec::new();
+    for subject in &plan.subjects {
+        for scenario in judges(plan, subject) {
+            match (scenario.recovered)(looks, subject, ask, &looks.now.config) {
+                Recovered::Yes(text) => says.push(format!("{subject}: {text}")),
+                Recovered::NotYet(text) => return Recovered::NotYet(format!("{subject}: {text}")),
+            }
+        }
+    }
+    if says.is_empty() {
+        Recovered::NotYet("nothing says how it is".into())
+    } else {
+        Recovered::Yes(says.join("; "))
+    }
+}
+
+/// A unit that the plan started, and that is down: it does not come by waiting.
+fn died(now: &Snapshot, plan: &Plan) -> Option<String> {
+    let started = plan.steps.iter().filter_map(|s| match &s.act {
+        Act::StartUnit { unit } | Act::RestartUnit { unit } => Some(unit),
+        _ => None,
+    });
+    let down =
+        |unit: &&String| now.unit(unit).is_some_and(|u| u.active == "failed" || u.active == "inactive");
+    started.filter(down).map(|unit| format!("{unit} went down again")).next()
+}
+
+pub async fn verify(
+    loaded: &Loaded,
+    plan: &Plan,
+    ask: &Ask,
+    wait: Duration,
+    stop: &Stop,
+    awaited: &Awaited,
+) -> Verification {
+    let start = Instant::now();
+    let end = start + wait;
+    let loops = plan.findings.iter().any(|f| f.contains("/crash-loop@"));
+    let held = if loops { LOOPED } else { Duration::ZERO };
+    let (mut looks, mut pause, mut since) = (0, FIRST, None::<Instant>);
+    let answer = |verified, looks, says| Verification { verified, looks, says, elapsed_ms: millis(start) };
+    loop {
+        let seen = tokio::select! {
+            seen = symptoms(loaded, &plan.subjects, awaited) => seen,
+            () = stop.times(1) => return answer(false, looks, "interrupted before it was verified".into()),
+        };
+        let says = match recovered(&seen, plan, ask) {
+            Recovered::Yes(says) => {
+                looks += 1;
+                let since = *since.get_or_insert_with(Instant::now);
+                if looks >= IN_A_ROW && since.elapsed() >= held {
+                    return answer(true, looks, says);
+                }
+                pause = if looks > IN_A_ROW { LONGEST } else { FIRST };
+                says
+            }
+            Recovered::NotYet(why) => {
+                (looks, since) = (0, None);
+                if let Some(died) = died(&seen.now, plan) {
+                    return answer(false, 0, format!("{died}; {why}"));
+                }
+                pause = (pause * 3 / 2).min(LONGEST);
+                why
+            }
+        };
+        if Instant::now() + pause >= end {
+            let says = format!("not well within {} s: {says}", wait.as_secs_f64());
+            return answer(false, looks, says);
+        }
+        let _guard = awaited.begin(says);
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = stop.times(1) => return answer(false, looks, "interrupted before it was verified".into()),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! One change of the world as data, and what has to hold for it. It prints in a plan, stands in the
+//! journal, and is read back from there to be taken back.
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "act", rename_all = "kebab-case")]
+pub enum Act {
+    StartUnit {
+        unit: String,
+    },
+    StopUnit {
+        unit: String,
+    },
+    RestartUnit {
+        unit: String,
+    },
+    ResetFailed {
+        unit: String,
+    },
+    /// SIGCONT to the unit's main process.
+    Continue {
+        unit: String,
+    },
+    Thaw {
+        unit: String,
+    },
+    Freeze {
+        unit: String,
+    },
+    /// Our own drop-in of a unit, and a reload of systemd. `from` is what stands there, `to` what shall;
+    /// `None` is no file.
+    DropIn {
+        unit: String,
+        from: Option<String>,
+        to: Option<String>,
+    },
+    /// Proof that the process that runs has this variable; it changes nothing.
+    Prove {
+        unit: String,
+        variable: String,
+        value: String,
+    },
+    /// The service's own interface sets its pool's size until its process ends.
+    ResizePool {
+        service: String,
+        from: u64,
+        to: u64,
+    },
+    /// A session of PostgreSQL, while it is the one that was seen, in the state in which it was seen.
+    EndSession {
+        server: String,
+        pid: i32,
+        backend_start: String,
+        state: String,
+        databases: Vec<String>,
+        how: Ending,
+    },
+    /// What goes on by itself is waited for; it changes nothing.
+    Wait {
+        subject: String,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ending {
+    Cancel,
+    Terminate,
+}
+
+/// What is looked at again together with the act. What an act itself compares (a file's former text, a
+/// pool's former size, a session's state) stands in the act.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "needs", rename_all = "kebab-case")]
+pub enum Needs {
+    #[default]
+    Nothing,
+    /// The unit is in one of these states and, where it is named, in the same run as it was seen in.
+    Unit { active: Vec<String>, invocation: Option<String> },
+}
+
+impl Act {
+    /// What nobody else may recover at the same time.
+    pub fn target(&self) -> String {
+        match self {
+            Act::StartUnit { unit }
+            | Act::StopUnit { unit }
+            | Act::RestartUnit { unit }
+            | Act::ResetFailed { unit }
+            | Act::Continue { unit }
+            | Act::Thaw { unit }
+            | Act::Freeze { unit }
+            | Act::DropIn { unit, .. }
+            | Act::Prove { unit, .. } => format!("unit {unit}"),
+            Act::ResizePool { service, .. } => format!("service {service}"),
+            Act::EndSession { server, .. } => format!("server {server}"),
+            Act::Wait { subject } => format!("target {subject}"),
+        }
+    }
+
+    /// Whether what could be looked at before is gone afterwards.
+    pub fn destroys_evidence(&self) -> bool {
+        matches!(
+            self,
+            Act::StopUnit { .. } | Act::RestartUnit { .. } | Act::ResetFailed { .. } | Act::EndSession { .. }
+        )
+    }
+
+    /// Whether the world is another one afterwards.
+    pub fn changes(&self) -> bool {
+        !matches!(self, Act::Wait { .. } | Act::Prove { .. })
+    }
+}

@@ -1,0 +1,24 @@
+//! What a person asks of a recovery, and what was looked at only for it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The options of the command line that change what is planned.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ask {
+    /// `--max-size`: a request, done though nothing is wrong.
+    pub max_size: Option<u64>,
+    /// The size is set for this process and by the drop-in.
+    pub persist: bool,
+    pub near: Near,
+}
+
+/// What a plan needs to know and a diagnosis does not.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Near {
+    /// By unit: the text of our own drop-in, where there is one; an error where it can't be read.
+    pub drop_ins: BTreeMap<String, Result<Option<String>, String>>,
+    /// Services whose resize interface answers.
+    pub resizable: Vec<String>,
+}

@@ -1,0 +1,46 @@
+//! What mends a database: it is started where it does not run, and waited for where it starts. It is
+//! never restarted for being slow to come, and nothing is done to a remote one.
+
+use crate::config::Config;
+use crate::diagnosis::Finding;
+use crate::plan::{Act, Ask, Needs, Recovered, Remedy, Risk, draft};
+use crate::scenario::registry::{advice, by_symptom};
+use crate::scenario::{clusters, facts};
+use crate::snapshot::Looks;
+
+pub fn plan(looks: &Looks, f: &Finding, _: &Ask, config: &Config) -> Remedy {
+    let now = &looks.now;
+    let Some(p) = config.postgres(&f.subject) else { return advice(f) };
+    let wait = || draft(Act::Wait { subject: p.name.clone() }, Risk::Safe).because("nothing is changed");
+    let steps = match f.cause.as_str() {
+        "db-down/starting-up" => vec![wait()],
+        "db-down/postgres-stopped" => {
+            let Some(unit) = clusters::own_unit(p, now) else { return advice(f) };
+            let Some(listed) = now.unit(unit) else { return advice(f) };
+            let invocation = facts::detail(now, unit).and_then(|d| d.invocation.clone());
+            let active = ["inactive", "failed"].map(ToOwned::to_owned).to_vec();
+            match listed.active.as_str() {
+                _ if listed.job.is_some() || listed.active == "activating" => vec![wait()],
+                "inactive" => vec![
+                    draft(Act::StartUnit { unit: unit.into() }, Risk::Disruptive)
+                        .needs(Needs::Unit { active, invocation })
+                        .undo(vec![Act::StopUnit { unit: unit.into() }], Risk::Disruptive)
+                        .because("a stop ends every session: what is in use by then is lost"),
+                ],
+                "failed" => vec![
+                    draft(Act::StartUnit { unit: unit.into() }, Risk::Disruptive)
+                        .needs(Needs::Unit { active, invocation })
+                        .because("it had failed: that is no state to go back to"),
+                ],
+                // By its unit it runs: which of the two is right a person has to see.
+                _ => return advice(f),
+            }
+        }
+        _ => return advice(f),
+    };
+    Remedy::Steps { steps, notes: Vec::new() }
+}
+
+pub fn recovered(looks: &Looks, subject: &str, _: &Ask, config: &Config) -> Recovered {
+    by_symptom(&super::symptoms(looks, config), subject)
+}

@@ -1,0 +1,90 @@
+//! What mends a service that does not do its work: the one unit, and nothing else. Who stopped it, who is
+//! about to bring it back, and what needs a person's eye are respected.
+
+use crate::config::Config;
+use crate::diagnosis::Finding;
+use crate::plan::{Act, Ask, Draft, Needs, Recovered, Remedy, Risk, draft};
+use crate::scenario::facts;
+use crate::scenario::registry::{advice, by_symptom};
+use crate::snapshot::{Looks, Snapshot};
+
+pub fn plan(looks: &Looks, f: &Finding, _: &Ask, config: &Config) -> Remedy {
+    let now = &looks.now;
+    let Some(unit) = config.service(&f.subject).and_then(|s| s.unit.as_deref()) else { return advice(f) };
+    let Some(listed) = now.unit(unit) else { return advice(f) };
+    let goes_on = listed.sub.starts_with("auto-restart") || listed.job.is_some();
+    let cause = f.cause.rsplit('/').next().unwrap_or_default();
+    let steps = match cause {
+        "stopped" | "stopped-on-purpose" | "failed" | "crash-loop" | "not-listening" | "unhealthy"
+        | "mcp-broken"
+            if goes_on =>
+        {
+            let notes = vec![format!("systemd is about to bring {unit} back: nothing is done beside it")];
+            return Remedy::Steps { steps: vec![wait(&f.subject)], notes };
+        }
+        "stopped" | "stopped-on-purpose" => {
+            vec![start(unit, now).undo(vec![Act::StopUnit { unit: unit.into() }], Risk::Disruptive)]
+        }
+        "failed" if listed.active == "active" => vec![wait(&f.subject)],
+        "failed" => vec![start(unit, now).because(FAILED)],
+        "crash-loop" if matches!(listed.active.as_str(), "failed" | "inactive") => vec![
+            draft(Act::ResetFailed { unit: unit.into() }, Risk::Safe)
+                .needs(needs(unit, &DOWN, now))
+                .because("a count that was reset is gone"),
+            start(unit, now).because(FAILED),
+        ],
+        "not-listening" | "unhealthy" | "mcp-broken" if listed.active == "active" => {
+            vec![
+                draft(Act::RestartUnit { unit: unit.into() }, Risk::Disruptive)
+                    .needs(needs(unit, &["active"], now))
+                    .because("the process of before is gone"),
+            ]
+        }
+        "paused" if facts::detail(now, unit).is_some_and(|d| d.frozen) => {
+            vec![
+                draft(Act::Thaw { unit: unit.into() }, Risk::Disruptive)
+                    .needs(needs(unit, &["active"], now))
+                    .undo(vec![Act::Freeze { unit: unit.into() }], Risk::Disruptive),
+            ]
+        }
+        "hung" if facts::stuck_process(now, unit).is_some_and(|(_, what)| what.starts_with('T')) => {
+            vec![
+                draft(Act::Continue { unit: unit.into() }, Risk::Disruptive)
+                    .needs(needs(unit, &["active"], now))
+                    .because("to stop it again would make it hang again"),
+            ]
+        }
+        _ => return advice(f),
+    };
+    Remedy::Steps { steps, notes: notes(cause, f) }
+}
+
+const FAILED: &str = "it had failed: that is no state to go back to";
+const DOWN: [&str; 2] = ["inactive", "failed"];
+
+/// Who stopped it, and when, is shown before it is started again.
+fn notes(cause: &str, f: &Finding) -> Vec<String> {
+    if cause != "stopped-on-purpose" {
+        return Vec::new();
+    }
+    let when = f.since.map(|at| format!(" at {at}")).unwrap_or_default();
+    vec![format!("{}{when}: ask who did it, and why", f.summary)]
+}
+
+fn start(unit: &str, now: &Snapshot) -> Draft {
+    draft(Act::StartUnit { unit: unit.into() }, Risk::Disruptive).needs(needs(unit, &DOWN, now))
+}
+
+fn wait(subject: &str) -> Draft {
+    draft(Act::Wait { subject: subject.into() }, Risk::Safe).because("nothing is changed")
+}
+
+/// The state that was seen, of the run that was seen.
+pub fn needs(unit: &str, active: &[&str], now: &Snapshot) -> Needs {
+    let invocation = facts::detail(now, unit).and_then(|d| d.invocation.clone());
+    Needs::Unit { active: active.iter().map(|a| (*a).to_owned()).collect(), invocation }
+}
+
+pub fn recovered(looks: &Looks, subject: &str, _: &Ask, config: &Config) -> Recovered {
+    by_symptom(&(super::SCENARIO.symptoms)(looks, config), subject)
+}

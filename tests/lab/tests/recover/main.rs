@@ -1,0 +1,9 @@
+//! Recoveries against the real thing: inject, recover, verify by other means than the tool's, undo, and
+//! compare with the state of before. Innocents are counted before and after.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod bench;
+mod killed;
+mod pool;
+mod remedies;

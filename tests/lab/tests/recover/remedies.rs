@@ -1,0 +1,175 @@
+//! A remedy after another, on one stack.
+
+use lab::TOOL;
+
+use crate::bench::{A, A_UNIT, Bench, C_UNIT, until};
+
+#[test]
+fn what_is_broken_is_mended_verified_and_taken_back() {
+    let Some(mut b) = Bench::start() else { return };
+    nothing_wrong_is_nothing_done(&b);
+    let innocent = b.property(C_UNIT, "MainPID");
+    a_stopped_service_is_started_and_stopped_again(&mut b);
+    rule_4_two_recoveries_at_once_one_acts_and_one_is_refused(&mut b);
+    rule_10_the_first_signal_finishes_the_step_and_begins_no_other(&mut b);
+    rule_10_the_second_signal_leaves_and_the_journal_says_unknown(&mut b);
+    others_are_mended(&mut b);
+    assert_eq!(b.property(C_UNIT, "MainPID"), innocent, "the other service was not touched");
+    a_stopped_database_is_started_and_stopped_again(&mut b);
+    the_root_of_a_chain_is_ended_and_no_innocent(&mut b);
+}
+
+fn nothing_wrong_is_nothing_done(b: &Bench) {
+    let pid = b.property(A_UNIT, "MainPID");
+    assert_eq!(b.json(&["recover", "--yes"], 0)["outcome"], "nothing-to-do");
+    assert_eq!(b.property(A_UNIT, "MainPID"), pid);
+    assert!(b.journal().is_empty(), "no incident for nothing");
+}
+
+fn a_stopped_service_is_started_and_stopped_again(b: &mut Bench) {
+    b.inject("stopped/exit-0");
+    let plan = b.json(&["recover", "server", "--plan"], 0);
+    assert_eq!((&plan["outcome"], &plan["steps"][0]["status"]), (&"planned".into(), &"planned".into()));
+    let refused = b.json(&["recover", "server"], 4);
+    assert!(refused["reason"].as_str().unwrap().contains("nothing was changed"));
+    assert_eq!(b.property(A_UNIT, "ActiveState"), "inactive", "a plan and a refusal change nothing");
+    let done = b.json(&["recover", "server", "--yes", "--reason", "a test"], 0);
+    assert_eq!(done["outcome"], "recovered", "{done}");
+    assert!(done["verification"]["looks"].as_u64().unwrap() >= 3);
+    assert!(b.is_healthy(A) && b.property(A_UNIT, "ActiveState") == "active");
+    b.undo(&done);
+    assert_eq!(b.property(A_UNIT, "ActiveState"), "inactive");
+    let again = b.json(&["undo", done["incident"].as_str().unwrap(), "--yes"], 0);
+    assert_eq!(again["outcome"], "nothing-to-do");
+
+    // Rule 3: what somebody else started since then is not ours to stop.
+    let done = b.json(&["recover", "server", "--yes"], 0);
+    b.stack.systemd().unwrap().systemctl(&["restart", A_UNIT]).unwrap();
+    let refused = b.json(&["undo", done["incident"].as_str().unwrap(), "--yes"], 4);
+    assert!(refused["reason"].as_str().unwrap().contains("started anew"), "{refused}");
+    assert_eq!(b.property(A_UNIT, "ActiveState"), "active");
+    b.heal();
+}
+
+/// A start that takes two seconds.
+fn slow_and_stopped(b: &Bench) {
+    let booted = b.stack.systemd().unwrap();
+    booted.drop_in(A_UNIT, "[Service]\nExecStartPre=/bin/sleep 2\n").unwrap();
+    booted.systemctl(&["stop", A_UNIT]).unwrap();
+    let incidents = b.stack.dir().join("state/incidents");
+    if incidents.exists() {
+        std::fs::remove_dir_all(incidents).unwrap();
+    }
+}
+
+fn rule_4_two_recoveries_at_once_one_acts_and_one_is_refused(b: &mut Bench) {
+    slow_and_stopped(b);
+    let mut first = b.spawn(&["recover", "server", "--yes"]);
+    until("the first one has begun", || b.events().contains(&"intent".to_owned()));
+    let second = b.json(&["recover", "pool", "--service", A, "--max-size", "20", "--yes"], 4);
+    let reason = second["reason"].as_str().unwrap();
+    assert!(reason.contains("is being recovered by root@") && reason.contains("(pid "), "{reason}");
+    assert!(first.wait().unwrap().success());
+    assert!(b.is_healthy(A));
+    b.heal();
+    // Both at the same moment: whoever comes second does nothing, whatever it saw.
+    slow_and_stopped(b);
+    let mut both = [b.spawn(&["recover", "server", "--yes"]), b.spawn(&["recover", "server", "--yes"])];
+    let codes = both.each_mut().map(|c| c.wait().unwrap().code().unwrap());
+    assert!(codes.contains(&0) && codes.iter().all(|c| matches!(c, 0 | 3 | 4)), "{codes:?}");
+    assert_eq!(b.events().iter().filter(|e| *e == "intent").count(), 1, "one start: {codes:?}");
+    assert!(b.is_healthy(A));
+    b.heal();
+}
+
+fn signal(child: &std::process::Child) {
+    let pid = rustix::process::Pid::from_child(child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+}
+
+fn rule_10_the_first_signal_finishes_the_step_and_begins_no_other(b: &mut Bench) {
+    slow_and_stopped(b);
+    let mut child = b.spawn(&["recover", "server", "--yes"]);
+    until("the step has begun", || b.events().last().is_some_and(|e| e == "intent"));
+    signal(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(5));
+    let events = b.events();
+    assert!(events.contains(&"done".to_owned()) && events.contains(&"unverified".to_owned()), "{events:?}");
+    until("what was begun is there", || b.is_healthy(A));
+    b.heal();
+}
+
+fn rule_10_the_second_signal_leaves_and_the_journal_says_unknown(b: &mut Bench) {
+    slow_and_stopped(b);
+    let mut child = b.spawn(&["recover", "server", "--yes"]);
+    until("the step has begun", || b.events().last().is_some_and(|e| e == "intent"));
+    signal(&child);
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    signal(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(6));
+    let events = b.events();
+    assert!(events.contains(&"left".to_owned()) && !events.contains(&"done".to_owned()), "{events:?}");
+    let shown = b.run(&["incident", "list"], 0);
+    assert!(shown.stdout.contains("cut off"), "{}", shown.stdout);
+    until("systemd ends what was begun", || b.is_healthy(A));
+    b.heal();
+}
+
+fn others_are_mended(b: &mut Bench) {
+    for (fault, scenario) in [
+        ("failed/exit-1", "server"),
+        ("unhealthy/shape-a", "server"),
+        ("hung/stopped", "server"),
+        ("not-listening/closed", "server"),
+    ] {
+        b.inject(fault);
+        let before = b.property(A_UNIT, "MainPID");
+        let done = b.json(&["recover", scenario, "--yes", "--wait", "20s"], 0);
+        assert_eq!(done["outcome"], "recovered", "{fault}: {done}");
+        assert!(b.is_healthy(A), "{fault}");
+        // Rule 5: what is restarted was looked at before.
+        let restarted = b.events().contains(&"captured".to_owned());
+        assert_eq!(restarted, fault != "failed/exit-1" && fault != "hung/stopped", "{fault}");
+        assert_eq!(b.property(A_UNIT, "MainPID") == before, fault == "hung/stopped", "{fault}");
+        b.heal();
+    }
+}
+
+fn a_stopped_database_is_started_and_stopped_again(b: &mut Bench) {
+    let unit = b.stack.postgres_unit();
+    b.inject("postgres-stopped");
+    let refused = b.json(&["recover", "server", "--service", A, "--yes"], 4);
+    assert!(refused["hints"][0].as_str().unwrap().ends_with("recover db"), "{refused}");
+    let done = b.json(&["recover", "db", "--yes"], 0);
+    assert_eq!(done["outcome"], "recovered", "{done}");
+    assert!(b.stack.cluster().accepts());
+    b.undo(&done);
+    assert!(!b.stack.cluster().accepts());
+    assert_eq!(b.property(&unit, "ActiveState"), "inactive");
+    b.heal();
+}
+
+fn sessions(b: &Bench, of: &str) -> Vec<String> {
+    let sql = format!(
+        "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND application_name {of} ORDER BY 1"
+    );
+    b.stack.cluster().sql(&sql).unwrap()
+}
+
+fn the_root_of_a_chain_is_ended_and_no_innocent(b: &mut Bench) {
+    b.stack.cluster().sql(&format!("REVOKE pg_signal_backend FROM {}", TOOL.role)).unwrap();
+    b.inject("blocking-chain/migration");
+    let refused = b.json(&["recover", "pool", "--yes"], 4);
+    assert!(refused["reason"].as_str().unwrap().contains("GRANT pg_signal_backend"), "{refused}");
+    assert_eq!(sessions(b, "= 'migration'").len(), 1);
+    b.stack.cluster().sql(&format!("GRANT pg_signal_backend TO {}", TOOL.role)).unwrap();
+    let innocents = sessions(b, "LIKE '%-mcp'");
+    assert!(innocents.len() > 5);
+    let done = b.json(&["recover", "pool", "--yes"], 0);
+    assert_eq!(done["outcome"], "recovered", "{done}");
+    assert!(sessions(b, "= 'migration'").is_empty());
+    let after = sessions(b, "LIKE '%-mcp'");
+    assert!(innocents.iter().all(|p| after.contains(p)), "none was lost: {innocents:?} {after:?}");
+    b.stack.cluster().sql(&format!("REVOKE pg_signal_backend FROM {}", TOOL.role)).unwrap();
+    b.heal();
+}
