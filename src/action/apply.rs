@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{files, http, postgres, proof, systemd};
+use super::{care, files, http, postgres, proof, systemd};
 use crate::config::Loaded;
 use crate::consent::Consent;
 use crate::plan::{Act, Needs};
@@ -79,6 +79,7 @@ pub async fn apply(
         return Err(Failed::NotInPlan);
     }
     let Loaded { config, secrets, .. } = world.0;
+    care::under_care(act, config).map_err(|why| Failed::Refused { why, hint: None })?;
     match act {
         Act::StartUnit { unit } => systemd::job("StartUnit", unit, needs, config, deadline).await,
         Act::StopUnit { unit } => systemd::job("StopUnit", unit, needs, config, deadline).await,

@@ -57,19 +57,31 @@ fn swapped(path: &Path, from: Option<&str>, to: Option<&str>) -> Result<Done, Fa
     if found.as_deref() != from {
         return Err(Failed::Changed(format!("{} was changed by somebody else", name(path))));
     }
-    let done = match to {
+    match to {
         Some(text) => write(path, text),
-        None => remove(path),
-    };
-    let words = if to.is_some() { "written" } else { "removed" };
-    done.map(|()| Done::new(format!("{} {words}", name(path)))).map_err(|e| {
-        let why = format!("{}: {}", name(path), e.to_string().split(" (os").next().unwrap_or_default());
+        None => fs::remove_file(path),
+    }
+    .map_err(|e| {
+        let hint = (e.kind() == ErrorKind::PermissionDenied).then(|| "run it as root".into());
         // Renaming is the one moment at which it changes, and that did not come.
-        Failed::Refused {
-            why,
-            hint: (e.kind() == ErrorKind::PermissionDenied).then(|| "run it as root".into()),
-        }
-    })
+        Failed::Refused { why: format!("{}: {}", name(path), plain(&e)), hint }
+    })?;
+    // From here on it is another.
+    lasting(path).map_err(|e| Failed::Broken(format!("{} may not last: {}", name(path), plain(&e))))?;
+    if let (None, Some(folder)) = (to, path.parent()) {
+        // The folder too, where it was ours alone; another's file in it keeps it.
+        let _ = fs::remove_dir(folder);
+    }
+    Ok(Done::new(format!("{} {}", name(path), if to.is_some() { "written" } else { "removed" })))
+}
+
+fn plain(e: &std::io::Error) -> String {
+    e.to_string().split(" (os").next().unwrap_or_default().to_owned()
+}
+
+/// The folder's own entry on disk.
+fn lasting(path: &Path) -> std::io::Result<()> {
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
 /// What a run began to write that was killed meanwhile: of ours, nobody else writes here now.
@@ -126,17 +138,7 @@ fn write(path: &Path, text: &str) -> std::io::Result<()> {
         let _ = fs::remove_file(&aside);
         let _ = fs::remove_dir(folder);
     }
-    written?;
-    File::open(folder)?.sync_all()
-}
-
-fn remove(path: &Path) -> std::io::Result<()> {
-    fs::remove_file(path)?;
-    let Some(folder) = path.parent() else { return Ok(()) };
-    File::open(folder)?.sync_all()?;
-    // The folder too, where it was ours alone; another's file in it keeps it.
-    let _ = fs::remove_dir(folder);
-    Ok(())
+    written
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! is not in its plan, looks at its precondition again together with the act, and ends by a deadline.
 
 mod apply;
+mod care;
 mod files;
 mod http;
 mod postgres;
@@ -9,4 +10,5 @@ mod proof;
 mod systemd;
 
 pub use apply::{Done, Failed, World, apply};
+pub use care::ours;
 pub use files::read as drop_in;

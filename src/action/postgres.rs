@@ -32,11 +32,9 @@ pub async fn end(
     let session = client::session(p, password, deadline).await.map_err(|f| Failed::before(&f))?;
     let answer = tokio::time::timeout_at(deadline.into(), session.client.simple_query(&sql)).await;
     let answer = answer.map_err(|_| Failed::Broken("PostgreSQL did not answer in time".into()))?;
-    let messages = answer.map_err(|e| {
-        let text = e.as_db_error().map_or_else(|| e.to_string(), |d| d.message().to_owned());
-        let denied = e.code().is_some_and(|c| c.code() == "42501");
-        let hint = denied.then(|| format!("GRANT pg_signal_backend TO {}", p.url.user));
-        Failed::Refused { why: said(&text, 200), hint }
+    let messages = answer.map_err(|e| match e.as_db_error() {
+        Some(d) => answered(d.code().code(), d.message(), &p.url.user),
+        None => Failed::Broken(format!("{}: whether it was done is not known", said(&e.to_string(), 200))),
     })?;
     let said = messages.iter().find_map(|m| match m {
         SimpleQueryMessage::Row(row) => row.get(0).map(ToOwned::to_owned),
@@ -65,6 +63,16 @@ pub async fn end(
         pause = (pause * 2).min(Duration::from_millis(200));
     }
     Err(Failed::Broken(format!("session {} did not go in time", whom.pid)))
+}
+
+/// An error that PostgreSQL answers with. Of class 57, operator intervention, it may come after the signal.
+fn answered(sqlstate: &str, message: &str, user: &str) -> Failed {
+    let why = said(message, 200);
+    if sqlstate.starts_with("57") {
+        return Failed::Broken(format!("{why}: whether it was done is not known"));
+    }
+    let hint = (sqlstate == "42501").then(|| format!("GRANT pg_signal_backend TO {user}"));
+    Failed::Refused { why, hint }
 }
 
 /// Nothing of it is others' text that was not looked at letter by letter.
@@ -120,6 +128,15 @@ mod tests {
             "'o''b'",
         ] {
             assert!(sql.contains(part), "{sql}");
+        }
+    }
+
+    #[test]
+    fn rule_2_only_an_answer_before_the_signal_says_that_nothing_was_done() {
+        let Failed::Refused { hint, .. } = answered("42501", "must be a member", "ir") else { panic!() };
+        assert_eq!(hint.as_deref(), Some("GRANT pg_signal_backend TO ir"));
+        for cut_off in ["57014", "57P01"] {
+            assert!(answered(cut_off, "canceling statement", "ir").touched(), "{cut_off}");
         }
     }
 

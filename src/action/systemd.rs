@@ -126,7 +126,7 @@ pub async fn job(
     let asked = manager.proxy.call::<_, _, OwnedObjectPath>(method, &body);
     let job = match tokio::time::timeout_at(deadline.into(), asked).await {
         Ok(Ok(job)) => job,
-        Ok(Err(e)) => return Err(refused(&e)),
+        Ok(Err(e)) => return Err(after(&e)),
         // It may have been heard.
         Err(_) => return Err(Failed::Broken(format!("systemd did not answer {method} of {unit} in time"))),
     };
@@ -201,7 +201,7 @@ where
     let call = manager.proxy.call::<_, _, ()>(method, body);
     match tokio::time::timeout_at(deadline.into(), call).await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(e)) => Err(refused(&e)),
+        Ok(Err(e)) => Err(after(&e)),
         Err(_) => Err(Failed::Broken(format!("systemd did not answer {method} in time"))),
     }
 }
@@ -209,6 +209,18 @@ where
 async fn within<T>(deadline: Instant, call: impl Future<Output = Result<T, Failed>>) -> Result<T, Failed> {
     let late = |_| Failed::Refused { why: "no answer from systemd in time".into(), hint: None };
     tokio::time::timeout_at(deadline.into(), call).await.map_err(late)?
+}
+
+/// An error once the request has left: only an answer says that it was not done. Where the connection was
+/// lost it may have been heard.
+fn after(e: &zbus::Error) -> Failed {
+    match e {
+        zbus::Error::MethodError(..) | zbus::Error::FDO(_) => refused(e),
+        _ => Failed::Broken(format!(
+            "systemd: {}: whether it was done is not known",
+            said(&e.to_string(), 200)
+        )),
+    }
 }
 
 /// An error that systemd answers with: it did not do it.
@@ -226,4 +238,19 @@ fn refused(e: &zbus::Error) -> Failed {
     );
     let hint = denied.then(|| "run it as root, or let polkit allow it to your user".to_owned());
     Failed::Refused { why: format!("systemd: {text}"), hint }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rule_2_a_connection_that_is_lost_after_the_request_is_no_refusal() {
+        let lost = zbus::Error::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
+        assert!(after(&lost).touched(), "its undo must stand");
+        assert!(!refused(&lost).touched(), "before it, nothing was done");
+        let denied = zbus::Error::from(zbus::fdo::Error::AccessDenied("no".into()));
+        let Failed::Refused { hint, .. } = after(&denied) else { panic!("an answer is a refusal") };
+        assert!(hint.is_some());
+    }
 }

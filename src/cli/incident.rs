@@ -1,14 +1,16 @@
 //! `mcp-ir incident list|show`: the journals, read; nothing is changed.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::exit::Exit;
+use super::load::within;
+use super::recover::store;
 use super::run::say;
 use super::tree::Global;
-use crate::config::Env;
-use crate::error::Result;
-use crate::incident;
+use crate::error::{Error, Result};
 use crate::render::{self, Out};
 
 #[derive(Debug, Clone, Subcommand)]
@@ -27,10 +29,10 @@ pub struct Show {
 }
 
 pub fn run(command: &IncidentCommand, global: &Global, out: &Out) -> Result<Exit> {
-    let store = incident::open(&Env::process(), true, false)?;
+    let store = store(true, false)?;
     let text = match command {
         IncidentCommand::List => {
-            let mut all = store.all();
+            let mut all = read(move || Ok(store.all()))?;
             all.reverse();
             if global.json() {
                 let rows: Vec<_> = all
@@ -48,7 +50,8 @@ pub fn run(command: &IncidentCommand, global: &Global, out: &Out) -> Result<Exit
             }
         }
         IncidentCommand::Show(show) => {
-            let i = store.one(&show.incident)?;
+            let id = show.incident.clone();
+            let i = read(move || store.one(&id))?;
             if global.json() {
                 render::document(&json!({
                     "schema": "mcp-ir/incident/1", "id": i.id, "opened_at": i.opened_at, "status": i.status().word(),
@@ -61,4 +64,12 @@ pub fn run(command: &IncidentCommand, global: &Global, out: &Out) -> Result<Exit
         }
     };
     say(&text, out)
+}
+
+/// Within a limit: a folder that does not answer is said, not waited for.
+pub fn read<T: Send + 'static>(read: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    within(Duration::from_secs(5), read).unwrap_or_else(|| {
+        Err(Error::file("the folder of the incidents does not answer")
+            .hint("$MCP_IR_STATE_DIR names another one"))
+    })
 }

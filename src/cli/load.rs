@@ -13,22 +13,22 @@ const LIMIT: Duration = Duration::from_secs(3);
 
 pub fn load(global: &Global) -> Result<Loaded> {
     let (flags, env) = (global.flags(), Env::process());
-    within(LIMIT, move || config::load(&flags, &env))?
+    within(LIMIT, move || config::load(&flags, &env)).unwrap_or_else(|| Err(hangs(LIMIT)))
 }
 
-/// What does not return is left behind: its thread ends with the program.
-fn within<T: Send + 'static>(limit: Duration, read: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+/// What does not return is left behind: its thread ends with the program. `None`: it did not in time.
+pub fn within<T: Send + 'static>(limit: Duration, read: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let (done, wait) = mpsc::sync_channel(1);
-    let thread = std::thread::Builder::new().name("configuration".into());
-    thread
-        .spawn(move || drop(done.send(read())))
-        .map_err(|e| Error::config(format!("the configuration can't be read: no thread: {e}")))?;
-    wait.recv_timeout(limit).map_err(|_| {
-        let limit = limit.as_secs_f64();
-        Error::config(format!("the configuration could not be read within {limit} s"))
-            .hint("a file of it may lie on a file system that does not answer, such as NFS: `findmnt` lists them")
-            .hint("--config FILE names another one; --config /dev/null looks with the defaults")
-    })
+    let thread = std::thread::Builder::new().name("disk".into());
+    thread.spawn(move || drop(done.send(read()))).ok()?;
+    wait.recv_timeout(limit).ok()
+}
+
+fn hangs(limit: Duration) -> Error {
+    let limit = limit.as_secs_f64();
+    Error::config(format!("the configuration could not be read within {limit} s"))
+        .hint("a file of it may lie on a file system that does not answer, such as NFS: `findmnt` lists them")
+        .hint("--config FILE names another one; --config /dev/null looks with the defaults")
 }
 
 #[cfg(test)]
@@ -38,7 +38,8 @@ mod tests {
     #[test]
     fn a_file_system_that_does_not_answer_is_not_waited_for() {
         let (never, blocked) = mpsc::channel::<()>();
-        let e = within(Duration::from_millis(20), move || blocked.recv()).unwrap_err();
+        assert!(within(Duration::from_millis(20), move || blocked.recv()).is_none());
+        let e = hangs(Duration::from_millis(20));
         assert!(e.message.contains("could not be read within 0.02 s"), "{}", e.message);
         assert!(e.hints[0].contains("NFS"));
         drop(never);

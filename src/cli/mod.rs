@@ -7,6 +7,7 @@ mod diagnose;
 mod evidence;
 mod exit;
 mod generate;
+mod hold;
 mod incident;
 mod load;
 mod look;

@@ -3,25 +3,26 @@
 
 use std::io::{BufRead, IsTerminal};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 
 use super::diagnose::known_names;
 use super::exit::Exit;
-use super::load::load;
+use super::load::{load, within};
 use super::run::say;
 use super::tree::{Global, Output};
 use crate::config::{Env, Loaded, Span};
 use crate::consent::{self, Consent, Policy, Question, Refused};
 use crate::diagnosis::{Diagnosis, Risk};
-use crate::engine::recover::{Choice, Order, Recovery, Request, Stop, carry_out, choose, near};
-use crate::engine::{self, Awaited, Depth, Filter, Plan as LookPlan, recover};
+use crate::engine::recover::{Choice, Order, Recovery, Request, Sight, Stop, carry_out, see};
+use crate::engine::{self, Awaited, recover};
 use crate::error::{Error, Result, nearest};
 use crate::incident::{self, Outcome};
 use crate::plan::{Ask, Plan};
 use crate::render::{self, Out, Progress};
 use crate::scenario;
+use crate::snapshot::Looks;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -70,6 +71,9 @@ pub struct RecoverArgs {
     /// Act though another root explains it
     #[arg(long)]
     pub anyway: bool,
+    /// Though the same was done of late, or often
+    #[arg(long)]
+    pub force_cooldown: bool,
     /// Keep the journal in your own folder, where the machine's is closed to you
     #[arg(long)]
     pub private_state: bool,
@@ -99,11 +103,13 @@ pub fn run(args: &RecoverArgs, global: &Global, out: &Out, start: Instant) -> Re
     for warning in loaded.warnings.iter().filter(|_| !global.quiet) {
         out.note(&format!("warning: {}\n", render::text::line(warning)));
     }
-    let env = Env::process();
     // Before the look: who can't keep a journal shall not wait for it.
-    let store = incident::open(&env, args.private_state, !args.plan)?;
-    let (diagnosis, choice, ask, evidence) = look(&loaded, args, scenario, all, global, start)?;
-    let plan = match choice {
+    let store = store(args.private_state, !args.plan)?;
+    let ask = Ask { max_size: args.max_size, persist: args.persist, ..Ask::default() };
+    let request = Request { scenario, all, services: args.service.clone(), ask, anyway: args.anyway };
+    let sight = look(&loaded, &request, global, start)?;
+    let diagnosis = sight.diagnosis;
+    let plan = match sight.choice {
         Choice::Plan(plan) => plan,
         other => return without(other, diagnosis, global, out),
     };
@@ -118,28 +124,39 @@ pub fn run(args: &RecoverArgs, global: &Global, out: &Out, start: Instant) -> Re
     let consent = match agree(&plan, args, global, out) {
         Ok(consent) => consent,
         Err(refused) => {
-            let report = Recovery::new(
-                Outcome::Refused,
-                format!("{}: nothing was changed", refused.why),
-                Some(diagnosis),
-            );
-            return finish(report.plan(&plan).hints(refused.hint.into_iter().collect()), None, global, out);
+            let report = Recovery::new(Outcome::Refused, "", Some(diagnosis)).plan(&plan);
+            let report = report.hints(refused.hint.into_iter().collect()).refused(refused.why);
+            return finish(report, None, global, out);
         }
     };
     let order = Order {
         loaded: &loaded,
+        request: &request,
         holder: format!("{}@{} (pid {})", diagnosis.vantage.user, diagnosis.vantage.host, std::process::id()),
         diagnosis,
-        evidence,
         plan: &plan,
-        ask: &ask,
         consent: &consent,
         store: &store,
         wait: args.wait.0,
+        force_cooldown: args.force_cooldown,
         reason: args.reason.as_deref().map(crate::config::mask::text),
         locks: Path::new(recover::LOCKS),
+        evidence,
     };
     act(order, global, out, start)
+}
+
+/// Where incidents are kept. A folder that does not answer holds up no cure: its journal is elsewhere then.
+pub fn store(private: bool, write: bool) -> Result<incident::Store> {
+    let open = move || incident::open(&Env::process(), private, write);
+    match within(Duration::from_secs(2), open) {
+        Some(opened) => opened,
+        None => incident::unprepared(&Env::process()),
+    }
+}
+
+fn evidence(looks: &Looks) -> String {
+    looks.now.to_compact_json().map(|text| render::text::json(&text)).unwrap_or_default()
 }
 
 fn which(args: &RecoverArgs) -> Result<(Option<String>, bool)> {
@@ -162,36 +179,18 @@ fn which(args: &RecoverArgs) -> Result<(Option<String>, bool)> {
     Ok((Some(scenario.name.to_owned()), false))
 }
 
-fn look(
-    loaded: &Loaded,
-    args: &RecoverArgs,
-    scenario: Option<String>,
-    all: bool,
-    global: &Global,
-    start: Instant,
-) -> Result<(Diagnosis, Choice, Ask, String)> {
+fn look(loaded: &Loaded, request: &Request, global: &Global, start: Instant) -> Result<Sight> {
     let runtime = engine::runtime()?;
     let awaited = Awaited::default();
     let progress = Progress::new(global.quiet || global.output != Output::Human);
-    let plan = LookPlan { asked: scenario.iter().cloned().collect(), ..LookPlan::of(Depth::Wrong) };
-    let deadline = start + loaded.config.timeout.0;
-    let both = async { tokio::join!(engine::look(loaded, &awaited, start, &plan), near(loaded, deadline)) };
-    let (looked, near) = runtime.block_on(async {
+    let sight = runtime.block_on(async {
         tokio::select! {
-            both = both => both,
+            sight = see(loaded, request, &awaited, start) => sight,
             never = progress.run(start, || awaited.names()) => match never {},
         }
     });
     runtime.shutdown_background();
-    let looks = looked.looks;
-    // Of everything: a root elsewhere has to be seen.
-    let diagnosis = engine::diagnose(&looks, &Filter::default());
-    let ask = Ask { max_size: args.max_size, persist: args.persist, near };
-    let request =
-        Request { scenario, all, services: args.service.clone(), ask: ask.clone(), anyway: args.anyway };
-    let choice = choose(&looks, &diagnosis, &request);
-    let evidence = render::text::json(&looks.now.to_compact_json()?);
-    Ok((diagnosis, choice, ask, evidence))
+    Ok(sight)
 }
 
 /// Nothing is to be done, or not by us.
@@ -260,7 +259,7 @@ fn act(order: Order<'_>, global: &Global, out: &Out, start: Instant) -> Result<E
         (done, stop)
     });
     runtime.shutdown_background();
-    let mut report = done?;
+    let mut report = done;
     report.elapsed_ms = start.elapsed().as_secs_f64() * 1000.0;
     let interrupted = report.interrupted;
     let exit = finish(report, None, global, out)?;

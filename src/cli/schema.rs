@@ -44,6 +44,8 @@ pub enum Document {
     Recovery,
     /// undo -o json
     Undo,
+    /// hold -o json
+    Hold,
     /// incident list -o json
     Incidents,
     /// incident show -o json
@@ -66,6 +68,7 @@ impl Document {
             Document::Runbooks => schemas::RUNBOOKS,
             Document::Runbook => schemas::RUNBOOK,
             Document::Recovery => schemas::RECOVERY,
+            Document::Hold => schemas::HOLD,
             Document::Undo => schemas::UNDO,
             Document::Incidents => schemas::INCIDENTS,
             Document::Incident => schemas::INCIDENT,

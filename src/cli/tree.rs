@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::config::ConfigCommand;
 use super::diagnose::DiagnoseArgs;
 use super::generate::CompletionsArgs;
+use super::hold::HoldArgs;
 use super::incident::IncidentCommand;
 use super::recover::RecoverArgs;
 use super::runbook::RunbookArgs;
@@ -113,6 +114,8 @@ pub enum Verb {
     Recover(RecoverArgs),
     /// Take back what a recovery did
     Undo(UndoArgs),
+    /// Let nothing be recovered for now, or end that
+    Hold(HoldArgs),
     /// Read the journals of incidents
     #[command(subcommand)]
     Incident(IncidentCommand),

@@ -5,6 +5,7 @@ mod check;
 mod defaults;
 mod env;
 mod files;
+mod guard;
 mod index;
 mod keys;
 mod layer;
@@ -27,6 +28,7 @@ mod url;
 
 pub use defaults::{defaults, template};
 pub use env::{Env, Flags};
+pub use guard::Guard;
 pub use index::Index;
 pub use keys::{KEYS, Key, Shape};
 pub use load::{Loaded, load, own_config};

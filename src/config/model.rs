@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::guard::Guard;
 use super::index::Index;
 use super::pg_url::PgUrl;
 use super::span::Span;
@@ -27,6 +28,8 @@ pub struct Config {
     pub systemd: Systemd,
     pub docker: Docker,
     pub host: Host,
+    #[serde(default)]
+    pub guard: Guard,
     pub thresholds: Thresholds,
     #[serde(skip)]
     pub index: Index,

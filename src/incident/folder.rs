@@ -13,6 +13,8 @@ use crate::config::Env;
 use crate::error::{Error, Result};
 
 const SHARED: &str = "/var/lib/mcp-ir";
+const SHARED_MODE: u32 = 0o2770;
+const PRIVATE: &str = "--private-state keeps it in ~/.local/state/mcp-ir, where others do not see it";
 /// Room for the journal of some hundred steps.
 const BALLAST: usize = 256 << 10;
 
@@ -28,22 +30,15 @@ pub struct Store {
 /// The folder to use. To write, a person without access to the machine's has to say that a private one
 /// will do: nobody else sees then what was done.
 pub fn open(env: &Env, private: bool, write: bool) -> Result<Store> {
-    let spare = match env.var("XDG_RUNTIME_DIR").filter(|_| !env.is_root()) {
-        Some(dir) => PathBuf::from(dir).join("mcp-ir/incidents"),
-        None => PathBuf::from("/run/mcp-ir/incidents"),
-    };
-    let at = |state: PathBuf| Store {
-        folder: state.join("incidents"),
-        ballast: state.join("ballast"),
-        spare: spare.clone(),
-    };
+    let spare = spare(env);
+    let at = |state: PathBuf| at(state, &spare);
     if let Some(state) = env.var("MCP_IR_STATE_DIR").map(PathBuf::from) {
         return if write { prepare(at(state), 0o700) } else { Ok(at(state)) };
     }
     let allowed = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
     if env.is_root() || rustix::fs::access(SHARED, allowed).is_ok() {
         let store = at(SHARED.into());
-        return if write { prepare(store, 0o2770) } else { Ok(store) };
+        return if write { prepare(store, SHARED_MODE) } else { Ok(store) };
     }
     let own = env.home.as_ref().map(|h| h.join(".local/state/mcp-ir"));
     match own {
@@ -51,8 +46,29 @@ pub fn open(env: &Env, private: bool, write: bool) -> Result<Store> {
         Some(own) if private => prepare(at(own), 0o700),
         _ => Err(Error::usage(format!("you may not write to {SHARED}, where incidents are kept for all"))
             .hint("run it as root, or as a member of the group mcp-ir")
-            .hint("--private-state keeps it in ~/.local/state/mcp-ir, where others do not see it")),
+            .hint(PRIVATE)),
     }
+}
+
+/// The same folder, of which nothing is asked: it did not answer.
+pub fn unprepared(env: &Env) -> Result<Store> {
+    let known = env.var("MCP_IR_STATE_DIR").map(PathBuf::from);
+    let state = known.or_else(|| env.is_root().then(|| SHARED.into()));
+    let state = state.ok_or_else(|| {
+        Error::file("the folder of the incidents does not answer").hint("$MCP_IR_STATE_DIR names another")
+    })?;
+    Ok(at(state, &spare(env)))
+}
+
+fn spare(env: &Env) -> PathBuf {
+    match env.var("XDG_RUNTIME_DIR").filter(|_| !env.is_root()) {
+        Some(dir) => PathBuf::from(dir).join("mcp-ir/incidents"),
+        None => PathBuf::from("/run/mcp-ir/incidents"),
+    }
+}
+
+fn at(state: PathBuf, spare: &Path) -> Store {
+    Store { folder: state.join("incidents"), ballast: state.join("ballast"), spare: spare.to_owned() }
 }
 
 fn prepare(store: Store, mode: u32) -> Result<Store> {
@@ -64,8 +80,14 @@ fn prepare(store: Store, mode: u32) -> Result<Store> {
             fs::set_permissions(&state, fs::Permissions::from_mode(mode))?;
         }
         match DirBuilder::new().mode(mode & 0o777).create(&store.folder) {
+            // A journal of another's may be read there, not taken away.
+            Ok(()) => {
+                let sticky = if mode == SHARED_MODE { 0o1000 } else { 0 };
+                fs::set_permissions(&store.folder, fs::Permissions::from_mode(mode | sticky))?;
+                fs::File::open(&state)?.sync_all()?;
+            }
             Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(e),
-            _ => {}
+            Err(_) => {}
         }
         if !store.ballast.exists() {
             let mut file =
@@ -77,7 +99,7 @@ fn prepare(store: Store, mode: u32) -> Result<Store> {
     match made() {
         Ok(()) => Ok(store),
         // Full, or read-only: the journal itself finds its way.
-        Err(e) if matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::ReadOnlyFilesystem) => Ok(store),
+        Err(e) if takes_nothing(&e) => Ok(store),
         Err(e) => {
             let why = e.to_string();
             let why = why.split(" (os error").next().unwrap_or_default();
@@ -135,7 +157,8 @@ impl Store {
                 let _ = fs::remove_file(&self.ballast);
                 made = Journal::create(self, folder, &id);
             }
-            if made.as_ref().is_err_and(|e| e.kind() != ErrorKind::AlreadyExists) {
+            // What is closed to its user is no reason to keep it where nobody sees it.
+            if made.as_ref().is_err_and(takes_nothing) {
                 folder = &self.spare;
                 let _ = DirBuilder::new().recursive(true).mode(0o700).create(folder);
                 made = Journal::create(self, folder, &id);
@@ -143,13 +166,39 @@ impl Store {
             match made {
                 Ok(journal) => return Ok(journal),
                 Err(e) if e.kind() == ErrorKind::AlreadyExists => n += 1,
-                Err(e) => {
-                    return Err(Error::file(format!("no journal can be begun in {}: {e}", folder.display()))
-                        .hint("nothing is done without one"));
-                }
+                Err(e) => return Err(not_begun(folder, &e)),
             }
         }
     }
+
+    /// Where its own folder does not answer: with a number that can't be one of those in it.
+    pub fn begin_in_spare(&self) -> Result<Journal> {
+        let year: String = now().to_string().chars().take(4).collect();
+        let _ = DirBuilder::new().recursive(true).mode(0o700).create(&self.spare);
+        for n in 1..=999 {
+            match Journal::create(self, &self.spare, &format!("INC-{year}-S{n:03}")) {
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+                other => return other.map_err(|e| not_begun(&self.spare, &e)),
+            }
+        }
+        Err(Error::file(format!("no number is left in {}", self.spare.display())))
+    }
+}
+
+fn not_begun(folder: &Path, e: &std::io::Error) -> Error {
+    let text = e.to_string();
+    let why = text.split(" (os error").next().unwrap_or_default();
+    let e2 = Error::file(format!("no journal can be begun in {}: {why}", folder.display()));
+    let e2 = e2.hint("nothing is done without one");
+    if e.kind() == ErrorKind::PermissionDenied {
+        e2.hint("run it as root, or as a member of the group mcp-ir").hint(PRIVATE)
+    } else {
+        e2
+    }
+}
+
+fn takes_nothing(e: &std::io::Error) -> bool {
+    full(e) || e.kind() == ErrorKind::ReadOnlyFilesystem
 }
 
 pub(super) fn full(e: &std::io::Error) -> bool {

@@ -3,14 +3,14 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::{Entry, Event, VERSION, now};
 use super::folder::{Store, full};
-use super::read::Incident;
+use super::read::{Incident, parse};
 use crate::error::{Error, Kind, Result};
 
 /// A local disk takes some milliseconds.
@@ -31,8 +31,10 @@ pub struct Journal {
 impl Journal {
     pub(super) fn create(store: &Store, folder: &Path, id: &str) -> io::Result<Self> {
         let path = folder.join(format!("{id}.jsonl"));
-        let file = OpenOptions::new().read(true).append(true).create_new(true).mode(0o640).open(&path)?;
+        let file = made(&path)?;
         file.try_lock().map_err(io::Error::from)?;
+        // Its name as well: a line that is synced in a file that nothing names is lost.
+        File::open(folder)?.sync_all()?;
         let spare = folder == store.spare;
         let warning = spare.then(|| gone_elsewhere(store, &path));
         Ok(Self {
@@ -52,6 +54,12 @@ impl Journal {
         let flags = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
         let file = OpenOptions::new().read(true).append(true).custom_flags(flags).open(&path);
         let file = file.map_err(|e| bad(&e))?;
+        let owner = file.metadata().map_err(|e| bad(&e))?.uid();
+        // What another wrote there is no order to root.
+        if owner != rustix::process::geteuid().as_raw() {
+            return Err(Error::file(format!("the journal of {} is user {owner}'s", incident.id))
+                .hint("run it as that user"));
+        }
         if file.try_lock().is_err() {
             return Err(Error::file(format!("{} is being written by another run", incident.id))
                 .hint("wait for its end"));
@@ -59,6 +67,11 @@ impl Journal {
         let lines = whole_lines(&file, &path).map_err(|e| bad(&e))?;
         let (id, store) = (incident.id.clone(), store.clone());
         Ok(Self { id, path, file: Arc::new(file), store, lines, warning: None })
+    }
+
+    /// The incident as it stands in this journal: no disk is asked.
+    pub fn so_far(&self) -> Result<Incident> {
+        parse(&self.path, &self.lines)
     }
 
     /// Synced when it returns. Only then may begin what it speaks of.
@@ -85,7 +98,7 @@ impl Journal {
         let path = self.path.with_extension(format!("{run}.look.json"));
         let to = path.clone();
         let keep = move || -> io::Result<()> {
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o640).open(&to)?;
+            let mut file = made(&to)?;
             let kept = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
             // Half of it would only take the room.
             if kept.is_err() {
@@ -115,8 +128,9 @@ impl Journal {
         let (lines, to) = (self.lines.clone(), path.clone());
         let begin = move || -> io::Result<File> {
             DirBuilder::new().recursive(true).mode(0o700).create(&spare)?;
-            let file = OpenOptions::new().read(true).append(true).create_new(true).mode(0o640).open(&to)?;
+            let file = made(&to)?;
             append(&file, &lines)?;
+            File::open(&spare)?.sync_all()?;
             Ok(file)
         };
         match tokio::time::timeout(LIMIT, tokio::task::spawn_blocking(begin)).await {
@@ -128,6 +142,14 @@ impl Journal {
             _ => Err(failed()),
         }
     }
+}
+
+/// A new file, for its owner to write and for the group to read, whatever the mask: what another could
+/// write to is no order to take back what stands there.
+fn made(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).append(true).create_new(true).mode(0o640).open(path)?;
+    file.set_permissions(fs::Permissions::from_mode(0o640))?;
+    Ok(file)
 }
 
 fn gone_elsewhere(store: &Store, path: &Path) -> String {
@@ -156,7 +178,7 @@ fn whole_lines(mut file: &File, path: &Path) -> io::Result<Vec<u8>> {
     let whole = all.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
     if whole < all.len() {
         let aside = path.with_extension(format!("torn-{}", now().as_millisecond()));
-        let mut kept = OpenOptions::new().write(true).create_new(true).mode(0o640).open(aside)?;
+        let mut kept = made(&aside)?;
         kept.write_all(&all[whole..])?;
         kept.sync_all()?;
         file.set_len(whole as u64)?;

@@ -3,10 +3,12 @@
 
 mod event;
 mod folder;
+mod hold;
 mod journal;
 mod read;
 
 pub use event::{Entry, Event, Outcome, VERSION, now};
-pub use folder::{Store, open};
+pub use folder::{Store, open, unprepared};
+pub use hold::Hold;
 pub use journal::Journal;
 pub use read::{Incident, Open, Status};

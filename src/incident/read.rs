@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -62,6 +62,8 @@ pub struct Open {
     pub made: Option<String>,
     /// Its end does not stand there.
     pub cut_off: bool,
+    /// The end of its way back does not.
+    pub back_cut_off: bool,
     pub at: Timestamp,
 }
 
@@ -71,6 +73,12 @@ pub fn read(path: &Path) -> Result<Incident> {
     let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path);
     let mut text = Vec::new();
     file.and_then(|f| f.take(LIMIT).read_to_end(&mut text)).map_err(|e| bad(e.to_string()))?;
+    parse(path, &text)
+}
+
+/// The same of what was read already.
+pub fn parse(path: &Path, text: &[u8]) -> Result<Incident> {
+    let bad = |e: &str| Error::file(format!("{} can't be read: {e}", path.display()));
     let whole = text.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
     let torn = whole < text.len();
     let (mut entries, mut unread) = (Vec::new(), 0);
@@ -88,7 +96,7 @@ pub fn read(path: &Path) -> Result<Incident> {
         _ => None,
     });
     let (opened_at, about, subject, summary) =
-        opened.ok_or_else(|| bad("it does not say what it is about".into()))?;
+        opened.ok_or_else(|| bad("it does not say what it is about"))?;
     Ok(Incident { id, path: path.into(), opened_at, about, subject, summary, entries, torn, unread })
 }
 
@@ -118,6 +126,7 @@ impl Incident {
                         undo_reason: undo_reason.clone(),
                         made: None,
                         cut_off: true,
+                        back_cut_off: false,
                         at: entry.at,
                     });
                 }
@@ -135,6 +144,16 @@ impl Incident {
                         o.cut_off = false;
                     }
                 }
+                Event::UndoIntent { run, n, .. } => {
+                    for o in all.iter_mut().filter(|o| (o.run, o.n) == (*run, *n)) {
+                        o.back_cut_off = true;
+                    }
+                }
+                Event::UndoFailed { run, n, .. } => {
+                    for o in all.iter_mut().filter(|o| (o.run, o.n) == (*run, *n)) {
+                        o.back_cut_off = false;
+                    }
+                }
                 _ => {}
             }
         }
@@ -142,19 +161,28 @@ impl Incident {
     }
 
     pub fn status(&self) -> Status {
-        if self.standing().iter().any(|o| o.cut_off) {
+        let standing = self.standing();
+        if standing.iter().any(|o| o.cut_off || o.back_cut_off) {
             return Status::CutOff;
         }
-        let mut status = Status::Open;
+        let (mut status, mut undone) = (Status::Open, false);
         for e in &self.entries {
-            status = match &e.event {
-                Event::Ended { outcome: Outcome::Recovered, .. } => Status::Recovered,
-                Event::Planned { .. } | Event::Ended { .. } => Status::Open,
-                Event::Undone { .. } => Status::Undone,
-                _ => status,
-            };
+            match &e.event {
+                Event::Ended { outcome: Outcome::Recovered, .. } => status = Status::Recovered,
+                Event::Planned { .. } => (status, undone) = (Status::Open, false),
+                Event::Ended { .. } => status = Status::Open,
+                Event::Undone { .. } => undone = true,
+                _ => {}
+            }
         }
-        status
+        // One step of several that is taken back is not the whole.
+        if undone && standing.iter().all(|o| o.undo.is_none()) { Status::Undone } else { status }
+    }
+
+    /// Whether its journal is of who runs this: only that one goes on with it.
+    pub fn is_ours(&self) -> bool {
+        let owner = std::fs::symlink_metadata(&self.path).map(|m| m.uid());
+        owner.is_ok_and(|uid| uid == rustix::process::geteuid().as_raw())
     }
 
     /// Whether a further recovery of the same goes on in it.

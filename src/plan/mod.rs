@@ -11,4 +11,4 @@ pub use act::{Act, Ending, Needs};
 pub use ask::{Ask, Near};
 pub use risk::{Risk, shell_word};
 pub use whole::{Draft, Plan, Recovered, Remedy, Step, Undo, draft};
-pub use words::path as drop_in_path;
+pub use words::{describe, path as drop_in_path};

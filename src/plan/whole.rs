@@ -18,6 +18,9 @@ pub struct Undo {
 pub struct Step {
     /// From 1.
     pub n: usize,
+    /// Whose symptom it is to mend.
+    #[serde(default)]
+    pub subject: String,
     /// In people's words.
     pub describe: String,
     /// What an engineer would type.
@@ -98,6 +101,9 @@ pub struct Plan {
     pub subjects: Vec<String>,
     pub steps: Vec<Step>,
     pub notes: Vec<String>,
+    /// Ids of the roots that it leaves as they are: for people, or for a run of their own.
+    #[serde(default)]
+    pub left: Vec<String>,
 }
 
 impl Plan {
@@ -113,6 +119,7 @@ impl Plan {
                 .or_else(|| d.undo.is_none().then(|| "what it changes can't be put back".to_owned()));
             self.steps.push(Step {
                 n: self.steps.len() + 1,
+                subject: subject.to_owned(),
                 describe: words::describe(&d.act),
                 command: words::command(&d.act),
                 risk: d.risk,
@@ -138,15 +145,6 @@ impl Plan {
     pub fn digest(&self) -> String {
         let text = serde_json::to_string(&(&self.findings, &self.subjects, &self.steps)).unwrap_or_default();
         Sha256::digest(text.as_bytes()).iter().map(|b| format!("{b:02x}")).collect()
-    }
-
-    /// What nobody else may recover meanwhile, each once, in one order for all.
-    pub fn targets(&self) -> Vec<String> {
-        let subjects = self.subjects.iter().map(|s| format!("target {s}"));
-        let mut all: Vec<String> = self.steps.iter().map(|s| s.act.target()).chain(subjects).collect();
-        all.sort();
-        all.dedup();
-        all
     }
 }
 

@@ -31,6 +31,8 @@ mod tls;
 use std::future::Future;
 use std::time::Instant;
 
+pub use program::feed;
+
 use crate::config::mask;
 use crate::snapshot::{FailKind, Failure, Look, Reading, Stage};
 

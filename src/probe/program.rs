@@ -4,7 +4,7 @@
 use std::process::Stdio;
 use std::time::Instant;
 
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
 use crate::probe::{by, descriptors, io_failure};
@@ -24,6 +24,17 @@ pub async fn run(
     max_bytes: u64,
     deadline: Instant,
 ) -> Result<Output, Failure> {
+    feed(programs, arguments, Vec::new(), max_bytes, deadline).await
+}
+
+/// The same, with something to read on its stdin.
+pub async fn feed(
+    programs: &[&str],
+    arguments: &[&str],
+    input: Vec<u8>,
+    max_bytes: u64,
+    deadline: Instant,
+) -> Result<Output, Failure> {
     let name = programs.first().and_then(|p| p.rsplit('/').next()).unwrap_or_default();
     let program = programs
         .iter()
@@ -31,14 +42,24 @@ pub async fn run(
         .ok_or_else(|| Failure::new(FailKind::Missing, format!("{name} is not installed")))?;
     let mut command = Command::new(program);
     command.args(arguments).env_clear().kill_on_drop(true);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() });
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let run = async {
         let mut child = command.spawn()?;
         descriptors::restore(child.id());
         let (mut out, mut err) = (Vec::new(), Vec::new());
+        let stdin = child.stdin.take();
+        let fed = async move {
+            // Who does not read it all has heard enough.
+            if let Some(mut stdin) = stdin {
+                let _ = stdin.write_all(&input).await;
+            }
+        };
         if let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) {
             let (mut stdout, mut stderr) = (stdout.take(max_bytes), stderr.take(4096));
-            tokio::try_join!(stdout.read_to_end(&mut out), stderr.read_to_end(&mut err))?;
+            let read = async { tokio::try_join!(stdout.read_to_end(&mut out), stderr.read_to_end(&mut err)) };
+            let (read, ()) = tokio::join!(read, fed);
+            read?;
         }
         Ok((child.wait().await?, out, err))
     };

@@ -6,7 +6,7 @@ use super::out::Out;
 use super::style::Paint;
 use super::table::plain;
 use super::text;
-use crate::incident::{Entry, Event, Incident};
+use crate::incident::{Entry, Event, Hold, Incident};
 
 pub fn list(all: &[Incident], out: &Out) -> String {
     if all.is_empty() {
@@ -17,6 +17,15 @@ pub fn list(all: &[Incident], out: &Out) -> String {
         vec![i.id.clone(), at, i.status().word().into(), i.about.clone()]
     };
     plain(&all.iter().map(row).collect::<Vec<_>>(), 0, out.width, 30)
+}
+
+/// A hold, or that there is none.
+pub fn hold(hold: Option<&Hold>, words: &str, out: &Out) -> String {
+    let Some(hold) = hold else { return format!("{words}\n") };
+    let at = |t: jiff::Timestamp| t.to_zoned_datetime(TimeZone::system()).strftime("%F %T").to_string();
+    let until = hold.until.map_or_else(String::new, |until| format!(", until {}", at(until)));
+    let line = format!("{words} by {} since {}{until}: {}", hold.by, at(hold.since), hold.reason);
+    text::wrap(&text::line(&line), out.width).iter().map(|l| format!("{l}\n")).collect()
 }
 
 pub fn timeline(i: &Incident, out: &Out) -> String {

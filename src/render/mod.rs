@@ -24,7 +24,7 @@ mod why_not;
 
 pub use error::error;
 pub use human::{diagnosis as human_diagnosis, duration as human_duration, readings as human_readings};
-pub use incident::{list as incident_list, timeline};
+pub use incident::{hold, list as incident_list, timeline};
 pub use json::document;
 pub use nagios::{State as NagiosState, error as nagios_error, line as nagios_line, state as nagios_state};
 pub use out::{Color, Out};

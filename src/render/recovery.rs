@@ -102,7 +102,7 @@ pub fn undone(id: &str, outcome: &str, reason: &str, taken: &[Taken], out: &Out)
     let mut text = String::new();
     for t in taken {
         let (good, n, words) = match t {
-            Taken::Back { n, detail } => (Some(true), n, detail),
+            Taken::Back { n, detail, .. } => (Some(true), n, detail),
             Taken::Refused { n, why } => (None, n, why),
             Taken::Failed { n, why } => (Some(false), n, why),
         };

@@ -4,6 +4,7 @@ pub const CONFIG: &str = include_str!("schemas/config.json");
 pub const DIAGNOSIS: &str = include_str!("schemas/diagnosis.json");
 pub const ERROR: &str = include_str!("schemas/error.json");
 pub const EVIDENCE: &str = include_str!("schemas/evidence.json");
+pub const HOLD: &str = include_str!("schemas/hold.json");
 pub const INCIDENT: &str = include_str!("schemas/incident.json");
 pub const INCIDENTS: &str = include_str!("schemas/incidents.json");
 pub const PERMISSIONS: &str = include_str!("schemas/permissions.json");

@@ -45,7 +45,7 @@ pub fn units<'a>(p: &'a Postgres, now: &'a Snapshot) -> Vec<(&'a str, &'a Unit)>
 
 /// `postgresql@15-main.service`, `postgresql-15.service`, `postgresql.service`: not those of backups
 /// or exporters, which only begin with the same word.
-fn is_cluster(unit: &str) -> bool {
+pub fn is_cluster(unit: &str) -> bool {
     let Some(rest) = unit.strip_prefix("postgresql").and_then(|r| r.strip_suffix(".service")) else {
         return false;
     };

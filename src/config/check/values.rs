@@ -240,6 +240,9 @@ impl Check<'_> {
     }
 
     pub(super) fn limits(&self, config: &Config) -> Result<()> {
+        if let Some(veto) = &config.guard.veto {
+            self.program(veto, "guard.veto.argv", "veto program")?;
+        }
         let t = &config.thresholds;
         if config.timeout.0 < Duration::from_millis(10) || config.timeout.0 > LONGEST {
             return Err(self

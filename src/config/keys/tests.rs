@@ -82,6 +82,12 @@ fn full() -> Config {
         systemd: Systemd { bus: "x".into(), journal: text() },
         docker: Docker { host: "x".into() },
         host: Host { proc: "x".into() },
+        guard: crate::config::Guard {
+            cooldown: Span::secs(1),
+            budget: 1,
+            veto: Some(Program { argv: vec!["/x".into()] }),
+            never: vec!["x".into()],
+        },
         thresholds: Thresholds {
             pool: 0.5,
             pool_recovered: 0.1,

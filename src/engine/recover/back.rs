@@ -3,7 +3,10 @@
 
 use std::time::{Duration, Instant};
 
+use super::stop::Stop;
+use super::world::{Carried, carried};
 use crate::action::{Failed, World, apply};
+use crate::config::Loaded;
 use crate::consent::Consent;
 use crate::error::Result;
 use crate::incident::{Event, Incident, Journal, Open};
@@ -11,12 +14,26 @@ use crate::plan::{Act, Needs, Plan, Risk, draft};
 
 /// Of one act: a unit may take its time to stop.
 pub(super) const ACT: Duration = Duration::from_secs(90);
+/// Of a look at a unit between two acts.
+const GLANCE: Duration = Duration::from_secs(5);
+pub(super) const LEFT: &str = "left by the second signal: what it came to is not known";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Taken {
-    Back { n: usize, detail: String },
-    Refused { n: usize, why: String },
-    Failed { n: usize, why: String },
+    /// `acts` are those that were done, or were so already.
+    Back {
+        n: usize,
+        detail: String,
+        acts: Vec<Act>,
+    },
+    Refused {
+        n: usize,
+        why: String,
+    },
+    Failed {
+        n: usize,
+        why: String,
+    },
 }
 
 /// The steps to take back, the last one first, and a plan of their acts to consent to. `Err` says why not.
@@ -45,14 +62,18 @@ pub fn undo_plan(incident: &Incident, step: Option<usize>) -> std::result::Resul
             continue;
         };
         for act in &undo.acts {
+            let restarts = matches!(act, Act::RestartUnit { .. }) && undo.acts.len() > 1;
+            let why = if restarts { ONLY_IF } else { "it is itself a way back" };
             let risk = if matches!(act, Act::DropIn { .. }) { Risk::Safe } else { undo.risk };
-            let step = draft(act.clone(), risk).needs(needs(open, act)).because("it is itself a way back");
+            let step = draft(act.clone(), risk).needs(needs(open, act)).because(why);
             plan.add(None, &incident.subject, vec![step], Vec::new());
         }
     }
     standing.retain(|o| o.undo.is_some());
     Ok((standing, plan))
 }
+
+const ONLY_IF: &str = "only where its process was started with what is taken back; it is itself a way back";
 
 /// What we made, and nothing that came after it. Where it is not known what we made (we were cut off), only
 /// what is down already is as it was.
@@ -75,32 +96,58 @@ fn needs(open: &Open, act: &Act) -> Needs {
     }
 }
 
-/// Takes one step back.
-pub async fn take_back(
-    open: &Open,
-    restart: bool,
-    journal: &mut Journal,
-    consent: &Consent,
-    world: World<'_>,
-    by: &str,
-) -> Result<Taken> {
+/// With what, and by whom, a step is taken back.
+pub struct Hands<'a> {
+    pub journal: &'a mut Journal,
+    pub consent: &'a Consent,
+    pub loaded: &'a Loaded,
+    pub stop: &'a Stop,
+    /// `undo`, or `rolled back`.
+    pub by: &'a str,
+}
+
+/// Whether a unit that this step set something for was started since, by any run of the incident.
+pub fn started_since(open: &Open, incident: &Incident) -> bool {
+    let Act::DropIn { unit, .. } = &open.act else { return false };
+    let started =
+        |act: &Act| matches!(act, Act::RestartUnit { unit: u } | Act::StartUnit { unit: u } if u == unit);
+    incident.entries.iter().any(|e| match &e.event {
+        Event::Intent { act, .. } => e.at >= open.at && started(act),
+        _ => false,
+    })
+}
+
+/// Takes one step back. `started`: a run of ours started its unit since it was done.
+pub async fn take_back(open: &Open, started: bool, hands: &mut Hands<'_>) -> Result<Taken> {
     let (run, n) = (open.run, open.n);
     let Some(undo) = &open.undo else {
         let why = open.undo_reason.clone().unwrap_or_default();
         return Ok(Taken::Refused { n, why });
     };
     let describe = undo.describe();
-    journal.write(Event::UndoIntent { run, n, describe, by: by.to_owned() }).await?;
-    let (mut details, mut touched) = (Vec::new(), false);
+    hands.journal.write(Event::UndoIntent { run, n, describe, by: hands.by.to_owned() }).await?;
+    let (mut details, mut acts, mut touched) = (Vec::new(), Vec::new(), false);
     for act in &undo.acts {
-        // What no process has seen needs no restart to be forgotten.
-        if matches!(act, Act::RestartUnit { .. }) && !restart {
+        if let Act::RestartUnit { unit } = act
+            && let Some(why_not) = needless(unit, open, started, hands.loaded).await
+        {
+            details.push(format!("{unit} is not restarted: {why_not}"));
             continue;
         }
-        match apply(act, &needs(open, act), consent, world, Instant::now() + ACT).await {
+        let (end, needs) = (Instant::now() + ACT, needs(open, act));
+        let done = tokio::select! {
+            done = apply(act, &needs, hands.consent, World(hands.loaded), end) => done,
+            () = hands.stop.times(2) => {
+                // What is not known to have ended stays begun, whether or not this line can be written.
+                let _ = hands.journal.write(Event::Left { run, n: Some(n) }).await;
+                return Ok(Taken::Failed { n, why: LEFT.into() });
+            }
+        };
+        match done {
             Ok(done) => {
                 touched |= !done.already;
                 details.push(done.detail);
+                acts.push(act.clone());
             }
             Err(Failed::Changed(why)) if matches!(act, Act::RestartUnit { .. }) => {
                 details.push(format!("not restarted: {why}"));
@@ -108,14 +155,28 @@ pub async fn take_back(
             Err(failed) => {
                 touched |= failed.touched();
                 let why = words(open, &failed);
-                journal.write(Event::UndoFailed { run, n, why: why.clone(), touched }).await?;
+                hands.journal.write(Event::UndoFailed { run, n, why: why.clone(), touched }).await?;
                 return Ok(if touched { Taken::Failed { n, why } } else { Taken::Refused { n, why } });
             }
         }
     }
     let detail = details.join("; ");
-    journal.write(Event::Undone { run, n, detail: detail.clone() }).await?;
-    Ok(Taken::Back { n, detail })
+    hands.journal.write(Event::Undone { run, n, detail: detail.clone() }).await?;
+    Ok(Taken::Back { n, detail, acts })
+}
+
+/// Why a unit need not be restarted for its drop-in to be forgotten: by its process, not by the journal.
+async fn needless(unit: &str, open: &Open, started: bool, loaded: &Loaded) -> Option<&'static str> {
+    let Act::DropIn { from, to, .. } = &open.act else { return None };
+    let end = Instant::now() + GLANCE;
+    match carried(unit, to.as_deref(), from.as_deref(), open.at, &loaded.config, end).await {
+        Carried::Yes => None,
+        Carried::No => Some("no process of it has what is taken back"),
+        // What we started, and can't see into or came to nothing, is started with what stands there now.
+        Carried::Failed | Carried::Unknown if started => None,
+        Carried::Failed => Some("it failed, and not since a start of ours"),
+        Carried::Unknown => Some("it was not started since, as far as the journal knows"),
+    }
 }
 
 fn words(open: &Open, failed: &Failed) -> String {

@@ -1,5 +1,6 @@
 //! What is to be recovered, by the findings and by what was asked for; and the plan for it. Pure.
 
+use super::guard::never;
 use crate::config::Config;
 use crate::diagnosis::{Diagnosis, Finding, Severity};
 use crate::plan::{Ask, Plan, Remedy};
@@ -52,8 +53,12 @@ pub fn choose(looks: &Looks, d: &Diagnosis, request: &Request) -> Choice {
     };
     let mut found: Vec<&Finding> = d.findings.iter().filter(asked).collect();
     if request.scenario.is_none() {
-        found.retain(|f| f.is_root());
+        // Of a service that was named, a consequence is refused with its root, not passed over.
+        if request.services.is_empty() {
+            found.retain(|f| f.is_root());
+        }
         if !request.all {
+            found.sort_by_key(|f| !f.is_root());
             found.truncate(1);
         }
     }
@@ -74,7 +79,7 @@ pub fn choose(looks: &Looks, d: &Diagnosis, request: &Request) -> Choice {
     }
     match (found.is_empty(), request.ask.max_size) {
         (true, Some(_)) => requested(looks, request),
-        (true, None) => nothing(d, request),
+        (true, None) => nothing(d, looks, request),
         (false, _) => plan(&found, looks, config, request),
     }
 }
@@ -91,13 +96,19 @@ fn foreign(found: &[&Finding], d: &Diagnosis) -> Option<Choice> {
     })
 }
 
-fn nothing(d: &Diagnosis, request: &Request) -> Choice {
-    let asked = |subject: &str| request.services.is_empty() || request.services.iter().any(|s| s == subject);
+/// What could not be judged is not called well: of the subjects that were named, or of those whose symptom
+/// the scenario goes by.
+fn nothing(d: &Diagnosis, looks: &Looks, request: &Request) -> Choice {
+    let config = &looks.now.config;
+    let scenario = request.scenario.as_deref().and_then(by_name);
+    let of = scenario.map(|s| (s.symptoms)(looks, config)).unwrap_or_default();
+    let asked = |subject: &String| match request.services.as_slice() {
+        [] => of.is_empty() || of.iter().any(|s| s.subject == *subject),
+        named => named.contains(subject),
+    };
     match d.unknown.iter().find(|u| asked(&u.subject)) {
-        Some(u) if request.scenario.is_none() || d.findings.is_empty() => {
-            Choice::Unknown(format!("{} can't be judged: {}", u.subject, u.why))
-        }
-        _ => {
+        Some(u) => Choice::Unknown(format!("{} can't be judged: {}", u.subject, u.why)),
+        None => {
             let what = request.scenario.as_deref().unwrap_or("anything");
             Choice::NothingToDo(format!("no finding of {what}: nothing was changed"))
         }
@@ -140,6 +151,10 @@ fn requested(looks: &Looks, request: &Request) -> Choice {
         Remedy::Nothing(why) => return Choice::NothingToDo(why),
         Remedy::Refused { why, hints } => return Choice::Refused { why, hints },
     }
+    if let Some(name) = never(&plan, config) {
+        let why = format!("{name} is left to people (`guard.never`)");
+        return Choice::Refused { why, hints: Vec::new() };
+    }
     Choice::Plan(plan)
 }
 
@@ -151,10 +166,12 @@ fn plan(found: &[&Finding], looks: &Looks, config: &Config, request: &Request) -
     for f in found {
         if later(f) {
             plan.notes.push(format!("{} is for a run of its own: what fits is another sum then", f.id));
+            plan.left.push(f.id.clone());
             continue;
         }
         let Some(scenario) = of(f) else { continue };
-        match (scenario.plan)(looks, f, &request.ask, config) {
+        let remedy = (scenario.plan)(looks, f, &request.ask, config);
+        match left_to_people(remedy, f, config) {
             Remedy::Steps { steps, notes } => plan.add(Some(&f.id), &f.subject, steps, notes),
             Remedy::Advice(why) => {
                 let said = format!("{}: {why}", f.id);
@@ -162,6 +179,7 @@ fn plan(found: &[&Finding], looks: &Looks, config: &Config, request: &Request) -
                     advice = Some(Choice::Advice { why: said.clone(), command: f.remedy.command.clone() });
                 }
                 plan.notes.push(format!("for people: {said} ({})", f.remedy.command));
+                plan.left.push(f.id.clone());
             }
             Remedy::Nothing(why) => nothing = Some(Choice::NothingToDo(why)),
             // One size for all: where it does not fit, nothing is begun.
@@ -172,6 +190,17 @@ fn plan(found: &[&Finding], looks: &Looks, config: &Config, request: &Request) -
         return Choice::Plan(plan);
     }
     advice.or(nothing).unwrap_or_else(|| Choice::NothingToDo("nothing was changed".into()))
+}
+
+/// What the configuration says is never touched, whatever would mend it.
+fn left_to_people(remedy: Remedy, f: &Finding, config: &Config) -> Remedy {
+    let Remedy::Steps { steps, notes } = remedy else { return remedy };
+    let mut alone = Plan::default();
+    alone.add(Some(&f.id), &f.subject, steps.clone(), Vec::new());
+    match never(&alone, config) {
+        Some(name) => Remedy::Advice(format!("{name} is left to people (`guard.never`)")),
+        None => Remedy::Steps { steps, notes },
+    }
 }
 
 pub(super) fn of(f: &Finding) -> Option<&'static Scenario> {

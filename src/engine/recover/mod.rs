@@ -1,19 +1,31 @@
 //! Look → diagnose → plan → (consent) → lock → look again → intent → act → verify; and the way back.
 //! Consent is asked for by the caller, between `choose` and `carry_out`.
 
+mod advisory;
 mod back;
+mod blame;
 mod carry;
 mod choose;
+mod disk;
+pub mod guard;
 mod lock;
 mod near;
 mod report;
+mod sight;
 mod stop;
+mod targets;
+mod undo;
 mod verify;
+mod veto;
+mod work;
+mod world;
 
-pub use back::{Taken, take_back, undo_plan};
+pub use back::{Taken, undo_plan};
+pub use blame::{has_its_size, to_roll_back, unwell};
 pub use carry::{Order, carry_out};
 pub use choose::{Choice, Request, choose};
-pub use lock::{FOLDER as LOCKS, take as lock_targets};
-pub use near::near;
+pub use lock::FOLDER as LOCKS;
 pub use report::{Recovery, StepRow, StepStatus, Told, Verification};
+pub use sight::{Now, Sight, see, still};
 pub use stop::Stop;
+pub use undo::{UndoOrder, UndoOutcome, Undone, undo};

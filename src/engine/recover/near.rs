@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use futures_util::future::join_all;
 
-use crate::action::drop_in;
+use crate::action::{drop_in, ours};
 use crate::config::{Loaded, Service};
 use crate::plan::Near;
 use crate::probe::http;
@@ -13,11 +13,13 @@ use crate::probe::http;
 pub async fn near(loaded: &Loaded, deadline: Instant) -> Near {
     let config = &loaded.config;
     let pools = || config.service.iter().filter(|s| s.pool.is_some());
-    let drop_ins = join_all(
-        pools()
-            .filter_map(|s| s.unit.as_ref())
-            .map(async |unit| (unit.clone(), drop_in(unit, config, deadline).await)),
-    );
+    let of = async |s: &Service, unit: &String| {
+        let found = drop_in(unit, config, deadline).await;
+        // What is not ours is not shown in a plan, nor kept in a journal: it may be a secret.
+        let found = found.and_then(|text| text.as_ref().map_or(Ok(()), |t| ours(t, s)).map(|()| text));
+        (unit.clone(), found)
+    };
+    let drop_ins = join_all(pools().filter_map(|s| Some(of(s, s.unit.as_ref()?))));
     let resizable =
         join_all(pools().map(async |s| answers(s, loaded, deadline).await.then(|| s.name.clone())));
     let (drop_ins, resizable) = tokio::join!(drop_ins, resizable);

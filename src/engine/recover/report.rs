@@ -127,6 +127,19 @@ impl Recovery {
         self
     }
 
+    /// Before anything was begun.
+    #[must_use]
+    pub fn refused(mut self, why: impl std::fmt::Display) -> Self {
+        (self.outcome, self.reason) = (Outcome::Refused, format!("{why}: nothing was changed"));
+        self
+    }
+
+    #[must_use]
+    pub fn interrupted(mut self) -> Self {
+        self.interrupted = true;
+        self.refused("interrupted")
+    }
+
     #[must_use]
     pub fn hints(mut self, hints: Vec<String>) -> Self {
         self.hints = hints;

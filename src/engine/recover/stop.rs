@@ -1,4 +1,4 @@
-//! ^C and SIGTERM. The first: this step is finished, no other is begun. The second: leave.
+//! ^C, SIGTERM, and SIGHUP of a connection that drops. The first: this step is finished, no other is begun. The second: leave.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
@@ -20,7 +20,13 @@ impl Stop {
     /// Listens from now on, within a runtime.
     pub fn listen() -> Self {
         let stop = Self::default();
-        for (kind, number) in [(SignalKind::interrupt(), 2_u8), (SignalKind::terminate(), 15)] {
+        let kinds =
+            [(SignalKind::interrupt(), 2_u8), (SignalKind::terminate(), 15), (SignalKind::hangup(), 1)];
+        for (kind, number) in kinds {
+            // Who runs it by nohup(1) wants it to outlive its terminal.
+            if number == 1 && ignored(number) {
+                continue;
+            }
             let Ok(mut signals) = signal(kind) else { continue };
             let stop = stop.clone();
             tokio::spawn(async move {
@@ -38,7 +44,7 @@ impl Stop {
         self.0.times.load(Ordering::SeqCst) > 0
     }
 
-    /// 130 or 143, as a shell has it.
+    /// 129, 130 or 143, as a shell has it.
     pub fn code(&self) -> u8 {
         128 + self.0.last.load(Ordering::Relaxed)
     }
@@ -56,4 +62,12 @@ impl Stop {
             told.await;
         }
     }
+}
+
+/// Whether this process was started with a signal ignored, by proc_pid_status(5).
+fn ignored(number: u8) -> bool {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = text.lines().find_map(|l| l.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|m| u64::from_str_radix(m.trim(), 16).ok()).unwrap_or(0);
+    mask & (1 << (number - 1)) != 0
 }

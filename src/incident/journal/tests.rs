@@ -177,3 +177,69 @@ async fn what_was_so_already_or_not_begun_is_not_taken_back() {
     let standing = read(&path.await).unwrap().standing();
     assert_eq!(standing.iter().map(|o| o.n).collect::<Vec<_>>(), [3]);
 }
+
+#[tokio::test]
+async fn rule_2_a_way_back_that_was_cut_off_is_said_and_one_step_is_not_the_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir);
+    let begun = |n| Event::UndoIntent { run: 1, n, describe: "stop".into(), by: "undo".into() };
+    let undone = |n| Event::Undone { run: 1, n, detail: String::new() };
+    let ended = Event::Ended { run: 1, outcome: crate::incident::Outcome::Recovered, reason: String::new() };
+    let both = vec![intent(1), done(1), intent(2), done(2), ended];
+    let also = |more: Vec<Event>| [both.clone(), more].concat();
+    for (more, status, standing) in [
+        (Vec::new(), Status::Recovered, 2),
+        (vec![begun(2)], Status::CutOff, 2),
+        (vec![begun(2), undone(2)], Status::Recovered, 1),
+        (vec![begun(2), undone(2), begun(1)], Status::CutOff, 1),
+        (vec![begun(2), undone(2), begun(1), undone(1)], Status::Undone, 0),
+    ] {
+        let seen = read(&written(&store, also(more.clone())).await).unwrap();
+        assert_eq!((seen.status(), seen.standing().len()), (status, standing), "{more:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_journal_says_so_far_needs_no_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir);
+    let mut journal = store.begin().unwrap();
+    let id = journal.id.clone();
+    journal.write(opened(&id)).await.unwrap();
+    journal.write(intent(1)).await.unwrap();
+    fs::remove_file(&journal.path).unwrap();
+    let seen = journal.so_far().unwrap();
+    assert_eq!((seen.id.as_str(), seen.standing().len()), (id.as_str(), 1));
+}
+
+#[tokio::test]
+async fn where_the_folder_does_not_answer_the_number_is_none_of_those_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir);
+    let mut one = store.begin_in_spare().unwrap();
+    assert!(one.id.ends_with("-S001") && one.warning.is_some(), "{}", one.id);
+    let id = one.id.clone();
+    one.write(opened(&id)).await.unwrap();
+    assert_eq!(store.one(&id).unwrap().entries.len(), 1, "and it is found again");
+    assert!(store.begin().unwrap().id.ends_with("-001"));
+}
+
+#[tokio::test]
+async fn a_folder_that_is_closed_to_its_user_is_no_reason_for_a_journal_that_nobody_sees() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = store(&dir);
+    // As EACCES would be, where a test runs as root: it is not full, and takes no file.
+    store.folder = dir.path().join("state/ballast/incidents");
+    fs::write(&store.ballast, "a file").unwrap();
+    let e = store.begin().unwrap_err();
+    assert!(e.message.contains("no journal can be begun"), "{e}");
+    assert!(!store.spare.exists());
+}
+
+#[tokio::test]
+async fn a_journal_is_for_its_owner_to_write_and_for_the_group_to_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir);
+    let journal = store.begin().unwrap();
+    assert_eq!(fs::metadata(&journal.path).unwrap().permissions().mode() & 0o777, 0o640);
+}

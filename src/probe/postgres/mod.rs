@@ -23,6 +23,7 @@ use crate::probe::place::{self, Place};
 use crate::snapshot::postgres::{Login, PostgresLook};
 use crate::snapshot::{FailKind, Failure, Look, Reading, Stage};
 
+pub use connect::Session;
 pub use door::{door, host};
 pub use entry::{entry, is_entry};
 pub use pooler::{console, pools};

@@ -1,0 +1,138 @@
+//! What may be touched at all: what the configuration names, and of it what is ours. An act that stands in
+//! a journal is a report of what was done; by that alone it is no order.
+
+use crate::config::{Config, Service};
+use crate::plan::Act;
+use crate::scenario::clusters::is_cluster;
+
+/// Limits that a drop-in of ours may set.
+const LIMITS: [&str; 4] = ["MemoryMax", "MemoryHigh", "TasksMax", "LimitNOFILE"];
+/// Variables that it may set for every service, beside those of its pool.
+const VARIABLES: [&str; 1] = ["LOG_LEVEL"];
+
+/// `Err` says what is not under care.
+pub fn under_care(act: &Act, config: &Config) -> Result<(), String> {
+    let not = |what: &str| Err(format!("{what} is not under care by this configuration"));
+    match act {
+        Act::StartUnit { unit }
+        | Act::StopUnit { unit }
+        | Act::RestartUnit { unit }
+        | Act::ResetFailed { unit }
+        | Act::Continue { unit }
+        | Act::Thaw { unit }
+        | Act::Freeze { unit }
+        | Act::Prove { unit, .. } => match is_known(unit, config) {
+            true => Ok(()),
+            false => not(unit),
+        },
+        Act::DropIn { unit, from, to } => {
+            let Some(s) = service_of(unit, config) else { return not(&format!("{unit}, as a service,")) };
+            [from, to].into_iter().flatten().try_for_each(|text| ours(text, s))
+        }
+        Act::ResizePool { service, .. } if config.service(service).is_none() => not(service),
+        Act::EndSession { server, databases, .. } => match config.postgres(server) {
+            Some(p) => match databases.iter().find(|d| !p.databases.contains(d)) {
+                Some(other) => not(&format!("the database {other} of {server}")),
+                None => Ok(()),
+            },
+            None => not(server),
+        },
+        Act::ResizePool { .. } | Act::Wait { .. } => Ok(()),
+    }
+}
+
+fn service_of<'a>(unit: &str, config: &'a Config) -> Option<&'a Service> {
+    config.service.iter().find(|s| s.unit.as_deref() == Some(unit))
+}
+
+fn is_known(unit: &str, config: &Config) -> bool {
+    let units = config
+        .service
+        .iter()
+        .map(|s| &s.unit)
+        .chain(config.postgres.iter().map(|p| &p.unit))
+        .chain(config.pooler.iter().map(|p| &p.unit))
+        .chain(config.redis.iter().map(|r| &r.unit))
+        .chain(config.ollama.iter().map(|o| &o.unit));
+    // A server that names none, or Debian's umbrella, has the cluster's that systemd lists.
+    let unnamed = || config.postgres.iter().any(|p| p.container.is_none() && by_cluster(p.unit.as_deref()));
+    units.flatten().any(|u| u == unit) || (is_cluster(unit) && unnamed())
+}
+
+fn by_cluster(unit: Option<&str>) -> bool {
+    unit.is_none_or(|u| u == "postgresql.service")
+}
+
+/// The text of our drop-in of a service: only lines of the kinds that we write. What else stands there may
+/// be an order to run something, or a secret: it is neither shown, kept nor written.
+pub fn ours(text: &str, s: &Service) -> Result<(), String> {
+    let pool = s.pool.as_ref();
+    let known = |name: &str| {
+        VARIABLES.contains(&name)
+            || pool.is_some_and(|p| [&p.max_env, &p.min_env].into_iter().flatten().any(|v| v == name))
+    };
+    let plain = |v: &str| v.chars().all(|c| c.is_ascii_alphanumeric() || "._:-".contains(c));
+    let line = |l: &str| match l.split_once('=') {
+        _ if l.trim().is_empty() || l.starts_with('#') || l == "[Service]" => true,
+        Some(("Environment", set)) => {
+            set.split_once('=').is_some_and(|(name, value)| known(name) && plain(value))
+        }
+        Some((key, value)) => LIMITS.contains(&key) && plain(value),
+        None => false,
+    };
+    match text.lines().position(|l| !line(l) || l.ends_with('\\')) {
+        Some(at) => Err(format!(
+            "line {} of zz-mcp-ir.conf is none that mcp-ir writes: it belongs into a file of its own",
+            at + 1
+        )),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> Config {
+        crate::config::defaults().unwrap().config
+    }
+
+    fn drop_in(unit: &str, to: &str) -> Act {
+        Act::DropIn { unit: unit.into(), from: None, to: Some(to.into()) }
+    }
+
+    #[test]
+    fn rule_7_what_is_not_configured_is_not_touched_whoever_says_so() {
+        let config = config();
+        let unit = || "ssh.service".to_owned();
+        for act in [
+            Act::StopUnit { unit: unit() },
+            Act::RestartUnit { unit: unit() },
+            drop_in("ssh.service", "[Service]\nMemoryMax=1G\n"),
+            Act::ResizePool { service: "other".into(), from: 1, to: 2 },
+            Act::StartUnit { unit: "postgresql-backup.service".into() },
+        ] {
+            assert!(under_care(&act, &config).unwrap_err().contains("not under care"), "{act:?}");
+        }
+        assert!(under_care(&Act::StopUnit { unit: "codebase-mcp.service".into() }, &config).is_ok());
+        assert!(under_care(&Act::StartUnit { unit: "postgresql@15-main.service".into() }, &config).is_ok());
+    }
+
+    #[test]
+    fn rule_3_a_journal_can_not_order_what_we_never_write() {
+        let config = config();
+        for text in [
+            "[Service]\nExecStartPre=/bin/sh -c id\n",
+            "[Service]\nEnvironment=LD_PRELOAD=/tmp/x.so\n",
+            "[Service]\nEnvironment=POOL_MAX_SIZE=20 LD_PRELOAD=/tmp/x.so\n",
+            "[Service]\nEnvironment=POOL_MAX_SIZE=20\\\n",
+            "# \\\n[Service]\n",
+            "[Unit]\nOnFailure=x.service\n",
+            "[Service]\nUser=root\n",
+        ] {
+            assert!(under_care(&drop_in("codebase-mcp.service", text), &config).is_err(), "{text}");
+        }
+        let text = "# Written by mcp-ir\n[Service]\nEnvironment=POOL_MAX_SIZE=20\nMemoryMax=1.5G\n";
+        assert_eq!(under_care(&drop_in("codebase-mcp.service", text), &config), Ok(()));
+    }
+}

@@ -1,0 +1,66 @@
+//! One recovery a server also from two hosts: an advisory lock of PostgreSQL's, held by a session of ours as
+//! long as that lives. Where we can't log in, the act can't either, and says why.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use tokio_postgres::SimpleQueryMessage;
+
+use crate::config::Loaded;
+use crate::plan::{Act, Plan};
+use crate::probe::{postgres, said};
+
+const LIMIT: Duration = Duration::from_secs(5);
+/// "mcp-ir" and "recover", as numbers that nobody else has.
+const KEY: (i32, i32) = (0x6d63_7069, 0x7265_636f);
+
+/// Held until it is dropped.
+pub struct Advisory(#[expect(dead_code, reason = "held, not read")] Vec<postgres::Session>);
+
+pub async fn take(plan: &Plan, loaded: &Loaded) -> Result<Advisory, String> {
+    let servers: BTreeSet<&str> = plan
+        .steps
+        .iter()
+        .filter_map(|s| match &s.act {
+            Act::EndSession { server, .. } => Some(server.as_str()),
+            _ => None,
+        })
+        .collect();
+    let mut held = Vec::new();
+    for name in servers {
+        let Some(p) = loaded.config.postgres(name) else { continue };
+        let end = Instant::now() + LIMIT;
+        let Ok(session) = postgres::session(p, loaded.secrets.postgres(name), end).await else { continue };
+        let asked = tokio::time::timeout_at(end.into(), ask(&session)).await;
+        match asked {
+            Ok(Ok(None)) => held.push(session),
+            Ok(Ok(Some(who))) => return Err(format!("{name} is being recovered by a run from {who}")),
+            Ok(Err(e)) => return Err(format!("{name} can't be locked: {}", said(&e.to_string(), 200))),
+            Err(_) => return Err(format!("{name} can't be locked: no answer in time")),
+        }
+    }
+    Ok(Advisory(held))
+}
+
+/// `None`: it is ours. Else from where its holder is.
+async fn ask(session: &postgres::Session) -> Result<Option<String>, tokio_postgres::Error> {
+    let (a, b) = KEY;
+    let sql = format!("SELECT pg_catalog.pg_try_advisory_lock({a}, {b})");
+    if first(&session.client.simple_query(&sql).await?).as_deref() == Some("t") {
+        return Ok(None);
+    }
+    let sql = format!(
+        "SELECT coalesce(host(client_addr), 'this host') || ' (process ' || pid || ' of its)' \
+         FROM pg_catalog.pg_locks JOIN pg_catalog.pg_stat_activity USING (pid) \
+         WHERE locktype = 'advisory' AND classid = {a} AND objid = {b} AND objsubid = 2 AND granted"
+    );
+    let who = first(&session.client.simple_query(&sql).await?);
+    Ok(Some(who.unwrap_or_else(|| "somewhere else".into())))
+}
+
+fn first(messages: &[SimpleQueryMessage]) -> Option<String> {
+    messages.iter().find_map(|m| match m {
+        SimpleQueryMessage::Row(row) => row.get(0).map(ToOwned::to_owned),
+        _ => None,
+    })
+}

@@ -1,0 +1,79 @@
+//! What touches a disk beside the journal's lines: off the runtime, each by its deadline. A state folder
+//! that does not answer must not hold up the cure of the machine it is on.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::lock::{self, Locks};
+use super::targets;
+use crate::config::Loaded;
+use crate::error::{Error, Result};
+use crate::incident::{Hold, Incident, Journal, Store};
+use crate::plan::Plan;
+
+/// A local disk takes some milliseconds.
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// `None`: it did not come back in time. Its thread is left behind, and ends with the program.
+async fn off<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let end = Instant::now() + LIMIT;
+    tokio::time::timeout_at(end.into(), tokio::task::spawn_blocking(call)).await.ok()?.ok()
+}
+
+fn hangs(what: &str) -> Error {
+    Error::file(format!("{what} did not answer within {} s", LIMIT.as_secs()))
+        .hint("$MCP_IR_STATE_DIR names another folder")
+}
+
+pub async fn locks(
+    folder: &Path,
+    loaded: &Loaded,
+    plan: &Plan,
+    holder: &str,
+) -> std::result::Result<Locks, String> {
+    let targets = targets::names(targets::of(plan, &loaded.config), loaded).await;
+    let (folder, holder) = (folder.to_owned(), holder.to_owned());
+    let say = format!("{} did not answer", folder.display());
+    off(move || lock::take(&folder, &targets, &holder)).await.unwrap_or(Err(say))
+}
+
+/// All incidents, the oldest first; `None` where the folder does not answer.
+pub async fn all(store: &Store) -> Option<Vec<Incident>> {
+    let store = store.clone();
+    off(move || store.all()).await
+}
+
+/// A hold, where there is one. A folder that does not answer holds nobody: that could be for ever.
+pub async fn hold(store: &Store) -> Result<Option<Hold>> {
+    let store = store.clone();
+    off(move || store.hold()).await.unwrap_or(Ok(None))
+}
+
+/// The incident of this finding that is open, and that may be gone on with. None too where the folder does
+/// not answer: that is no reason to leave a database down.
+pub async fn open_about(store: &Store, id: &str) -> Option<Incident> {
+    let (store, id) = (store.clone(), id.to_owned());
+    let open = move |i: &Incident| i.is_open() && i.about == id && i.is_ours();
+    off(move || store.all().into_iter().rev().find(open)).await?
+}
+
+pub async fn one(store: &Store, id: &str) -> Result<Incident> {
+    let (store, id) = (store.clone(), id.to_owned());
+    off(move || store.one(&id)).await.unwrap_or_else(|| Err(hangs("the folder of the incidents")))
+}
+
+pub async fn go_on(store: &Store, incident: &Incident) -> Result<Journal> {
+    let (store, incident) = (store.clone(), incident.clone());
+    off(move || Journal::go_on(&store, &incident)).await.unwrap_or_else(|| Err(hangs("the journal")))
+}
+
+/// A new journal: in the other place, where its folder does not answer.
+pub async fn begin(store: &Store) -> Result<Journal> {
+    let (first, second) = (store.clone(), store.clone());
+    match off(move || first.begin()).await {
+        Some(begun) => begun,
+        None => off(move || second.begin_in_spare())
+            .await
+            .unwrap_or_else(|| Err(hangs("the folder of the incidents"))),
+    }
+}

@@ -1,0 +1,216 @@
+//! The steps of a plan, one after another: intent, act, end; then it is verified. Each intent is on disk
+//! before its step begins. A setting that was ignored, or that its service died of, is not left behind.
+
+use std::time::Instant;
+
+use super::back::{ACT, Hands, LEFT, Taken, started_since, take_back};
+use super::blame::{has_its_size, to_roll_back, unwell};
+use super::carry::Order;
+use super::report::{Recovery, StepStatus, Told};
+use super::sight::Sight;
+use super::stop::Stop;
+use super::verify::{recovered, symptoms, verify};
+use crate::action::{Failed, World, apply};
+use crate::engine::Awaited;
+use crate::error::Result;
+use crate::incident::{Event, Journal, Outcome};
+use crate::plan::{Act, Recovered, Step};
+use crate::probe::millis;
+
+pub(super) struct Work<'a, 'b> {
+    pub order: &'a Order<'b>,
+    pub sight: &'a Sight,
+    pub journal: &'a mut Journal,
+    pub run: u32,
+    pub stop: &'a Stop,
+    pub awaited: &'a Awaited,
+    pub tell: &'a mut (dyn FnMut(Told<'_>) + Send),
+    pub report: &'a mut Recovery,
+}
+
+/// What a step came to, where it stops nothing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Went {
+    Done,
+    Already,
+    /// What it was about went by itself.
+    Gone,
+}
+
+type Ending = (Outcome, String);
+
+impl Work<'_, '_> {
+    pub async fn all(&mut self) -> Result<Ending> {
+        let (mut touched, mut gone) = (false, None);
+        for (at, step) in self.order.plan.steps.iter().enumerate() {
+            if self.stop.asked() {
+                return Ok(self.interrupted(touched));
+            }
+            match self.one(at, step).await? {
+                Ok(Went::Gone) => gone = Some(step),
+                Ok(went) => touched |= step.act.changes() && went == Went::Done,
+                Err(failed) => return self.failed(step, &failed, touched || failed.touched()).await,
+            }
+        }
+        if let Some(step) = gone.filter(|_| !touched) {
+            let why = format!("step {} ({}): it is gone", step.n, step.describe);
+            return Ok(self.unchanged(&why).await);
+        }
+        self.judged(touched).await
+    }
+
+    /// Whether it worked, by the symptom that was there.
+    async fn judged(&mut self, touched: bool) -> Result<Ending> {
+        (self.tell)(Told::Verifying);
+        let (o, ask, run) = (self.order, &self.sight.request.ask, self.run);
+        let v = verify(o.loaded, o.plan, ask, o.wait, self.stop, self.awaited).await;
+        let (verified, says) = (v.verified, v.says.clone());
+        let event = match verified {
+            true => Event::Verified { run, looks: v.looks, says: says.clone() },
+            false => Event::Unverified { run, why: says.clone() },
+        };
+        self.report.verification = Some(v);
+        self.journal.write(event).await?;
+        let left = &o.plan.left;
+        if verified && left.is_empty() {
+            return Ok((Outcome::Recovered, says));
+        }
+        if verified {
+            // Half of what was asked for is not the whole.
+            let outcome = if touched { Outcome::NotRecovered } else { Outcome::Advice };
+            return Ok((outcome, format!("{says}; left as it is: {}", left.join(", "))));
+        }
+        if self.stop.asked() {
+            return Ok(if touched { (Outcome::NotRecovered, says) } else { self.interrupted(false) });
+        }
+        if !touched {
+            return Ok((Outcome::NotRecovered, says));
+        }
+        let seen = symptoms(o.loaded, &o.plan.subjects, self.awaited).await;
+        let mut ill = unwell(&seen, o.plan, ask);
+        ill.retain(|subject| !has_its_size(&seen, o.plan, subject));
+        let back = self.roll_back(&ill).await?;
+        Ok((Outcome::NotRecovered, format!("{says}{back}")))
+    }
+
+    fn interrupted(&mut self, touched: bool) -> Ending {
+        self.report.interrupted = !touched;
+        if touched {
+            (Outcome::Failed, "interrupted: the steps before this one were done".into())
+        } else {
+            (Outcome::Refused, "interrupted: nothing was changed".into())
+        }
+    }
+
+    async fn one(&mut self, at: usize, step: &Step) -> Result<std::result::Result<Went, Failed>> {
+        let (run, n) = (self.run, step.n);
+        (self.tell)(Told::Begin(step));
+        let begun = Instant::now();
+        let intent = Event::Intent {
+            run,
+            n,
+            describe: step.describe.clone(),
+            act: step.act.clone(),
+            undo: step.undo.clone(),
+            undo_reason: step.undo_reason.clone(),
+        };
+        self.journal.write(intent).await?;
+        let world = World(self.order.loaded);
+        let done = tokio::select! {
+            done = apply(&step.act, &step.needs, self.order.consent, world, begun + ACT) => Some(done),
+            () = self.stop.times(2) => None,
+        };
+        let row = &mut self.report.steps[at];
+        row.elapsed_ms = Some(millis(begun));
+        let (went, event) = match done {
+            Some(Ok(done)) => {
+                let (went, status) = match done.already {
+                    true => (Went::Already, StepStatus::Already),
+                    false => (Went::Done, StepStatus::Done),
+                };
+                (row.status, row.detail) = (status, Some(done.detail.clone()));
+                let (detail, elapsed_ms, made) = (done.detail, millis(begun), done.made);
+                (Ok(went), Event::Done { run, n, detail, elapsed_ms, made, already: done.already })
+            }
+            Some(Err(failed)) => {
+                let changed = matches!(failed, Failed::Changed(_));
+                row.status = if changed { StepStatus::Changed } else { StepStatus::Failed };
+                row.detail = Some(failed.words());
+                let (why, touched) = (failed.words(), failed.touched());
+                let event = Event::StepFailed { run, n, why, touched };
+                // A session that is gone is what was wanted; what is left of it the look afterwards says.
+                let goes_on = changed && matches!(step.act, Act::EndSession { .. });
+                (if goes_on { Ok(Went::Gone) } else { Err(failed) }, event)
+            }
+            // What is not known to have ended stays begun.
+            None => {
+                (row.status, row.detail) = (StepStatus::Failed, Some(LEFT.into()));
+                (Err(Failed::Broken(LEFT.into())), Event::Left { run, n: Some(n) })
+            }
+        };
+        let left = matches!(event, Event::Left { .. });
+        let written = self.journal.write(event).await;
+        (self.tell)(Told::End(&self.report.steps[at]));
+        if !left {
+            written?;
+        }
+        Ok(went)
+    }
+
+    async fn failed(&mut self, step: &Step, failed: &Failed, touched: bool) -> Result<Ending> {
+        let why = format!("step {} ({}): {}", step.n, step.describe, failed.words());
+        if touched {
+            let back = match self.stop.asked() {
+                true => String::new(),
+                false => self.roll_back(std::slice::from_ref(&step.subject)).await?,
+            };
+            return Ok((Outcome::Failed, format!("{why}{back}")));
+        }
+        if matches!(failed, Failed::Changed(_)) {
+            return Ok(self.unchanged(&why).await);
+        }
+        Ok((Outcome::Refused, format!("{why}; nothing was changed")))
+    }
+
+    /// Nothing was done, since it is not what it was: it may have healed by itself, or by somebody's hand.
+    async fn unchanged(&mut self, why: &str) -> Ending {
+        let o = self.order;
+        if !o.plan.findings.is_empty() {
+            let seen = symptoms(o.loaded, &o.plan.subjects, self.awaited).await;
+            if let Recovered::Yes(says) = recovered(&seen, o.plan, &self.sight.request.ask) {
+                let says = format!("it is well meanwhile: {says}; nothing was changed");
+                return (Outcome::NothingToDo, says);
+            }
+        }
+        (Outcome::Refused, format!("{why}; nothing was changed"))
+    }
+
+    /// The settings of these subjects alone: what was done for others, and worked, stays.
+    async fn roll_back(&mut self, subjects: &[String]) -> Result<String> {
+        let incident = self.journal.so_far()?;
+        let mut words = String::new();
+        for open in to_roll_back(incident.standing(), self.order.plan, self.run, subjects) {
+            (self.tell)(Told::Back(&open.describe));
+            let mut hands = Hands {
+                journal: self.journal,
+                consent: self.order.consent,
+                loaded: self.order.loaded,
+                stop: self.stop,
+                by: "rolled back",
+            };
+            match take_back(&open, started_since(&open, &incident), &mut hands).await? {
+                Taken::Back { n, .. } => {
+                    if let Some(row) = self.report.steps.iter_mut().find(|r| r.n == n && open.run == self.run)
+                    {
+                        row.status = StepStatus::Undone;
+                    }
+                    words.push_str(&format!("; step {n} was rolled back"));
+                }
+                Taken::Refused { n, why } | Taken::Failed { n, why } => {
+                    words.push_str(&format!("; step {n} could not be rolled back: {why}"));
+                }
+            }
+        }
+        Ok(words)
+    }
+}

@@ -1,0 +1,130 @@
+//! What the world says of a drop-in and of a way back: whether a process was started with what stands
+//! there, and whether all is as it was. The journal only says what was meant.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use crate::action::drop_in;
+use crate::config::{Config, Loaded};
+use crate::plan::Act;
+use crate::probe::{blocking, host, systemd};
+use crate::snapshot::Failure;
+use crate::snapshot::units::{Unit, UnitDetail};
+
+/// Whether the process of a unit has what a drop-in sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carried {
+    Yes,
+    No,
+    /// It failed, or is about to be started: what it would come up with is what stands there.
+    Failed,
+    /// It could not be seen.
+    Unknown,
+}
+
+/// The variables that one text of a drop-in sets and the other does not set so.
+pub fn own(text: Option<&str>, other: Option<&str>) -> Vec<(String, String)> {
+    let other: Vec<&str> = other.unwrap_or_default().lines().collect();
+    let line = |l: &str| {
+        let (name, value) = l.strip_prefix("Environment=")?.split_once('=')?;
+        Some((name.to_owned(), value.to_owned()))
+    };
+    text.unwrap_or_default().lines().filter(|l| !other.contains(l)).filter_map(line).collect()
+}
+
+/// `text` is what the drop-in held, `back` what it is to hold; written at `since`.
+pub async fn carried(
+    unit: &str,
+    text: Option<&str>,
+    back: Option<&str>,
+    since: Timestamp,
+    config: &Config,
+    deadline: Instant,
+) -> Carried {
+    let Ok((listed, detail)) = stand(unit, config, deadline).await else { return Carried::Unknown };
+    match listed.active.as_str() {
+        "inactive" => return Carried::No,
+        "failed" => return Carried::Failed,
+        _ if detail.main_pid == 0 => return Carried::Failed,
+        _ => {}
+    }
+    let own = own(text, back);
+    if own.is_empty() {
+        // No variable tells: whoever was started since then was started with it.
+        return match detail.state_since {
+            Some(at) if at < since => Carried::No,
+            Some(_) => Carried::Yes,
+            None => Carried::Unknown,
+        };
+    }
+    let (proc, pid, group) = (config.host.proc.clone(), detail.main_pid, detail.control_group);
+    let names: Vec<String> = own.iter().map(|(name, _)| name.clone()).collect();
+    let found = blocking(deadline, "/proc", move || {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        host::variables(&proc, pid, &group, &names)
+    });
+    match found.await {
+        Ok(found) if own.iter().any(|(name, value)| found.get(name) == Some(value)) => Carried::Yes,
+        Ok(_) => Carried::No,
+        Err(_) => Carried::Unknown,
+    }
+}
+
+/// What of these acts did not last, or could not be seen; nothing where all is as they left it.
+pub async fn settled(acts: &[(Act, Timestamp)], loaded: &Loaded, deadline: Instant) -> Vec<String> {
+    let mut all = Vec::new();
+    for (act, since) in acts {
+        all.extend(one(act, *since, &loaded.config, deadline).await);
+    }
+    all
+}
+
+async fn one(act: &Act, since: Timestamp, config: &Config, deadline: Instant) -> Option<String> {
+    let unseen = |unit: &str, f: Failure| Some(format!("{unit} could not be seen afterwards: {}", f.detail));
+    match act {
+        Act::DropIn { unit, from, to } => {
+            match drop_in(unit, config, deadline).await {
+                Ok(found) if found == *to => {}
+                Ok(_) => return Some(format!("the drop-in of {unit} is another already")),
+                Err(why) => {
+                    return Some(format!("the drop-in of {unit} could not be read afterwards: {why}"));
+                }
+            }
+            match carried(unit, from.as_deref(), to.as_deref(), since, config, deadline).await {
+                Carried::Yes => Some(format!("the process of {unit} still has what is taken back")),
+                Carried::Unknown => Some(format!("whether the process of {unit} has it could not be seen")),
+                Carried::No | Carried::Failed => None,
+            }
+        }
+        Act::StopUnit { unit } => match stand(unit, config, deadline).await {
+            Ok((u, _)) if matches!(u.active.as_str(), "inactive" | "failed") => None,
+            Ok((u, _)) => Some(format!("{unit} is {} again", u.active)),
+            Err(f) => unseen(unit, f),
+        },
+        Act::RestartUnit { unit } | Act::StartUnit { unit } => match stand(unit, config, deadline).await {
+            Ok((u, _)) if matches!(u.active.as_str(), "inactive" | "failed") => {
+                Some(format!("{unit} is {}", u.active))
+            }
+            Ok(_) => None,
+            Err(f) => unseen(unit, f),
+        },
+        Act::Freeze { unit } => match stand(unit, config, deadline).await {
+            Ok((_, d)) if d.frozen => None,
+            Ok(_) => Some(format!("{unit} is not frozen")),
+            Err(f) => unseen(unit, f),
+        },
+        // The act itself read back what came of it, or there is nothing to see.
+        _ => None,
+    }
+}
+
+async fn stand(unit: &str, config: &Config, deadline: Instant) -> Result<(Unit, UnitDetail), Failure> {
+    let mut bus = systemd::Bus::connect(&config.systemd.bus, deadline).await?;
+    let mut listed = bus.list(&[unit], &[], deadline).await?;
+    let listed = listed.remove(unit).ok_or_else(|| {
+        Failure::new(crate::snapshot::FailKind::Missing, format!("{unit} is not known to systemd"))
+    })?;
+    let detail = bus.detail(unit, deadline).await?;
+    Ok((listed, detail))
+}
