@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::boundary::{self, Edge};
 use super::event::{Entry, Event, VERSION, now};
 use super::folder::{Store, full};
 use super::read::{Incident, parse};
@@ -76,6 +77,14 @@ impl Journal {
 
     /// Synced when it returns. Only then may begin what it speaks of.
     pub async fn write(&mut self, event: Event) -> Result<()> {
+        let n = boundary::next();
+        boundary::at(n, Edge::Before);
+        self.keep(event).await?;
+        boundary::at(n, Edge::After);
+        Ok(())
+    }
+
+    async fn keep(&mut self, event: Event) -> Result<()> {
         let entry = Entry { v: VERSION, at: now(), event };
         let unsaid = |e| Error::new(Kind::Internal, format!("an event can't be written as JSON: {e}"));
         let mut line = serde_json::to_vec(&entry).map_err(unsaid)?;

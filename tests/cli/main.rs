@@ -8,6 +8,7 @@ mod diagnose;
 mod earlier;
 mod errors;
 mod evidence;
+mod hold;
 mod monitors;
 mod recover;
 mod schemas;

@@ -165,3 +165,129 @@ async fn ended(done: Undone, acts: &[(Act, jiff::Timestamp)], order: &UndoOrder<
     };
     Undone { outcome, reason, ..done }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Env;
+    use crate::consent::{Policy, ask};
+    use crate::incident::{Event, Hold, Incident, Journal, now, open};
+    use crate::plan::{Risk, Undo};
+
+    struct Bed {
+        dir: tempfile::TempDir,
+        store: Store,
+        journal: Option<Journal>,
+        loaded: Loaded,
+    }
+
+    fn unit() -> String {
+        "codebase-mcp.service".into()
+    }
+
+    impl Bed {
+        /// An incident with two starts that stand; no system bus answers.
+        async fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let state = dir.path().join("state").into_os_string();
+            let vars = [("MCP_IR_STATE_DIR".into(), state)].into();
+            let euid = rustix::process::geteuid().as_raw();
+            let env = Env { vars, euid, user: None, home: None, etc: "/x".into() };
+            let store = open(&env, false, true).unwrap();
+            let mut journal = store.begin().unwrap();
+            let incident = journal.id.clone();
+            let opened = Event::Opened {
+                incident,
+                id: "server-crash/stopped@codebase-mcp".into(),
+                subject: "codebase-mcp".into(),
+                severity: None,
+                summary: String::new(),
+                host: "h".into(),
+                user: "u".into(),
+                program: "mcp-ir".into(),
+            };
+            journal.write(opened).await.unwrap();
+            for n in [1, 2] {
+                let undo = Undo { acts: vec![Act::StopUnit { unit: unit() }], risk: Risk::Disruptive };
+                let intent = Event::Intent {
+                    run: 1,
+                    n,
+                    describe: "start".into(),
+                    act: Act::StartUnit { unit: unit() },
+                    undo: Some(undo),
+                    undo_reason: None,
+                };
+                journal.write(intent).await.unwrap();
+            }
+            let mut loaded = crate::config::defaults().unwrap();
+            loaded.config.systemd.bus = "unix:path=/nonexistent/bus".into();
+            Self { dir, store, journal: Some(journal), loaded }
+        }
+
+        fn incident(&self) -> Incident {
+            self.store.all().remove(0)
+        }
+
+        async fn undo(&self, plan: &Plan) -> Undone {
+            let policy = Policy { terminal: false, yes: true, allow: None };
+            let consent = ask(plan, &policy, &mut |_| None).unwrap();
+            let order = UndoOrder {
+                loaded: &self.loaded,
+                store: &self.store,
+                incident: &self.incident().id,
+                step: None,
+                plan,
+                consent: &consent,
+                holder: "a test".into(),
+                locks: &self.dir.path().join("locks"),
+            };
+            undo(order, &Stop::default()).await
+        }
+
+        async fn taken_back(&mut self, steps: &[usize]) {
+            let mut journal = self.journal.take().unwrap();
+            for n in steps {
+                journal.write(Event::Undone { run: 1, n: *n, detail: String::new() }).await.unwrap();
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn rule_3_an_undo_is_of_what_stands_under_the_lock() {
+        for (meanwhile, outcome) in [
+            (&[2, 1][..], UndoOutcome::NothingToDo),
+            (&[2], UndoOutcome::Refused),
+            // Nobody came before: now it is the bus that does not answer.
+            (&[], UndoOutcome::Refused),
+        ] {
+            let mut bed = Bed::new().await;
+            let (_, plan) = undo_plan(&bed.incident(), None).unwrap();
+            bed.taken_back(meanwhile).await;
+            let undone = bed.undo(&plan).await;
+            assert_eq!(undone.outcome, outcome, "{meanwhile:?}: {undone:?}");
+            assert_eq!(undone.taken.is_empty(), !meanwhile.is_empty(), "{undone:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn rule_4_a_journal_that_another_run_writes_to_is_left_to_it() {
+        let bed = Bed::new().await;
+        let (_, plan) = undo_plan(&bed.incident(), None).unwrap();
+        let undone = bed.undo(&plan).await;
+        assert!(undone.reason.contains("another run"), "{undone:?}");
+        assert_eq!((undone.outcome, undone.taken.len()), (UndoOutcome::Refused, 0));
+    }
+
+    #[tokio::test]
+    async fn rule_12_a_hold_stops_an_undo() {
+        let mut bed = Bed::new().await;
+        let (_, plan) = undo_plan(&bed.incident(), None).unwrap();
+        bed.taken_back(&[]).await;
+        let hold = Hold { by: "ann".into(), since: now(), until: None, reason: "an index is built".into() };
+        bed.store.set_hold(&hold).unwrap();
+        let undone = bed.undo(&plan).await;
+        assert!(undone.reason.contains("an index is built"), "{undone:?}");
+        assert!(bed.store.end_hold().unwrap() && !bed.store.end_hold().unwrap());
+        assert!(!bed.undo(&plan).await.reason.contains("an index"));
+    }
+}

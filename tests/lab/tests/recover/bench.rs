@@ -61,6 +61,12 @@ impl Bench {
     pub fn heal(&mut self) {
         self.stack.heal().unwrap();
         self.stack.forget().unwrap();
+        self.forget_incidents();
+    }
+
+    /// What was done for the last fault is no reason not to do it for the next.
+    pub fn forget_incidents(&self) {
+        let _ = fs::remove_dir_all(self.stack.dir().join("state/incidents"));
     }
 
     pub fn property(&self, unit: &str, name: &str) -> String {

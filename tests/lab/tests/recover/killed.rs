@@ -1,30 +1,81 @@
-//! The tool is killed: behind every line of its journal, and at any moment. Undo, or the next run, goes on.
+//! The tool is killed: at every boundary of its journal, exactly, and at any moment. Undo, or the next run,
+//! goes on. The one that is killed is this very program: it runs the tool with a hook at each line.
 
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+
+use mcp_ir::incident::{Edge, at_each_line};
 
 use crate::bench::{A, A_UNIT, Bench, until};
 
 const ASK: [&str; 7] = ["recover", "pool", "--service", A, "--max-size", "20", "--yes"];
-/// The lines that a whole run writes, and a little more than its time.
+/// More than a whole run writes: opened, planned, consented, captured, three steps, verified, ended.
 const LINES: usize = 14;
-const MOMENTS: u64 = 6;
+const MOMENTS: u64 = 4;
+/// What tells this program that it is the tool: its arguments, a line and an edge.
+const TOOL: [&str; 2] = ["MCP_IR_LAB_TOOL", "MCP_IR_LAB_DIE"];
+
+/// No test: the tool, where this program is started as it; it ends itself at that line.
+#[test]
+#[ignore = "the tool that is killed"]
+fn as_the_tool() {
+    let [Ok(args), Ok(at)] = TOOL.map(std::env::var) else { return };
+    let (line, edge) = at.split_once(' ').unwrap();
+    let line: usize = line.parse().unwrap();
+    let edge = if edge == "before" { Edge::Before } else { Edge::After };
+    at_each_line(Box::new(move |n, e| {
+        if (n, e) == (line, edge) {
+            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+            // It comes at once, but to this thread perhaps not before it goes on.
+            std::thread::sleep(Duration::from_secs(60));
+        }
+    }));
+    let args = args.split('\n').map(Into::into).collect();
+    let code = mcp_ir::cli::run(args, std::time::Instant::now());
+    std::process::exit(code.into());
+}
+
+/// The tool, that is killed there.
+fn killed_at(b: &Bench, argv: &[&str], line: usize, edge: &str) -> Child {
+    let tool = b.tool.command(&b.stack, argv);
+    let args: Vec<String> = std::iter::once("mcp-ir".to_owned())
+        .chain(tool.get_args().map(|a| a.to_string_lossy().into_owned()))
+        .collect();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "killed::as_the_tool", "--ignored", "--nocapture"]);
+    for (name, value) in tool.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command.env(TOOL[0], args.join("\n")).env(TOOL[1], format!("{line} {edge}"));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
 
 #[test]
 fn rule_2_killed_at_any_line_or_moment_undo_or_the_next_run_goes_on() {
     let Some(mut b) = Bench::start() else { return };
     let former = b.settings();
-    for lines in 1..=LINES {
-        let mut child = b.spawn(&ASK);
-        let before = b.journal().len();
-        let mut ended = false;
-        until("it writes so far, or ends", || {
-            ended = child.try_wait().unwrap().is_some();
-            ended || b.events().len() >= lines.max(before)
-        });
-        let _ = child.kill();
-        child.wait().unwrap();
-        goes_on(&mut b, &former, lines % 2 == 0, &format!("behind line {lines}"));
+    let mut killed = 0;
+    for line in 1..=LINES {
+        for edge in ["before", "after"] {
+            let status = killed_at(&b, &ASK, line, edge).wait().unwrap();
+            let case = format!("{edge} line {line}");
+            let Some(signal) = status.signal() else {
+                assert_eq!(status.code(), Some(0), "{case}: it has ended before");
+                goes_on(&mut b, &former, false, &case);
+                continue;
+            };
+            assert_eq!(signal, 9, "{case}");
+            killed += 1;
+            let lines = b.events().len();
+            assert_eq!(lines, if edge == "before" { line - 1 } else { line }, "{case}: {:?}", b.events());
+            goes_on(&mut b, &former, (line + killed) % 2 == 0, &case);
+        }
     }
+    assert!(killed >= 20, "a run writes ten lines at least: {killed}");
     for moment in 0..MOMENTS {
         let mut child = b.spawn(&ASK);
         std::thread::sleep(Duration::from_millis(60 + moment * 61 % 400));
@@ -32,6 +83,43 @@ fn rule_2_killed_at_any_line_or_moment_undo_or_the_next_run_goes_on() {
         child.wait().unwrap();
         goes_on(&mut b, &former, moment % 2 == 0, &format!("moment {moment}"));
     }
+}
+
+/// An undo that is killed is gone on with by the next one, and the setting is nobody's afterwards.
+#[test]
+fn rule_3_an_undo_that_is_killed_is_gone_on_with() {
+    let Some(mut b) = Bench::start() else { return };
+    let former = b.settings();
+    for (line, edge) in [(1, "after"), (2, "before"), (2, "after")] {
+        let done = b.json(&ASK, 0);
+        let id = done["incident"].as_str().unwrap();
+        let status = killed_at(&b, &["undo", id, "--yes"], line, edge).wait().unwrap();
+        assert_eq!(status.signal(), Some(9), "{edge} line {line}");
+        goes_on(&mut b, &former, false, &format!("undo, {edge} line {line}"));
+    }
+}
+
+/// Killed behind its file and before its restart: whoever starts the unit then has the setting in its
+/// process, and to take back the file alone would leave it there.
+#[test]
+fn rule_3_undo_goes_by_the_process_not_by_the_journal() {
+    let Some(mut b) = Bench::start() else { return };
+    let former = b.settings();
+    let cut_off = |b: &Bench| {
+        let status = killed_at(b, &ASK, 6, "after").wait().unwrap();
+        assert_eq!((status.signal(), b.events().last().map(String::as_str)), (Some(9), Some("done")));
+    };
+    // Somebody restarts it by hand.
+    cut_off(&b);
+    b.stack.systemd().unwrap().systemctl(&["restart", A_UNIT]).unwrap();
+    b.stack.wait_until_healthy().unwrap();
+    assert_eq!(b.max_size(), 20, "it came up with what stood there");
+    goes_on(&mut b, &former, false, "restarted by hand");
+    // Nobody does: then nobody is restarted by the undo either.
+    cut_off(&b);
+    let pid = b.property(A_UNIT, "MainPID");
+    goes_on(&mut b, &former, false, "not restarted");
+    assert_eq!(b.property(A_UNIT, "MainPID"), pid, "no outage for a setting that no process has");
 }
 
 /// Either at once back, or first on and then back; and all of it is as it was.
@@ -52,5 +140,5 @@ fn goes_on(b: &mut Bench, former: &[String], next_run: bool, case: &str) {
     until(case, || b.property(A_UNIT, "Job").is_empty() || b.property(A_UNIT, "Job") == "0");
     b.stack.wait_until_healthy().unwrap();
     assert_eq!(b.settings(), former, "{case}");
-    std::fs::remove_dir_all(b.stack.dir().join("state/incidents")).unwrap();
+    b.forget_incidents();
 }

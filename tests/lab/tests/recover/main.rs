@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bench;
+mod guarded;
 mod killed;
 mod pool;
+mod prompt;
 mod remedies;

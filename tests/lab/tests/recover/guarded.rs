@@ -1,0 +1,88 @@
+//! What holds a recovery back: its cooldown, a hold, a veto, what is left to people.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::bench::{A, A_UNIT, Bench};
+
+const ASK: [&str; 3] = ["recover", "server", "--yes"];
+
+#[test]
+fn rule_4_and_12_what_holds_a_recovery_back_is_respected() {
+    let Some(mut b) = Bench::start() else { return };
+    the_same_again_waits_for_its_cooldown_unless_forced(&mut b);
+    rule_12_a_hold_stops_recover_and_undo(&mut b);
+    a_veto_stops_it_before_anything_is_begun(&mut b);
+    what_is_left_to_people_is_advice(&mut b);
+}
+
+fn the_same_again_waits_for_its_cooldown_unless_forced(b: &mut Bench) {
+    b.inject("stopped/exit-0");
+    assert_eq!(b.json(&ASK, 0)["outcome"], "recovered");
+    b.stack.systemd().unwrap().systemctl(&["stop", A_UNIT]).unwrap();
+    let refused = b.json(&ASK, 4);
+    let reason = refused["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("start codebase-mcp.service") && reason.contains("nothing was changed"),
+        "{reason}"
+    );
+    assert!(refused["hints"][0].as_str().unwrap().contains("--force-cooldown"), "{refused}");
+    assert_eq!(b.property(A_UNIT, "ActiveState"), "inactive");
+    assert_eq!(b.json(&[&ASK[..], &["--force-cooldown"]].concat(), 0)["outcome"], "recovered");
+    b.heal();
+}
+
+fn rule_12_a_hold_stops_recover_and_undo(b: &mut Bench) {
+    b.inject("stopped/exit-0");
+    let done = b.json(&ASK, 0);
+    let held = b.json(&["hold", "--reason", "an index is built", "--until", "2h"], 0);
+    assert_eq!(held["hold"]["reason"], "an index is built");
+    let id = done["incident"].as_str().unwrap();
+    let undo = b.json(&["undo", id, "--yes"], 4);
+    assert!(undo["reason"].as_str().unwrap().contains("an index is built"), "{undo}");
+    assert!(b.is_healthy(A), "nothing was taken back");
+    b.stack.systemd().unwrap().systemctl(&["stop", A_UNIT]).unwrap();
+    let refused = b.json(&[&ASK[..], &["--force-cooldown"]].concat(), 4);
+    assert!(refused["reason"].as_str().unwrap().contains("held by"), "{refused}");
+    assert_eq!(b.property(A_UNIT, "ActiveState"), "inactive");
+    b.run(&["hold", "--off"], 0);
+    assert_eq!(b.json(&[&ASK[..], &["--force-cooldown"]].concat(), 0)["outcome"], "recovered");
+    b.heal();
+}
+
+/// With these lines at the end of the configuration.
+fn with(b: &mut Bench, lines: &str, test: impl FnOnce(&mut Bench)) {
+    let path = b.stack.config().to_owned();
+    let config = fs::read_to_string(&path).unwrap();
+    fs::write(&path, format!("{config}\n{lines}\n")).unwrap();
+    test(b);
+    fs::write(&path, config).unwrap();
+    b.heal();
+}
+
+fn a_veto_stops_it_before_anything_is_begun(b: &mut Bench) {
+    let program = b.stack.dir().join("may-recover");
+    let heard = b.stack.dir().join("heard.json");
+    let text = format!("#!/bin/sh\ncat > {}\necho 'not before noon'\nexit 1\n", heard.display());
+    fs::write(&program, text).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let lines = format!("[guard]\nveto = {{ argv = [\"{}\"] }}", program.display());
+    b.inject("stopped/exit-0");
+    with(b, &lines, |b| {
+        let refused = b.json(&ASK, 4);
+        assert!(refused["reason"].as_str().unwrap().contains("not before noon"), "{refused}");
+        assert_eq!(b.property(A_UNIT, "ActiveState"), "inactive");
+        assert!(b.journal().is_empty());
+        let heard: serde_json::Value = serde_json::from_str(&fs::read_to_string(&heard).unwrap()).unwrap();
+        assert_eq!(heard["steps"][0]["act"]["unit"], A_UNIT, "{heard}");
+    });
+}
+
+fn what_is_left_to_people_is_advice(b: &mut Bench) {
+    b.inject("stopped/exit-0");
+    with(b, &format!("[guard]\nnever = [\"{A}\"]"), |b| {
+        let advice = b.json(&ASK, 1);
+        assert!(advice["reason"].as_str().unwrap().contains("left to people"), "{advice}");
+        assert_eq!(b.property(A_UNIT, "ActiveState"), "inactive");
+    });
+}
