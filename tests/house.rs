@@ -185,7 +185,7 @@ fn files_are_short_and_say_what_they_are_for() {
 }
 
 #[test]
-fn no_shell_and_no_client_program_is_run() {
+fn rule_8_no_shell_and_no_client_program_is_run() {
     for path in sources(&root().join("src")) {
         let text = code(&path);
         for word in ["Command::new(\"", "/bin/sh", "/bin/bash"] {

@@ -75,7 +75,7 @@ pub async fn apply(
     world: World<'_>,
     deadline: Instant,
 ) -> Result<Done, Failed> {
-    if !consent.covers(act) {
+    if !consent.covers(act, needs) {
         return Err(Failed::NotInPlan);
     }
     let Loaded { config, secrets, .. } = world.0;

@@ -132,6 +132,9 @@ mod tests {
         ] {
             assert!(under_care(&drop_in("codebase-mcp.service", text), &config).is_err(), "{text}");
         }
+        let secret =
+            under_care(&drop_in("codebase-mcp.service", "[Service]\nEnvironment=API_KEY=hunter2\n"), &config);
+        assert!(!secret.unwrap_err().contains("hunter2"), "rule 9: it is said which line, not what");
         let text = "# Written by mcp-ir\n[Service]\nEnvironment=POOL_MAX_SIZE=20\nMemoryMax=1.5G\n";
         assert_eq!(under_care(&drop_in("codebase-mcp.service", text), &config), Ok(()));
     }

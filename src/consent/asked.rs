@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::plan::{Act, Plan, Risk};
+use crate::plan::{Act, Needs, Plan, Risk};
 
 /// What the command line says about it.
 #[derive(Debug, Clone, Copy)]
@@ -33,14 +33,17 @@ pub struct Refused {
 #[derive(Debug)]
 pub struct Consent {
     digest: String,
-    acts: BTreeSet<String>,
+    /// Acts with what has to hold for them.
+    steps: BTreeSet<String>,
+    /// Ways back: what has to hold for those, only what was done says.
+    back: BTreeSet<String>,
     how: String,
 }
 
 impl Consent {
-    /// Whether this act is one that was consented to.
-    pub fn covers(&self, act: &Act) -> bool {
-        self.acts.contains(&key(act))
+    /// Whether this act is one that was consented to, on this condition.
+    pub fn covers(&self, act: &Act, needs: &Needs) -> bool {
+        self.steps.contains(&key(&(act, needs))) || self.back.contains(&key(act))
     }
 
     pub fn digest(&self) -> &str {
@@ -53,8 +56,8 @@ impl Consent {
     }
 }
 
-fn key(act: &Act) -> String {
-    serde_json::to_string(act).unwrap_or_default()
+fn key(of: &impl serde::Serialize) -> String {
+    serde_json::to_string(of).unwrap_or_default()
 }
 
 /// Asks what has to be asked. `answer` gives what was typed; `None` where nobody answers.
@@ -94,8 +97,8 @@ pub fn ask(
         (false, _) => return refuse("nobody is there to ask".into(), Some("--yes agrees to it beforehand")),
     };
     let undo = plan.steps.iter().flat_map(|s| s.undo.iter().flat_map(|u| &u.acts));
-    let acts = plan.steps.iter().map(|s| &s.act).chain(undo).map(key).collect();
-    Ok(Consent { digest: plan.digest(), acts, how: how.to_owned() })
+    let steps = plan.steps.iter().map(|s| key(&(&s.act, &s.needs))).collect();
+    Ok(Consent { digest: plan.digest(), steps, back: undo.map(key).collect(), how: how.to_owned() })
 }
 
 #[cfg(test)]

@@ -169,3 +169,17 @@ fn a_root_that_is_left_to_people_is_named_as_left() {
     assert_eq!(plan.left.len(), 1, "{:?}", plan.left);
     assert!(plan.left[0].ends_with("@workflow-mcp"), "{:?}", plan.left);
 }
+
+#[test]
+fn rule_5_what_ends_what_could_be_looked_at_is_looked_at_before() {
+    let unit = || A_UNIT.to_owned();
+    let ends = [
+        Act::RestartUnit { unit: unit() },
+        Act::StopUnit { unit: unit() },
+        Act::ResetFailed { unit: unit() },
+    ];
+    assert!(ends.iter().all(Act::destroys_evidence));
+    let leaves =
+        [Act::StartUnit { unit: unit() }, Act::Thaw { unit: unit() }, Act::Wait { subject: A.into() }];
+    assert!(!leaves.iter().any(Act::destroys_evidence));
+}

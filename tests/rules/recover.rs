@@ -73,7 +73,7 @@ fn a_service_that_failed_is_started_once_and_says_why_that_has_no_undo() {
 }
 
 #[test]
-fn a_stop_on_purpose_is_taken_back_by_a_stop_and_told_to_who_agrees() {
+fn rule_12_a_stop_on_purpose_is_told_to_who_agrees_and_taken_back_by_a_stop() {
     let s = down("inactive", "dead").events(A_UNIT, &[(60.0, Event::Stopping), (59.0, Event::Stopped)]);
     let plan = planned(&s, &of("server-crash"));
     assert_eq!(plan.findings, ["server-crash/stopped-on-purpose@codebase-mcp"]);

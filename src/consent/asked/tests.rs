@@ -49,9 +49,12 @@ fn a_consent_covers_its_plan_and_no_other_step() {
     let policy = Policy { terminal: false, yes: true, allow: None };
     let plan = plan(Risk::Disruptive);
     let consent = ask(&plan, &policy, &mut |_| None).unwrap();
-    assert!(consent.covers(&plan.steps[0].act));
-    assert!(!consent.covers(&Act::RestartUnit { unit: "other.service".into() }));
-    assert!(!consent.covers(&Act::StopUnit { unit: "api.service".into() }));
+    let free = Needs::Nothing;
+    assert!(consent.covers(&plan.steps[0].act, &free));
+    let other = Needs::Unit { active: vec!["failed".into()], invocation: None };
+    assert!(!consent.covers(&plan.steps[0].act, &other), "on another condition it is another step");
+    assert!(!consent.covers(&Act::RestartUnit { unit: "other.service".into() }, &free));
+    assert!(!consent.covers(&Act::StopUnit { unit: "api.service".into() }, &free));
     assert_eq!(consent.digest(), plan.digest());
 }
 

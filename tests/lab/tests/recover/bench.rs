@@ -95,14 +95,26 @@ impl Bench {
         all
     }
 
-    /// The lines of the newest journal.
-    pub fn journal(&self) -> Vec<Value> {
+    /// Each journal's lines, the newest journal last.
+    fn journals(&self) -> Vec<Vec<Value>> {
         let folder = self.stack.dir().join("state/incidents");
         let files = fs::read_dir(folder).into_iter().flatten().flatten().map(|f| f.path());
         let mut files: Vec<_> = files.filter(|p| p.extension().is_some_and(|e| e == "jsonl")).collect();
         files.sort();
-        let text = files.last().map(|p| fs::read_to_string(p).unwrap()).unwrap_or_default();
-        text.lines().filter_map(|l| serde_json::from_str(l).ok()).collect()
+        let lines = |p: &std::path::PathBuf| {
+            let text = fs::read_to_string(p).unwrap();
+            text.lines().filter_map(|l| serde_json::from_str(l).ok()).collect()
+        };
+        files.iter().map(lines).collect()
+    }
+
+    pub fn journal(&self) -> Vec<Value> {
+        self.journals().pop().unwrap_or_default()
+    }
+
+    /// Of all journals.
+    pub fn all_events(&self) -> Vec<Value> {
+        self.journals().concat()
     }
 
     pub fn events(&self) -> Vec<String> {

@@ -32,8 +32,7 @@ fn as_the_tool() {
         }
     }));
     let args = args.split('\n').map(Into::into).collect();
-    let code = mcp_ir::cli::run(args, std::time::Instant::now());
-    std::process::exit(code.into());
+    assert_eq!(mcp_ir::cli::run(args, std::time::Instant::now()), 0, "it has ended before that line");
 }
 
 /// The tool, that is killed there.

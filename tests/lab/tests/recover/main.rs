@@ -9,3 +9,4 @@ mod killed;
 mod pool;
 mod prompt;
 mod remedies;
+mod signals;
