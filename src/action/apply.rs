@@ -97,14 +97,13 @@ pub async fn apply(
         Act::Prove { unit, variable, value } => {
             proof::variable(unit, variable, value, config, deadline).await
         }
-        Act::ResizePool { service, from, to } => {
+        Act::ResizePool { service, url, from, to } => {
             let s = config.service(service).ok_or_else(|| gone(service))?;
-            http::resize(s, secrets.headers(service), *from, *to, deadline).await
+            http::resize(s, secrets.headers(service), url, (*from, *to), deadline).await
         }
-        Act::EndSession { server, pid, backend_start, state, databases, how } => {
-            let p = config.postgres(server).ok_or_else(|| gone(server))?;
-            let whom = postgres::Whom { pid: *pid, backend_start, state, databases };
-            postgres::end(p, secrets.postgres(server), &whom, *how, deadline).await
+        Act::EndSession(whom) => {
+            let p = config.postgres(&whom.server).ok_or_else(|| gone(&whom.server))?;
+            postgres::end(p, secrets.postgres(&whom.server), whom, deadline).await
         }
         Act::Wait { .. } => Ok(Done::new("it goes on by itself")),
     }

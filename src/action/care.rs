@@ -2,7 +2,7 @@
 //! a journal is a report of what was done; by that alone it is no order.
 
 use crate::config::{Config, Service};
-use crate::plan::Act;
+use crate::plan::{Act, Whom};
 use crate::scenario::clusters::is_cluster;
 
 /// Limits that a drop-in of ours may set.
@@ -30,7 +30,7 @@ pub fn under_care(act: &Act, config: &Config) -> Result<(), String> {
             [from, to].into_iter().flatten().try_for_each(|text| ours(text, s))
         }
         Act::ResizePool { service, .. } if config.service(service).is_none() => not(service),
-        Act::EndSession { server, databases, .. } => match config.postgres(server) {
+        Act::EndSession(Whom { server, databases, .. }) => match config.postgres(server) {
             Some(p) => match databases.iter().find(|d| !p.databases.contains(d)) {
                 Some(other) => not(&format!("the database {other} of {server}")),
                 None => Ok(()),

@@ -7,17 +7,24 @@ use hyper::http::Method;
 
 use super::apply::{Done, Failed};
 use crate::config::{Header, Service};
+use crate::plan::resize_body;
 use crate::probe::http::{self as client, Ask, excerpt};
 use crate::probe::{health, said};
 
 pub async fn resize(
     s: &Service,
     headers: &[Header],
-    from: u64,
-    to: u64,
+    url: &str,
+    (from, to): (u64, u64),
     deadline: Instant,
 ) -> Result<Done, Failed> {
     let refused = |why: String| Failed::Refused { why, hint: None };
+    let (Some(base), Some(path)) = (&s.url, s.pool.as_ref().and_then(|p| p.resize.as_ref())) else {
+        return Err(refused(format!("{} has no resize interface", s.name)));
+    };
+    if *url != format!("{base}{path}") {
+        return Err(refused(format!("the resize interface of {} is another one now", s.name)));
+    }
     let max = size(s, headers, deadline).await.map_err(refused)?;
     match max {
         max if max == to => return Ok(Done::already(format!("its largest size is {to} already"))),
@@ -26,16 +33,12 @@ pub async fn resize(
         }
         _ => {}
     }
-    let (Some(base), Some(path)) = (&s.url, s.pool.as_ref().and_then(|p| p.resize.as_ref())) else {
-        return Err(refused(format!("{} has no resize interface", s.name)));
-    };
-    let url = format!("{base}{path}");
-    let made = client::client_for(&url, s.ca_file.as_deref(), deadline).await;
+    let made = client::client_for(url, s.ca_file.as_deref(), deadline).await;
     let made = made.map_err(|f| Failed::before(&f))?;
-    let body = format!("{{\"max_size\":{to}}}");
+    let body = resize_body(to);
     let also = &[("content-type", "application/json"), ("accept", "*/*")];
     let ask = Ask { method: Method::POST, headers, also, body, limit: client::MAX_BODY };
-    let answer = client::send(&made, &url, &ask, |_, _| false, deadline).await;
+    let answer = client::send(&made, url, &ask, |_, _| false, deadline).await;
     // A connection that was not made carried nothing.
     let (answer, _) = answer.map_err(|f| match f.stage {
         Some(crate::snapshot::Stage::Connect | crate::snapshot::Stage::Resolve) => Failed::before(&f),

@@ -7,62 +7,126 @@ use tokio_postgres::SimpleQueryMessage;
 
 use super::apply::{Done, Failed};
 use crate::config::{Postgres, Secret};
-use crate::plan::Ending;
+use crate::plan::{Ending, Statement, Whom, statement};
 use crate::probe::postgres as client;
 use crate::probe::said;
 
-/// One session, for ever: pids are used again.
-pub struct Whom<'a> {
-    pub pid: i32,
-    pub backend_start: &'a str,
-    pub state: &'a str,
-    pub databases: &'a [String],
-}
-
-const STATES: [&str; 4] = ["active", "idle", "idle in transaction", "idle in transaction (aborted)"];
+/// A cancelled statement ends at its next look at its signals: mostly at once.
+const HELPS: Duration = Duration::from_secs(2);
+const LIMITS: &str = "SET LOCAL search_path = pg_catalog; SET LOCAL standard_conforming_strings = on; \
+                      SET LOCAL statement_timeout = 5000; SET LOCAL lock_timeout = 200";
+const FIRST: Duration = Duration::from_millis(10);
+const LONGEST: Duration = Duration::from_millis(200);
 
 pub async fn end(
     p: &Postgres,
     password: Option<&Secret>,
-    whom: &Whom<'_>,
-    how: Ending,
+    whom: &Whom,
     deadline: Instant,
 ) -> Result<Done, Failed> {
-    let sql = statement(whom, how).map_err(|why| Failed::Refused { why, hint: None })?;
-    let session = client::session(p, password, deadline).await.map_err(|f| Failed::before(&f))?;
-    let answer = tokio::time::timeout_at(deadline.into(), session.client.simple_query(&sql)).await;
-    let answer = answer.map_err(|_| Failed::Broken("PostgreSQL did not answer in time".into()))?;
-    let messages = answer.map_err(|e| match e.as_db_error() {
-        Some(d) => answered(d.code().code(), d.message(), &p.url.user),
-        None => Failed::Broken(format!("{}: whether it was done is not known", said(&e.to_string(), 200))),
-    })?;
-    let said = messages.iter().find_map(|m| match m {
-        SimpleQueryMessage::Row(row) => row.get(0).map(ToOwned::to_owned),
-        _ => None,
-    });
-    match said.as_deref() {
-        None => return Err(Failed::Changed(format!("session {} is not what it was", whom.pid))),
-        Some("t") => {}
-        Some(_) => return Err(Failed::Broken(format!("PostgreSQL could not signal session {}", whom.pid))),
+    let refused = |why: String| Failed::Refused { why, hint: None };
+    let sql = |what| statement(whom, what).map_err(refused);
+    let (cancel, still) = (sql(Statement::Cancel)?, sql(Statement::Still)?);
+    let (terminate, terminate_still) = (sql(Statement::Terminate)?, sql(Statement::TerminateStill)?);
+    if (crate::config::PgUrl { password: None, ..p.url.clone() }).to_string() != whom.url {
+        return Err(refused(format!("{} is another server now by the configuration", p.name)));
     }
-    if how == Ending::Cancel {
-        return Ok(Done::new(format!("session {}: its statement was cancelled", whom.pid)));
-    }
-    // Asked again: `t` says only that the signal was sent.
-    let gone = format!(
-        "SELECT 1 FROM pg_catalog.pg_stat_activity WHERE pid = {} AND backend_start::text = '{}'",
-        whom.pid, whom.backend_start
-    );
-    let mut pause = Duration::from_millis(10);
-    while Instant::now() < deadline {
-        let rows = session.client.simple_query(&gone).await.map_err(|e| Failed::Broken(e.to_string()))?;
-        if !rows.iter().any(|m| matches!(m, SimpleQueryMessage::Row(_))) {
-            return Ok(Done::new(format!("session {} is gone", whom.pid)));
+    let mut s = Sql::session(p, password, deadline).await?;
+    let pid = whom.pid;
+    let cancelled = whom.how == Ending::CancelThenTerminate;
+    if cancelled {
+        if !s.signal(&cancel, whom).await? {
+            return Err(Failed::Changed(format!("session {pid} is not what it was")));
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_millis(200));
+        if s.gone(&still, Instant::now() + HELPS).await? {
+            return Ok(Done::new(format!("session {pid}: its statement was cancelled, which was enough")));
+        }
     }
-    Err(Failed::Broken(format!("session {} did not go in time", whom.pid)))
+    let terminate = if cancelled { terminate_still } else { terminate };
+    match s.signal(&terminate, whom).await? {
+        true => {}
+        false if cancelled => {
+            return Ok(Done::new(format!("session {pid}: its statement was cancelled, which was enough")));
+        }
+        false => return Err(Failed::Changed(format!("session {pid} is not what it was"))),
+    }
+    // `t` says only that the signal was sent.
+    let there = format!(
+        "SELECT 1 FROM pg_catalog.pg_stat_activity WHERE pid = {pid} AND backend_start::text = '{}'",
+        whom.backend_start
+    );
+    if s.gone(&there, deadline).await? {
+        return Ok(Done::new(format!("session {pid} is gone")));
+    }
+    Err(Failed::Broken(format!("session {pid} did not go in time")))
+}
+
+/// A session of ours, limited by the server too.
+struct Sql<'a> {
+    p: &'a Postgres,
+    session: client::Session,
+    deadline: Instant,
+    /// Whether a signal was sent: from then on nothing is "not begun".
+    told: bool,
+}
+
+impl<'a> Sql<'a> {
+    async fn session(p: &'a Postgres, password: Option<&Secret>, deadline: Instant) -> Result<Self, Failed> {
+        let session = client::session(p, password, deadline).await.map_err(|f| Failed::before(&f))?;
+        Ok(Self { p, session, deadline, told: false })
+    }
+
+    /// The first column of the first row. In a transaction of its own: a pooler in between keeps nothing of
+    /// it.
+    async fn ask(&mut self, sql: &str, acts: bool) -> Result<Option<String>, Failed> {
+        let sql = format!("BEGIN; {LIMITS}; {sql}; COMMIT");
+        let answer = tokio::time::timeout_at(self.deadline.into(), self.session.client.simple_query(&sql));
+        let before = !(acts || self.told);
+        let lost =
+            |why: String| if before { Failed::Refused { why, hint: None } } else { Failed::Broken(why) };
+        let messages = match answer.await {
+            Err(_) => return Err(lost("PostgreSQL did not answer in time".into())),
+            Ok(Ok(messages)) => messages,
+            Ok(Err(e)) => {
+                return Err(match e.as_db_error() {
+                    Some(d) if self.told => Failed::Broken(said(d.message(), 200)),
+                    Some(d) => answered(d.code().code(), d.message(), &self.p.url.user),
+                    None => lost(format!("{}: whether it was done is not known", said(&e.to_string(), 200))),
+                });
+            }
+        };
+        Ok(messages.iter().find_map(|m| match m {
+            SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap_or_default().to_owned()),
+            _ => None,
+        }))
+    }
+
+    /// Whether there was such a session to be told.
+    async fn signal(&mut self, sql: &str, whom: &Whom) -> Result<bool, Failed> {
+        match self.ask(sql, true).await?.as_deref() {
+            None => Ok(false),
+            Some("t") => {
+                self.told = true;
+                Ok(true)
+            }
+            Some(_) => Err(Failed::Broken(format!("PostgreSQL could not signal session {}", whom.pid))),
+        }
+    }
+
+    /// Whether it shows no row any more before then.
+    async fn gone(&mut self, sql: &str, end: Instant) -> Result<bool, Failed> {
+        let mut pause = FIRST;
+        loop {
+            if self.ask(sql, false).await?.is_none() {
+                return Ok(true);
+            }
+            if Instant::now() + pause >= end.min(self.deadline) {
+                return Ok(false);
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST);
+        }
+    }
 }
 
 /// An error that PostgreSQL answers with. Of class 57, operator intervention, it may come after the signal.
@@ -75,61 +139,9 @@ fn answered(sqlstate: &str, message: &str, user: &str) -> Failed {
     Failed::Refused { why, hint }
 }
 
-/// Nothing of it is others' text that was not looked at letter by letter.
-fn statement(whom: &Whom, how: Ending) -> Result<String, String> {
-    let time = |c: char| c.is_ascii_alphanumeric() || " :+-.".contains(c);
-    if whom.backend_start.is_empty() || !whom.backend_start.chars().all(time) {
-        return Err("the session's start is not known".into());
-    }
-    if !STATES.contains(&whom.state) {
-        return Err(format!("no session that is `{}` is ended", whom.state));
-    }
-    if whom.pid <= 1 || whom.databases.is_empty() {
-        return Err("no session is named".into());
-    }
-    let databases: Vec<String> =
-        whom.databases.iter().map(|d| format!("'{}'", d.replace('\'', "''"))).collect();
-    let function = match how {
-        Ending::Cancel => "pg_cancel_backend",
-        Ending::Terminate => "pg_terminate_backend",
-    };
-    Ok(format!(
-        "SET search_path = pg_catalog; SET standard_conforming_strings = on; SET statement_timeout = 5000; \
-         SET lock_timeout = 200; \
-         SELECT {function}(pid) FROM pg_stat_activity WHERE pid = {} AND backend_start::text = '{}' \
-         AND state = '{}' AND datname IN ({}) AND pid <> pg_backend_pid() \
-         AND coalesce(backend_type, 'client backend') = 'client backend'",
-        whom.pid,
-        whom.backend_start,
-        whom.state,
-        databases.join(", ")
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn whom<'a>(start: &'a str, state: &'a str, databases: &'a [String]) -> Whom<'a> {
-        Whom { pid: 42, backend_start: start, state, databases }
-    }
-
-    #[test]
-    fn rule_1_the_precondition_stands_in_the_same_statement() {
-        let app = ["app".to_owned(), "o'b".to_owned()];
-        let sql =
-            statement(&whom("2026-11-27 07:00:00.1+00", "idle in transaction", &app), Ending::Terminate);
-        let sql = sql.unwrap();
-        for part in [
-            "pg_terminate_backend(pid)",
-            "pid = 42",
-            "= '2026-11-27 07:00:00.1+00'",
-            "'idle in transaction'",
-            "'o''b'",
-        ] {
-            assert!(sql.contains(part), "{sql}");
-        }
-    }
 
     #[test]
     fn rule_2_only_an_answer_before_the_signal_says_that_nothing_was_done() {
@@ -138,15 +150,5 @@ mod tests {
         for cut_off in ["57014", "57P01"] {
             assert!(answered(cut_off, "canceling statement", "ir").touched(), "{cut_off}");
         }
-    }
-
-    #[test]
-    fn rule_7_nothing_named_is_nothing_ended() {
-        let app = ["app".to_owned()];
-        assert!(statement(&whom("2026", "active", &[]), Ending::Cancel).is_err());
-        assert!(statement(&whom("", "active", &app), Ending::Cancel).is_err());
-        assert!(statement(&whom("2026'; DROP", "active", &app), Ending::Cancel).is_err());
-        assert!(statement(&whom("2026", "x' OR 'a'='a", &app), Ending::Cancel).is_err());
-        assert!(statement(&Whom { pid: 1, ..whom("2026", "active", &app) }, Ending::Cancel).is_err());
     }
 }

@@ -1,11 +1,16 @@
 //! Proof by the process itself: what its environment holds, whatever the files say. Where it is another
 //! value, the file or variable that wins is named.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::apply::{Done, Failed};
 use crate::config::Config;
 use crate::probe::{blocking, host, systemd};
+
+/// A fork takes milliseconds to become its program, also under a sandbox.
+const EXEC: Duration = Duration::from_secs(2);
+const OTHER: Duration = Duration::from_millis(200);
+const PAUSE: Duration = Duration::from_millis(20);
 
 pub async fn variable(
     unit: &str,
@@ -18,10 +23,25 @@ pub async fn variable(
     let mut bus = systemd::Bus::connect(&config.systemd.bus, deadline).await.map_err(broken)?;
     bus.list(&[unit], &[], deadline).await.map_err(broken)?;
     let d = bus.detail(unit, deadline).await.map_err(broken)?;
-    let (proc, pid, group, name) =
-        (config.host.proc.clone(), d.main_pid, d.control_group, variable.to_owned());
-    let found = blocking(deadline, "/proc", move || host::variable(&proc, pid, &group, &name));
-    match found.await.map_err(broken)? {
+    let look = async || {
+        let (proc, group, name) = (config.host.proc.clone(), d.control_group.clone(), variable.to_owned());
+        let pid = d.main_pid;
+        blocking(deadline, "/proc", move || host::variable(&proc, pid, &group, &name)).await.map_err(broken)
+    };
+    // A simple unit counts as started before its program is: until then this is the manager's environment,
+    // which hardly has the variable.
+    let start = Instant::now();
+    let mut found = look().await?;
+    while found.as_deref() != Some(value) {
+        let limit = if found.is_none() { EXEC } else { OTHER };
+        if start.elapsed() >= limit || Instant::now() + PAUSE >= deadline {
+            break;
+        }
+        tokio::time::sleep(PAUSE).await;
+        found = look().await?;
+    }
+    let pid = d.main_pid;
+    match found {
         Some(found) if found == value => {
             Ok(Done::new(format!("{variable}={value} in the environment of process {pid}")))
         }

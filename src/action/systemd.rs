@@ -29,7 +29,6 @@ struct Stand {
     active: String,
     sub: String,
     invocation: String,
-    frozen: bool,
     main_pid: u32,
 }
 
@@ -55,32 +54,37 @@ impl Manager {
     }
 
     async fn stand(&self, unit: &str) -> Result<Stand, zbus::Error> {
-        let path: OwnedObjectPath = self.proxy.call("LoadUnit", &(unit,)).await?;
-        let get = async |interface: &str, name: &str| -> Result<OwnedVariant, zbus::Error> {
-            let body = (interface, name);
-            let to = Some("org.freedesktop.DBus.Properties");
-            let reply = self.connection.call_method(Some(DESTINATION), &path, to, "Get", &body).await?;
-            reply.body().deserialize()
-        };
-        let text = |v: OwnedVariant| String::try_from(v).unwrap_or_default();
-        let (active, sub, id, freezer) = tokio::try_join!(
-            get(UNIT, "ActiveState"),
-            get(UNIT, "SubState"),
-            get(UNIT, "InvocationID"),
-            get(UNIT, "FreezerState"),
+        let (active, sub, id) = tokio::try_join!(
+            self.property(unit, UNIT, "ActiveState"),
+            self.property(unit, UNIT, "SubState"),
+            self.property(unit, UNIT, "InvocationID"),
         )?;
         let id: Vec<u8> = id.try_into().unwrap_or_default();
-        let main_pid = match get(SERVICE, "MainPID").await {
+        let main_pid = match self.property(unit, SERVICE, "MainPID").await {
             Ok(pid) => u32::try_from(pid).unwrap_or(0),
             Err(_) => 0,
         };
+        let text = |v: OwnedVariant| String::try_from(v).unwrap_or_default();
         Ok(Stand {
             active: text(active),
             sub: text(sub),
             invocation: id.iter().map(|b| format!("{b:02x}")).collect(),
-            frozen: text(freezer) == "frozen",
             main_pid,
         })
+    }
+
+    async fn property(&self, unit: &str, interface: &str, name: &str) -> Result<OwnedVariant, zbus::Error> {
+        let path: OwnedObjectPath = self.proxy.call("LoadUnit", &(unit,)).await?;
+        let body = (interface, name);
+        let to = Some("org.freedesktop.DBus.Properties");
+        let reply = self.connection.call_method(Some(DESTINATION), &path, to, "Get", &body).await?;
+        reply.body().deserialize()
+    }
+
+    /// A systemd before 246 freezes nothing, and has no word for it.
+    async fn frozen(&self, unit: &str) -> Result<bool, Failed> {
+        let state = self.property(unit, UNIT, "FreezerState").await.map_err(|e| refused(&e))?;
+        Ok(String::try_from(state).unwrap_or_default() == "frozen")
     }
 
     /// The precondition, looked at immediately before the act.
@@ -116,6 +120,11 @@ pub async fn job(
     if already {
         return Ok(Done::already(format!("{unit} is {} already", before.active)));
     }
+    // Of a unit that runs: whoever stops it between our look and our call is not undone by it.
+    let method = match (method, before.active.as_str()) {
+        ("RestartUnit", "active" | "reloading" | "activating") => "TryRestartUnit",
+        (method, _) => method,
+    };
     // Subscribed before the call: a quick job ends before its asker listens.
     let ends = within(deadline, async {
         let () = manager.proxy.call("Subscribe", &()).await.map_err(|e| refused(&e))?;
@@ -155,6 +164,9 @@ pub async fn job(
     let after =
         within(deadline, async { manager.stand(unit).await.map_err(|e| Failed::Broken(e.to_string())) });
     let after = after.await.map_err(|f| Failed::Broken(f.words()))?;
+    if method == "TryRestartUnit" && after.invocation == before.invocation {
+        return Err(Failed::Changed(format!("{unit} was {} meanwhile: it was not restarted", after.active)));
+    }
     let made = Some(after.invocation).filter(|i| !i.is_empty() && method != "StopUnit");
     Ok(Done { detail: format!("{unit} is {} ({})", after.active, after.sub), made, already: false })
 }
@@ -169,10 +181,12 @@ pub async fn call(
 ) -> Result<Done, Failed> {
     let manager = Manager::connect(config, deadline).await?;
     let before = within(deadline, manager.still(unit, needs)).await?;
-    match method {
-        "ThawUnit" if !before.frozen => return Ok(Done::already(format!("{unit} is not frozen"))),
-        "FreezeUnit" if before.frozen => return Ok(Done::already(format!("{unit} is frozen already"))),
-        _ => {}
+    if matches!(method, "ThawUnit" | "FreezeUnit") {
+        match (method, within(deadline, manager.frozen(unit)).await?) {
+            ("ThawUnit", false) => return Ok(Done::already(format!("{unit} is not frozen"))),
+            ("FreezeUnit", true) => return Ok(Done::already(format!("{unit} is frozen already"))),
+            _ => {}
+        }
     }
     tell(&manager, method, &(unit,), deadline).await?;
     Ok(Done { made: Some(before.invocation).filter(|i| !i.is_empty()), ..Done::new("done") })

@@ -32,16 +32,23 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// The same for these alone and what they need: what is looked at to see whether they are well again.
+    /// The same for these alone, what they need, and whoever needs them, by whom it shows how they are: what is
+    /// looked at to see whether they are well again.
     #[must_use]
     pub fn only(&self, names: &[String]) -> Self {
+        let c = &self.config;
         let mut kept: Vec<String> = names.to_vec();
         let mut at = 0;
         while at < kept.len() {
-            let needs: Vec<String> = self.config.needs(&kept[at]).to_vec();
+            let needs: Vec<String> = c.needs(&kept[at]).to_vec();
             kept.extend(needs.into_iter().filter(|n| !kept.contains(n)).collect::<Vec<_>>());
             at += 1;
         }
+        let poolers = c.pooler.iter().filter(|p| p.needs.iter().any(|n| names.contains(n)));
+        let servers: Vec<&String> = names.iter().chain(poolers.map(|p| &p.name)).collect();
+        let clients = c.service.iter().filter(|s| s.needs.iter().any(|n| servers.contains(&n)));
+        kept.extend(servers.iter().copied().cloned());
+        kept.extend(clients.map(|s| s.name.clone()));
         let mut only = self.clone();
         let c = &mut only.config;
         c.service.retain(|s| kept.contains(&s.name));

@@ -66,6 +66,9 @@ pub struct Remedy {
     pub risk: Risk,
     /// `mcp-ir runbook db-down#postgres-stopped` prints that heading.
     pub runbook: String,
+    /// A restart of the subject is what mends it: nothing else speaks for one.
+    #[serde(skip)]
+    pub restart: bool,
 }
 
 impl Finding {
@@ -87,6 +90,7 @@ impl Finding {
                 summary: String::new(),
                 risk: Risk::Safe,
                 runbook: cause.name.replace('/', "#"),
+                restart: false,
             },
             own: false,
             connected: false,
@@ -130,7 +134,16 @@ impl Finding {
         self.remedy.command = command.into();
         self.remedy.summary = summary.into();
         self.remedy.risk = risk;
+        self.remedy.restart = false;
         self
+    }
+
+    /// The remedy is a restart of the subject.
+    #[must_use]
+    pub fn restarts(self, command: impl Into<String>, summary: impl Into<String>) -> Self {
+        let mut f = self.remedy(command, summary, Risk::Disruptive);
+        f.remedy.restart = true;
+        f
     }
 
     #[must_use]

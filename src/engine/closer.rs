@@ -138,6 +138,18 @@ pub async fn ask(
     }
 }
 
+/// The largest sizes of pools that leave them out: without these it can't be said how full they are.
+pub async fn sizes(snapshot: &mut Snapshot, bus: Option<&systemd::Bus>, deadline: Instant) {
+    let config = &snapshot.config;
+    let asked = pool::unclear(snapshot, config, false);
+    let all = join_all(asked.into_iter().map(|asked| pool::largest(asked, bus, config, deadline))).await;
+    for (service, reading) in all {
+        if let Some(s) = snapshot.services.get_mut(&service) {
+            s.pool_max = reading;
+        }
+    }
+}
+
 /// Every configured unit that systemd knows.
 fn all_units(now: &Snapshot, config: &Config) -> BTreeSet<String> {
     let configured = config.service.iter().filter_map(|s| s.unit.clone());

@@ -23,7 +23,7 @@ pub struct Deadlines {
 /// How much the second questions are about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
-    /// The first questions alone: whether a symptom is there.
+    /// The first questions alone, and the size of a pool that leaves it out: whether a symptom is there.
     Symptoms,
     /// What looked wrong: a diagnosis.
     Wrong,
@@ -72,8 +72,9 @@ pub async fn look(loaded: &Loaded, awaited: &Awaited, start: Instant, plan: &Pla
     #[expect(clippy::disallowed_methods, reason = "the one place where a snapshot's time is taken")]
     let taken_at = Timestamp::now();
     let (mut now, bus) = first::ask(loaded, awaited, deadlines.first, blank(loaded, taken_at)).await;
-    if plan.depth != Depth::Symptoms {
-        closer::ask(&mut now, bus, awaited, deadlines.end, plan.depth).await;
+    match plan.depth {
+        Depth::Symptoms => closer::sizes(&mut now, bus.as_ref(), deadlines.end).await,
+        depth => closer::ask(&mut now, bus, awaited, deadlines.end, depth).await,
     }
     let looks = Looks { now, before: plan.before.clone() };
     let mut looked = match plan.depth {

@@ -41,32 +41,49 @@ pub enum Act {
         variable: String,
         value: String,
     },
-    /// The service's own interface sets its pool's size until its process ends.
+    /// The service's own interface, at this address, sets its pool's size until its process ends.
     ResizePool {
         service: String,
+        url: String,
         from: u64,
         to: u64,
     },
-    /// A session of PostgreSQL, while it is the one that was seen, in the state in which it was seen.
-    EndSession {
-        server: String,
-        pid: i32,
-        backend_start: String,
-        state: String,
-        databases: Vec<String>,
-        how: Ending,
-    },
+    /// A session of PostgreSQL, while it is the one that was seen, at what it was seen doing.
+    EndSession(Whom),
     /// What goes on by itself is waited for; it changes nothing.
     Wait {
         subject: String,
     },
 }
 
+/// One session at one piece of work. A pool's session lives for days: its pid and start name it, and not
+/// what it does now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Whom {
+    pub server: String,
+    /// Where that is, without a password.
+    pub url: String,
+    pub databases: Vec<String>,
+    pub pid: i32,
+    /// PostgreSQL's own texts, compared as they are.
+    pub backend_start: String,
+    pub state: String,
+    /// The transaction, the statement, and since when it is in its state: what of these is named has to
+    /// be the same still.
+    pub xact_start: Option<String>,
+    pub query_start: Option<String>,
+    pub state_change: Option<String>,
+    /// Only while another session waits for it.
+    pub blocks: bool,
+    pub how: Ending,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ending {
-    Cancel,
     Terminate,
+    /// Its statement is cancelled; where that did not help, the session is ended.
+    CancelThenTerminate,
 }
 
 /// What is looked at again together with the act. What an act itself compares (a file's former text, a
@@ -78,6 +95,13 @@ pub enum Needs {
     Nothing,
     /// The unit is in one of these states and, where it is named, in the same run as it was seen in.
     Unit { active: Vec<String>, invocation: Option<String> },
+}
+
+impl Needs {
+    /// Whether a unit has to be in the very run that was seen.
+    pub fn names_a_run(&self) -> bool {
+        matches!(self, Needs::Unit { invocation: Some(_), .. })
+    }
 }
 
 impl Act {
@@ -94,7 +118,7 @@ impl Act {
             | Act::DropIn { unit, .. }
             | Act::Prove { unit, .. } => format!("unit {unit}"),
             Act::ResizePool { service, .. } => format!("service {service}"),
-            Act::EndSession { server, .. } => format!("server {server}"),
+            Act::EndSession(whom) => format!("server {}", whom.server),
             Act::Wait { subject } => format!("target {subject}"),
         }
     }
@@ -103,7 +127,7 @@ impl Act {
     pub fn destroys_evidence(&self) -> bool {
         matches!(
             self,
-            Act::StopUnit { .. } | Act::RestartUnit { .. } | Act::ResetFailed { .. } | Act::EndSession { .. }
+            Act::StopUnit { .. } | Act::RestartUnit { .. } | Act::ResetFailed { .. } | Act::EndSession(_)
         )
     }
 

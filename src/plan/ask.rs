@@ -19,6 +19,19 @@ pub struct Ask {
 pub struct Near {
     /// By unit: the text of our own drop-in, where there is one; an error where it can't be read.
     pub drop_ins: BTreeMap<String, Result<Option<String>, String>>,
+    /// By unit that runs: the id of its run.
+    #[serde(default)]
+    pub runs: BTreeMap<String, String>,
     /// Services whose resize interface answers.
     pub resizable: Vec<String>,
+}
+
+/// What shall be so afterwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Aim<'a> {
+    /// Of the finding that shall be gone; none for a request.
+    pub cause: Option<&'a str>,
+    pub subject: &'a str,
+    /// The largest size that its pool shall have.
+    pub size: Option<u64>,
 }

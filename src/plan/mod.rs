@@ -3,12 +3,16 @@
 
 mod act;
 mod ask;
+mod drop_in;
 mod risk;
+mod sql;
 mod whole;
 mod words;
 
-pub use act::{Act, Ending, Needs};
-pub use ask::{Ask, Near};
+pub use act::{Act, Ending, Needs, Whom};
+pub use ask::{Aim, Ask, Near};
+pub use drop_in::{DROP_IN, drop_in_path, drop_in_with};
 pub use risk::{Risk, shell_word};
+pub use sql::{Statement, statement};
 pub use whole::{Draft, Plan, Recovered, Remedy, Step, Undo, draft};
-pub use words::{describe, path as drop_in_path};
+pub use words::{describe, resize_body};

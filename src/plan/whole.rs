@@ -49,6 +49,10 @@ pub fn draft(act: Act, risk: Risk) -> Draft {
 }
 
 impl Draft {
+    pub fn risk(&self) -> Risk {
+        self.risk
+    }
+
     #[must_use]
     pub fn needs(mut self, needs: Needs) -> Self {
         self.needs = needs;

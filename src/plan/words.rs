@@ -1,10 +1,9 @@
-//! An act in people's words, and as an engineer would type it.
+//! An act in people's words, and as an engineer would type it: what is typed does what the act does, by
+//! the very text, statement and address.
 
-use super::act::{Act, Ending};
+use super::act::{Act, Ending, Whom};
+use super::drop_in::{DROP_IN, drop_in_path};
 use super::risk::shell_word;
-
-/// The name sorts after what `systemctl edit` writes (`override.conf`): the last one counts.
-pub const DROP_IN: &str = "zz-mcp-ir.conf";
 
 pub fn describe(act: &Act) -> String {
     match act {
@@ -15,21 +14,31 @@ pub fn describe(act: &Act) -> String {
         Act::Continue { unit } => format!("let the stopped main process of {unit} go on"),
         Act::Thaw { unit } => format!("thaw {unit}"),
         Act::Freeze { unit } => format!("freeze {unit}"),
-        Act::DropIn { unit, to: Some(text), .. } => {
-            format!("write {DROP_IN} of {unit} ({}), reload systemd", settings(text).join(", "))
+        Act::DropIn { unit, from, to: Some(to) } => {
+            format!("write {DROP_IN} of {unit} ({}), reload systemd", changed(from.as_deref(), to).join(", "))
         }
         Act::DropIn { unit, to: None, .. } => format!("remove {DROP_IN} of {unit}, reload systemd"),
         Act::Prove { unit, variable, value } => {
             format!("see {variable}={value} in the process of {unit}")
         }
-        Act::ResizePool { service, from, to } => {
+        Act::ResizePool { service, from, to, .. } => {
             format!("set the pool of {service} from {from} to {to} (until its process ends)")
         }
-        Act::EndSession { server, pid, how, state, .. } => match how {
-            Ending::Cancel => format!("cancel the statement of session {pid} of {server} ({state})"),
-            Ending::Terminate => format!("end session {pid} of {server} ({state})"),
-        },
+        Act::EndSession(w) => end_session(w),
         Act::Wait { subject } => format!("wait for {subject}"),
+    }
+}
+
+fn end_session(w: &Whom) -> String {
+    let still = if w.blocks { ", while others wait for it" } else { "" };
+    let (pid, server, state) = (w.pid, &w.server, &w.state);
+    match w.how {
+        Ending::Terminate => format!("end session {pid} of {server} ({state}){still}"),
+        Ending::CancelThenTerminate => {
+            format!(
+                "cancel the statement of session {pid} of {server}{still}; end the session if that does not help"
+            )
+        }
     }
 }
 
@@ -42,44 +51,58 @@ pub fn command(act: &Act) -> String {
         Act::Continue { unit } => format!("systemctl kill -s CONT --kill-whom=main {}", shell_word(unit)),
         Act::Thaw { unit } => format!("systemctl thaw {}", shell_word(unit)),
         Act::Freeze { unit } => format!("systemctl freeze {}", shell_word(unit)),
-        Act::DropIn { unit, to: Some(text), .. } => {
-            let lines: Vec<String> = settings(text).iter().map(|s| shell_word(s)).collect();
-            format!(
-                "printf '%s\\n' '[Service]' {} > {} && systemctl daemon-reload",
-                lines.join(" "),
-                shell_word(&path(unit))
-            )
-        }
+        Act::DropIn { unit, to: Some(text), .. } => write(&drop_in_path(unit), text),
         Act::DropIn { unit, to: None, .. } => {
-            format!("rm {} && systemctl daemon-reload", shell_word(&path(unit)))
+            format!("rm {} && systemctl daemon-reload", shell_word(&drop_in_path(unit)))
         }
-        Act::Prove { unit, variable, .. } => format!(
-            "tr '\\0' '\\n' < /proc/$(systemctl show --value -p MainPID {})/environ | grep ^{variable}=",
-            shell_word(unit)
+        Act::Prove { unit, variable, value } => format!(
+            "tr '\\0' '\\n' < /proc/$(systemctl show --value -p MainPID {})/environ | grep -Fx {}",
+            shell_word(unit),
+            shell_word(&format!("{variable}={value}"))
         ),
-        Act::ResizePool { service, to, .. } => {
-            format!(
-                "curl -X POST (resize of {service}) -H 'Content-Type: application/json' -d '{{\"max_size\":{to}}}'"
-            )
-        }
-        Act::EndSession { pid, backend_start, how, .. } => {
-            let function = match how {
-                Ending::Cancel => "pg_cancel_backend",
-                Ending::Terminate => "pg_terminate_backend",
-            };
-            format!(
-                "SELECT {function}(pid) FROM pg_stat_activity WHERE pid = {pid} AND backend_start = '{backend_start}'"
-            )
-        }
+        Act::ResizePool { url, to, .. } => format!(
+            "curl -X POST {} -H 'Content-Type: application/json' -d {}",
+            shell_word(url),
+            shell_word(&resize_body(*to))
+        ),
+        Act::EndSession(w) => match w.statements() {
+            Ok(all) => {
+                let psql = |sql: &String| format!("psql {} -c {}", shell_word(&w.url), double_quoted(sql));
+                all.iter().map(psql).collect::<Vec<_>>().join(" && sleep 2 && ")
+            }
+            Err(why) => format!("(nothing: {why})"),
+        },
         Act::Wait { .. } => "(nothing: it goes on by itself)".into(),
     }
 }
 
-/// Where our drop-in of a unit is.
-pub fn path(unit: &str) -> String {
-    format!("/etc/systemd/system/{unit}.d/{DROP_IN}")
+/// The folder may be missing (errata 37).
+fn write(path: &str, text: &str) -> String {
+    let folder = path.rsplit_once('/').map_or(path, |(folder, _)| folder);
+    let lines: Vec<String> = text.lines().map(shell_word).collect();
+    format!(
+        "mkdir -p {} && printf '%s\\n' {} > {} && systemctl daemon-reload",
+        shell_word(folder),
+        lines.join(" "),
+        shell_word(path)
+    )
 }
 
-fn settings(text: &str) -> Vec<String> {
-    text.lines().filter(|l| l.contains('=') && !l.starts_with('#')).map(ToOwned::to_owned).collect()
+/// Single quotes of SQL stay as they are, where nothing else means something to a shell.
+fn double_quoted(sql: &str) -> String {
+    if sql.contains(['"', '$', '`', '\\', '!']) { shell_word(sql) } else { format!("\"{sql}\"") }
+}
+
+/// What is sent to a pool's own interface.
+pub fn resize_body(max: u64) -> String {
+    format!("{{\"max_size\":{max}}}")
+}
+
+/// The settings that are others than before: what else stands there is nobody's business.
+fn changed(from: Option<&str>, to: &str) -> Vec<String> {
+    let settings = |text: &str| -> Vec<String> {
+        text.lines().filter(|l| l.contains('=') && !l.starts_with('#')).map(ToOwned::to_owned).collect()
+    };
+    let before = from.map(settings).unwrap_or_default();
+    settings(to).into_iter().filter(|s| !before.contains(s)).collect()
 }

@@ -22,6 +22,6 @@ mod way;
 mod witness;
 
 pub use facts::is_closed;
-pub use pool_exhausted::request as pool_request;
-pub use registry::{ALL, Scenario, again, by_name, causes, remark, undecided, why_not};
+pub use pool_exhausted::{recovered as pool_recovered, request as pool_request};
+pub use registry::{ALL, Scenario, again, by_name, causes, plan, remark, undecided, why_not};
 pub use server_crash::bare_process;

@@ -6,7 +6,7 @@ use super::against::Against;
 use super::{db_down, latency, memory, pool_exhausted, server_crash};
 use crate::config::Config;
 use crate::diagnosis::{Cause, Finding, Severity, Stand, Symptom, SymptomState};
-use crate::plan::{Ask, Recovered, Remedy};
+use crate::plan::{Aim, Ask, Recovered, Remedy};
 use crate::snapshot::{Again, Looks};
 
 /// One pipeline. Functions, not closures: a scenario keeps no state.
@@ -24,10 +24,10 @@ pub struct Scenario {
     /// What it needs to read a second time, where it looks as if it were so; or, where it was asked for
     /// by its name, to be sure.
     pub again: fn(&Looks, &Config, bool) -> Vec<Again>,
-    /// What mends a finding of its own, as steps; or why people have to.
+    /// What mends a finding of its own, as steps; or why people have to. By way of `plan` alone.
     pub plan: fn(&Looks, &Finding, &Ask, &Config) -> Remedy,
-    /// Whether the subject is well again, by the symptom that it had.
-    pub recovered: fn(&Looks, &str, &Ask, &Config) -> Recovered,
+    /// Whether it is well again, by the symptom that it had.
+    pub recovered: fn(&Looks, &Aim, &Config) -> Recovered,
     /// What speaks against each of the causes.
     pub why_not: &'static [(&'static Cause, Against)],
 }
@@ -70,6 +70,14 @@ pub fn remark(subject: &str, looks: &Looks, config: &Config) -> Option<String> {
 pub fn why_not(cause: &'static Cause, looks: &Looks, config: &Config) -> Vec<(String, Stand)> {
     let said = ALL.iter().flat_map(|s| s.why_not).find(|(c, _)| c.name == cause.name);
     said.map(|(_, against)| against.stands(cause, looks, config)).unwrap_or_default()
+}
+
+/// What mends a finding. No step costs more than the finding itself says that its remedy may.
+pub fn plan(scenario: &Scenario, looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
+    match (scenario.plan)(looks, f, ask, config) {
+        Remedy::Steps { steps, .. } if steps.iter().any(|s| s.risk() > f.remedy.risk) => advice(f),
+        remedy => remedy,
+    }
 }
 
 /// People have to: what the finding itself says.

@@ -194,6 +194,14 @@ pub struct Session {
     pub database: String,
     /// With the pid it names one session for ever: pids are used again. PostgreSQL's own text.
     pub backend_start: String,
+    /// Which transaction, which statement, and since when it is in its state: PostgreSQL's own texts, for
+    /// who acts on it. Absent in looks of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub xact_start: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query_start: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_change: Option<String>,
     /// `active`, `idle in transaction`, …
     pub state: String,
     /// Since `state_change`.

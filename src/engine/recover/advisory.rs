@@ -22,7 +22,7 @@ pub async fn take(plan: &Plan, loaded: &Loaded) -> Result<Advisory, String> {
         .steps
         .iter()
         .filter_map(|s| match &s.act {
-            Act::EndSession { server, .. } => Some(server.as_str()),
+            Act::EndSession(whom) => Some(whom.server.as_str()),
             _ => None,
         })
         .collect();

@@ -4,7 +4,7 @@ use super::guard::never;
 use crate::config::Config;
 use crate::diagnosis::{Diagnosis, Finding, Severity};
 use crate::plan::{Ask, Plan, Remedy};
-use crate::scenario::{ALL, Scenario, by_name, pool_request};
+use crate::scenario::{self, ALL, Scenario, by_name, pool_request};
 use crate::snapshot::Looks;
 
 /// What the command line asks for.
@@ -170,7 +170,7 @@ fn plan(found: &[&Finding], looks: &Looks, config: &Config, request: &Request) -
             continue;
         }
         let Some(scenario) = of(f) else { continue };
-        let remedy = (scenario.plan)(looks, f, &request.ask, config);
+        let remedy = scenario::plan(scenario, looks, f, &request.ask, config);
         match left_to_people(remedy, f, config) {
             Remedy::Steps { steps, notes } => plan.add(Some(&f.id), &f.subject, steps, notes),
             Remedy::Advice(why) => {

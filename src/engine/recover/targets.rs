@@ -35,7 +35,7 @@ pub fn of(plan: &Plan, config: &Config) -> BTreeSet<Target> {
                 all.insert(Target::Unit(unit.clone()));
             }
             Act::ResizePool { service, .. } => all.extend(subject(service, config)),
-            Act::EndSession { server, .. } => all.extend(subject(server, config)),
+            Act::EndSession(whom) => all.extend(subject(&whom.server, config)),
             Act::Wait { subject: name } => all.extend(subject(name, config)),
         }
     }

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use super::report::Verification;
 use super::stop::Stop;
-use crate::config::Loaded;
+use crate::config::{Config, Loaded};
 use crate::engine::Awaited;
 use crate::engine::look::{Depth, Plan as LookPlan, look};
-use crate::plan::{Act, Ask, Plan, Recovered};
+use crate::plan::{Act, Aim, Ask, Plan, Recovered};
 use crate::probe::millis;
-use crate::scenario::{ALL, Scenario};
+use crate::scenario::{Scenario, by_name, pool_recovered};
 use crate::snapshot::{Looks, Snapshot};
 
 const IN_A_ROW: u32 = 3;
@@ -31,26 +31,31 @@ pub async fn symptoms(loaded: &Loaded, subjects: &[String], awaited: &Awaited) -
         .looks
 }
 
-/// Whose symptom it is: of the scenarios of the findings, or of the request.
-fn judges<'a>(plan: &'a Plan, subject: &'a str) -> Vec<&'static Scenario> {
-    let names: Vec<&str> = plan
-        .findings
-        .iter()
-        .filter(|id| id.rsplit_once('@').is_some_and(|(_, s)| s == subject))
-        .filter_map(|id| id.split_once('/').map(|(scenario, _)| scenario))
-        .collect();
-    let by_name = |s: &&&Scenario| {
-        if names.is_empty() { s.name == "pool-exhausted" } else { names.contains(&s.name) }
-    };
-    ALL.iter().filter(by_name).copied().collect()
+/// Whether it is well without us: the symptoms of the findings are gone, and a size that was asked for is
+/// there.
+pub fn recovered(looks: &Looks, plan: &Plan, ask: &Ask) -> Recovered {
+    judged(looks, plan, |_| ask.max_size)
 }
 
-/// Whether all subjects are well.
-pub fn recovered(looks: &Looks, plan: &Plan, ask: &Ask) -> Recovered {
+/// Whether it is well as the plan would have it: by each finding's own scenario, and of a request by that of
+/// what was asked for.
+fn judged(looks: &Looks, plan: &Plan, size: impl Fn(&str) -> Option<u64>) -> Recovered {
+    let config = &looks.now.config;
     let mut says = Vec::new();
     for subject in &plan.subjects {
-        for scenario in judges(plan, subject) {
-            match (scenario.recovered)(looks, subject, ask, &looks.now.config) {
+        let of = |id: &'_ String| {
+            let (cause, _) = id.rsplit_once('@').filter(|(_, s)| s == subject)?;
+            Some((cause.to_owned(), by_name(cause.split_once('/')?.0)?))
+        };
+        let aim = |cause| Aim { cause, subject, size: size(subject) };
+        let found: Vec<(String, &Scenario)> = plan.findings.iter().filter_map(of).collect();
+        let mut all: Vec<Recovered> =
+            found.iter().map(|(cause, s)| (s.recovered)(looks, &aim(Some(cause)), config)).collect();
+        if found.is_empty() {
+            all.push(pool_recovered(looks, &aim(None), config));
+        }
+        for one in all {
+            match one {
                 Recovered::Yes(text) => says.push(format!("{subject}: {text}")),
                 Recovered::NotYet(text) => return Recovered::NotYet(format!("{subject}: {text}")),
             }
@@ -61,6 +66,19 @@ pub fn recovered(looks: &Looks, plan: &Plan, ask: &Ask) -> Recovered {
     } else {
         Recovered::Yes(says.join("; "))
     }
+}
+
+/// The size that the plan's own steps give the pool of a service.
+fn size_of(subject: &str, plan: &Plan, config: &Config) -> Option<u64> {
+    let unit = config.service(subject).and_then(|s| s.unit.as_deref());
+    plan.steps.iter().rev().find_map(|s| match &s.act {
+        Act::ResizePool { service, to, .. } if service == subject => Some(*to),
+        Act::Prove { unit: of, value, variable } if Some(of.as_str()) == unit => {
+            let pool = config.service(subject)?.pool.as_ref()?;
+            (pool.max_env.as_ref() == Some(variable)).then(|| value.parse().ok())?
+        }
+        _ => None,
+    })
 }
 
 /// A unit that the plan started, and that is down: it does not come by waiting.
@@ -77,7 +95,7 @@ fn died(now: &Snapshot, plan: &Plan) -> Option<String> {
 pub async fn verify(
     loaded: &Loaded,
     plan: &Plan,
-    ask: &Ask,
+    _: &Ask,
     wait: Duration,
     stop: &Stop,
     awaited: &Awaited,
@@ -93,7 +111,7 @@ pub async fn verify(
             seen = symptoms(loaded, &plan.subjects, awaited) => seen,
             () = stop.times(1) => return answer(false, looks, "interrupted before it was verified".into()),
         };
-        let says = match recovered(&seen, plan, ask) {
+        let says = match judged(&seen, plan, |subject| size_of(subject, plan, &loaded.config)) {
             Recovered::Yes(says) => {
                 looks += 1;
                 let since = *since.get_or_insert_with(Instant::now);

@@ -11,7 +11,8 @@ use crate::snapshot::postgres::Session;
 /// function that counts its letters may fail on it.
 pub const CLIENTS: &str = r"a AS MATERIALIZED (
   SELECT pid, datname, usename, application_name, coalesce(host(client_addr), 'local') AS client, state,
-         backend_start::text AS backend_start,
+         backend_start::text AS backend_start, xact_start::text AS xact_start,
+         query_start::text AS query_start, state_change::text AS state_change,
          extract(epoch FROM clock_timestamp() - state_change) AS state_s,
          extract(epoch FROM clock_timestamp() - xact_start) AS transaction_s,
          wait_event_type, wait_event,
@@ -24,7 +25,7 @@ pub const CLIENTS: &str = r"a AS MATERIALIZED (
 /// The columns of one session, from `a` and from `w`, those who wait for a lock.
 pub const COLUMNS: &str = r"a.pid, coalesce(application_name, '') AS application, coalesce(usename, '?') AS user, client,
              coalesce(datname, '?') AS database, coalesce(state, 'not shown') AS state,
-             coalesce(backend_start, '') AS backend_start, coalesce(state_s, 0) AS state_s, transaction_s,
+             coalesce(backend_start, '') AS backend_start, xact_start, query_start, state_change, coalesce(state_s, 0) AS state_s, transaction_s,
              CASE WHEN wait_event IS NOT NULL THEN wait_event_type || '/' || wait_event END AS wait,
              coalesce(w.blocked_by, '{}') AS blocked_by, coalesce(query, '') AS query";
 
@@ -36,6 +37,9 @@ pub struct Answer {
     client: String,
     database: String,
     backend_start: String,
+    xact_start: Option<String>,
+    query_start: Option<String>,
+    state_change: Option<String>,
     state: String,
     state_s: f64,
     transaction_s: Option<f64>,
@@ -56,6 +60,9 @@ pub fn row(s: Answer) -> Session {
         client: s.client,
         database: s.database,
         backend_start: s.backend_start,
+        xact_start: s.xact_start,
+        query_start: s.query_start,
+        state_change: s.state_change,
         state: s.state,
         state_s: s.state_s,
         transaction_s: s.transaction_s,

@@ -3,7 +3,7 @@
 
 use crate::config::Config;
 use crate::diagnosis::Finding;
-use crate::plan::{Act, Ask, Needs, Recovered, Remedy, Risk, draft};
+use crate::plan::{Act, Aim, Ask, Needs, Recovered, Remedy, Risk, draft};
 use crate::scenario::registry::{advice, by_symptom};
 use crate::scenario::{clusters, facts};
 use crate::snapshot::Looks;
@@ -41,6 +41,6 @@ pub fn plan(looks: &Looks, f: &Finding, _: &Ask, config: &Config) -> Remedy {
     Remedy::Steps { steps, notes: Vec::new() }
 }
 
-pub fn recovered(looks: &Looks, subject: &str, _: &Ask, config: &Config) -> Recovered {
-    by_symptom(&super::symptoms(looks, config), subject)
+pub fn recovered(looks: &Looks, aim: &Aim, config: &Config) -> Recovered {
+    by_symptom(&super::symptoms(looks, config), aim.subject)
 }

@@ -40,7 +40,7 @@ pub static SCENARIO: Scenario = Scenario {
     symptoms: |_, _| Vec::new(),
     again,
     plan: |_, f, _, _| super::registry::advice(f),
-    recovered: |_, _, _, _| Recovered::NotYet("nothing was done that could be verified".into()),
+    recovered: |_, _, _| Recovered::NotYet("nothing was done that could be verified".into()),
     why_not: &[
         (
             &host::HOST_LOW,

@@ -47,31 +47,96 @@ pub(super) const LONG: Kind = Kind {
 };
 
 pub fn detect(p: &Postgres, server: &Server, now: &Snapshot, config: &Config) -> Vec<Finding> {
+    let found = |kind| held(kind, &of_kind(kind, server, config), p, server, now, config);
+    [found(&IDLE), found(&LONG)].into_iter().flatten().collect()
+}
+
+/// All of a kind, without the heads of chains and what is meant to last.
+fn of_kind<'a>(kind: &Kind, server: &'a Server, config: &Config) -> Vec<&'a Session> {
     let chain = facts::root_blockers(server);
     let is_root = |s: &Session| chain.iter().any(|root| root.session.pid == s.pid);
-    let (idle_s, long_s) =
-        (config.thresholds.idle_in_transaction.as_secs_f64(), config.thresholds.long_query.as_secs_f64());
-    let all = || server.sessions.iter().filter(|s| !is_root(s));
-    let idle: Vec<&Session> = all().filter(|s| s.idle_in_transaction() && s.state_s > idle_s).collect();
-    let long: Vec<&Session> = all().filter(|s| is_long_query(s) && s.state_s > long_s).collect();
-    [held(&IDLE, &idle, p, server, now, config), held(&LONG, &long, p, server, now, config)]
-        .into_iter()
-        .flatten()
-        .collect()
+    let t = &config.thresholds;
+    let idle = kind.cause.name == IDLE_IN_TRANSACTION.name;
+    let limit = if idle { t.idle_in_transaction } else { t.long_query }.as_secs_f64();
+    let is = if idle { is_idle } else { is_long_query };
+    server.sessions.iter().filter(|s| is(s) && s.state_s > limit && !is_root(s)).collect()
+}
+
+/// Those whose end gives back what is missing: all of them where they hold the server's slots, else those
+/// that fill the pool of their own service. Of nobody else's harm is anything ended.
+pub fn harmful<'a>(
+    kind: &Kind,
+    p: &Postgres,
+    server: &'a Server,
+    now: &Snapshot,
+    config: &Config,
+) -> Vec<&'a Session> {
+    let held = of_kind(kind, server, config);
+    Harm::of(&held, p, server, now, config).by(&held)
+}
+
+/// Whether there are none of a kind.
+pub fn none(kind: &Kind, server: &Server, config: &Config) -> bool {
+    of_kind(kind, server, config).is_empty()
+}
+
+/// What they do to others.
+struct Harm<'a> {
+    slots: bool,
+    /// Services whose pool they fill, and whether they are its by their name.
+    starved: Vec<(&'a Service, bool)>,
+}
+
+impl<'a> Harm<'a> {
+    fn of(held: &[&Session], p: &Postgres, server: &Server, now: &Snapshot, config: &'a Config) -> Self {
+        let n = u32::try_from(held.len()).unwrap_or(u32::MAX);
+        let full = |used| facts::slots_full(used, server, config);
+        let starved = config
+            .service
+            .iter()
+            .filter(|s| crate::diagnosis::needs(&s.name, config).contains(p.name.as_str()))
+            .filter(|s| facts::saturated(now, &s.name, config))
+            .filter_map(|s| Some((s, starves(s, held, now, p, config)?)))
+            .collect();
+        Self { slots: full(server.used) && !full(server.used.saturating_sub(n)), starved }
+    }
+
+    fn none(&self) -> bool {
+        !self.slots && self.starved.is_empty()
+    }
+
+    fn by<'s>(&self, held: &[&'s Session]) -> Vec<&'s Session> {
+        let its = |s: &Session, (of, by_name): &(&Service, bool)| {
+            s.application == if *by_name { of.name.as_str() } else { "" }
+        };
+        let does = |s: &&&Session| self.slots || self.starved.iter().any(|of| its(s, of));
+        held.iter().filter(does).copied().collect()
+    }
 }
 
 /// What is meant to last.
 pub(super) const TOOLS: [&str; 5] = ["pg_dump", "pg_dumpall", "pg_restore", "pg_basebackup", "mcp-ir"];
 
+/// A backup whose session is ended is lost; who makes it has a name that goes on (`pgBackRest [backup]`).
+pub fn meant_to_last(application: &str) -> bool {
+    const BACKUPS: [&str; 3] = ["pgbackrest", "barman", "wal-g"];
+    let name = application.to_ascii_lowercase();
+    TOOLS.contains(&application) || BACKUPS.iter().any(|b| name.starts_with(b))
+}
+
+pub fn is_idle(s: &Session) -> bool {
+    s.idle_in_transaction() && !meant_to_last(&s.application)
+}
+
 /// A client's own statement that runs: not one that waits for a lock, nor a backup, a copy, or ours.
 pub fn is_long_query(s: &Session) -> bool {
     let first = s.query.split_whitespace().next().unwrap_or_default();
-    let meant_to_last = ["copy", "autovacuum:"].iter().any(|w| first.eq_ignore_ascii_case(w));
+    let copies = ["copy", "autovacuum:"].iter().any(|w| first.eq_ignore_ascii_case(w));
     s.state == "active"
         && s.blocked_by.is_empty()
         && !s.waits_for_standby()
-        && !TOOLS.contains(&s.application.as_str())
-        && !meant_to_last
+        && !meant_to_last(&s.application)
+        && !copies
 }
 
 fn held(
@@ -85,13 +150,8 @@ fn held(
     if held.is_empty() {
         return None;
     }
-    let n = u32::try_from(held.len()).unwrap_or(u32::MAX);
-    let holds_slots = facts::slots_full(server.used, server, config)
-        && !facts::slots_full(server.used.saturating_sub(n), server, config);
-    let starved: Vec<(&Service, bool)> = facts::dependents(&p.name, config)
-        .filter(|s| facts::saturated(now, &s.name, config))
-        .filter_map(|s| Some((s, starves(s, held, now, p, config)?)))
-        .collect();
+    let all = Harm::of(held, p, server, now, config);
+    let (holds_slots, starved) = (all.slots, &all.starved);
     let oldest = held.iter().map(|s| s.state_s).fold(0.0, f64::max);
     let certainty = if holds_slots || starved.iter().any(|(_, by_name)| *by_name) {
         Certainty::Proven
@@ -103,7 +163,7 @@ fn held(
         (false, [(s, _), ..]) => format!("and hold the pool of {}", s.name),
         (false, []) => "and harm nobody yet".to_owned(),
     };
-    let harmless = !holds_slots && starved.is_empty();
+    let harmless = all.none();
     let mut f = Finding::new(
         kind.cause,
         &p.name,
@@ -119,7 +179,7 @@ fn held(
     .severity(if harmless { Severity::P4 } else { Severity::P2 })
     .spares_if(SERVER_SLOTS_FULL.name, !holds_slots)
     .spares_if(CLIENT_POOL_SATURATED.name, starved.is_empty())
-    .saw("postgres sessions", kind.fact, format!("{n}, oldest {}", facts::age(oldest)));
+    .saw("postgres sessions", kind.fact, format!("{}, oldest {}", held.len(), facts::age(oldest)));
     for s in held.iter().take(5) {
         f = f.saw(
             "postgres sessions",
@@ -127,9 +187,10 @@ fn held(
             format!("{}: {}", facts::age(s.state_s), s.query),
         );
     }
+    let named = if harmless { held.to_vec() } else { all.by(held) };
     Some(f.remedy(
-        if kind.cause.name == LONG_QUERIES.name { cancel(p, held) } else { end_sessions(p, held) },
-        within_rights(kind.remedy, held.len()),
+        if kind.cause.name == LONG_QUERIES.name { cancel(p, &named) } else { end_sessions(p, &named) },
+        within_rights(kind.remedy, named.len()),
         Risk::Disruptive,
     ))
 }

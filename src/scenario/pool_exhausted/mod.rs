@@ -7,11 +7,12 @@ mod leak;
 mod locks;
 mod pooler;
 mod remedy;
+mod size;
 mod titles;
 mod why_not;
 
 pub use holders::is_long_query;
-pub use remedy::request;
+pub use remedy::{recovered, request};
 
 use super::facts;
 use super::registry::Scenario;

@@ -42,7 +42,7 @@ pub static WHY_NOT: &[(&Cause, Against)] = &[
         &holders::IDLE_IN_TRANSACTION,
         Server(|c, s| {
             let over = s.config.thresholds.idle_in_transaction.as_secs_f64();
-            holds(c, s, Session::idle_in_transaction, over)
+            holds(c, s, holders::is_idle, over)
         }),
     ),
     (

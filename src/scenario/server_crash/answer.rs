@@ -51,11 +51,8 @@ pub fn unhealthy(s: &Service, unclear: &BTreeSet<&str>, now: &Snapshot) -> Optio
         return Some(f.remedy(runbook(&UNHEALTHY), words, Risk::Safe));
     }
     f = match Place::of(s).filter(|_| !port::bare(s, now)) {
-        Some(place) => last_words(f, now, place).remedy(
-            place.restart(),
-            "Take its logs as evidence first, then restart that one service",
-            Risk::Disruptive,
-        ),
+        Some(place) => last_words(f, now, place)
+            .restarts(place.restart(), "Take its logs as evidence first, then restart that one service"),
         None => f.remedy(runbook(&UNHEALTHY), "Take its logs as evidence, then restart it", Risk::Disruptive),
     };
     Some(f)
@@ -108,11 +105,8 @@ pub fn by_check(s: &Service, place: Place, c: &Container, now: &Snapshot) -> Fin
         .saw("docker", place.name(), c.words())
         .saw("docker", "health check", format!("failed {times} in a row"))
         .saw_if("docker", "it says", check.says);
-    last_words(f, now, place).remedy(
-        place.restart(),
-        "Take its logs as evidence first, then restart that one service",
-        Risk::Disruptive,
-    )
+    last_words(f, now, place)
+        .restarts(place.restart(), "Take its logs as evidence first, then restart that one service")
 }
 
 fn malformed(s: &Service, what: &str) -> Finding {

@@ -4,6 +4,7 @@
 use super::{cause, port, runbook};
 use crate::config::Service;
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity, Stand, shell_word};
+use crate::plan::Recovered;
 use crate::scenario::against::{ruled_out, unseen, why};
 use crate::scenario::facts;
 use crate::snapshot::mcp::McpLook;
@@ -64,9 +65,7 @@ pub fn broken(s: &Service, now: &Snapshot) -> Option<Finding> {
         f = f.saw_if("journal", "last words", facts::journal(now, unit).and_then(facts::last_words));
     }
     Some(match unit {
-        Some(unit) if t.restart => {
-            f.remedy(format!("systemctl restart {}", shell_word(unit)), t.advice, Risk::Disruptive)
-        }
+        Some(unit) if t.restart => f.restarts(format!("systemctl restart {}", shell_word(unit)), t.advice),
         _ if t.restart => f.remedy(runbook(&MCP_BROKEN), t.advice, Risk::Disruptive),
         _ => f.remedy(runbook(&MCP_BROKEN), t.advice, Risk::Safe),
     })
@@ -154,6 +153,28 @@ fn by_its_own_word(step: &str, code: &str, f: &Failure) -> bool {
     }
     let status = code.strip_prefix("HTTP ").and_then(|s| s.parse::<u16>().ok());
     status.is_some_and(|s| s == 400 || s >= 500 && s != 503)
+}
+
+/// Whether it serves its clients again: by the handshake itself, whatever its health says.
+pub fn serves(s: &Service, now: &Snapshot) -> Recovered {
+    let not_yet = |why: String| Recovered::NotYet(why);
+    let Some(look) = now.services.get(&s.name) else { return not_yet("it was not looked at".into()) };
+    if look.health.seen().is_some_and(|h| h.is_bad()) {
+        return not_yet("it says that it is unhealthy".into());
+    }
+    let Some(m) = look.mcp.as_deref() else { return not_yet("its MCP endpoint was not asked".into()) };
+    match (m.failure(), &m.initialize.reading, m.tools.seen()) {
+        (Some(f), ..) => not_yet(f.detail.clone()),
+        (None, Reading::Seen { .. }, Some(0)) => not_yet("its MCP endpoint lists no tools".into()),
+        (None, Reading::Seen { .. }, Some(n)) => Recovered::Yes(format!(
+            "its MCP endpoint shakes hands and lists {}",
+            facts::count(usize::try_from(*n).unwrap_or(usize::MAX), "tool")
+        )),
+        (None, Reading::Seen { .. }, None) if m.ping.seen().is_some() => {
+            Recovered::Yes("its MCP endpoint shakes hands, and has no tools to list".into())
+        }
+        _ => not_yet("its MCP endpoint was not seen".into()),
+    }
 }
 
 /// Its endpoint was asked, and what came of it says neither that it works nor that it is broken. That it

@@ -3,7 +3,7 @@
 
 use crate::config::Config;
 use crate::diagnosis::Finding;
-use crate::plan::{Act, Ask, Draft, Needs, Recovered, Remedy, Risk, draft};
+use crate::plan::{Act, Aim, Ask, Draft, Needs, Recovered, Remedy, Risk, draft};
 use crate::scenario::facts;
 use crate::scenario::registry::{advice, by_symptom};
 use crate::snapshot::{Looks, Snapshot};
@@ -33,12 +33,14 @@ pub fn plan(looks: &Looks, f: &Finding, _: &Ask, config: &Config) -> Remedy {
                 .because("a count that was reset is gone"),
             start(unit, now).because(FAILED),
         ],
-        "not-listening" | "unhealthy" | "mcp-broken" if listed.active == "active" => {
-            vec![
-                draft(Act::RestartUnit { unit: unit.into() }, Risk::Disruptive)
-                    .needs(needs(unit, &["active"], now))
-                    .because("the process of before is gone"),
-            ]
+        // Only where the finding itself says that a restart mends it, and of the run that was seen.
+        "not-listening" | "unhealthy" | "mcp-broken" if listed.active == "active" && f.remedy.restart => {
+            let needs = needs(unit, &["active"], now);
+            if !needs.names_a_run() {
+                return advice(f);
+            }
+            let restart = draft(Act::RestartUnit { unit: unit.into() }, Risk::Disruptive);
+            vec![restart.needs(needs).because("the process of before is gone")]
         }
         "paused" if facts::detail(now, unit).is_some_and(|d| d.frozen) => {
             vec![
@@ -85,6 +87,9 @@ pub fn needs(unit: &str, active: &[&str], now: &Snapshot) -> Needs {
     Needs::Unit { active: active.iter().map(|a| (*a).to_owned()).collect(), invocation }
 }
 
-pub fn recovered(looks: &Looks, subject: &str, _: &Ask, config: &Config) -> Recovered {
-    by_symptom(&(super::SCENARIO.symptoms)(looks, config), subject)
+pub fn recovered(looks: &Looks, aim: &Aim, config: &Config) -> Recovered {
+    match config.service(aim.subject) {
+        Some(s) if aim.cause == Some(super::mcp::MCP_BROKEN.name) => super::mcp::serves(s, &looks.now),
+        _ => by_symptom(&(super::SCENARIO.symptoms)(looks, config), aim.subject),
+    }
 }

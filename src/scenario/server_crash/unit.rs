@@ -88,11 +88,8 @@ pub fn down(s: &Service, f: &Failure, now: &Snapshot) -> Option<Finding> {
 pub fn closed(s: &Service, place: Place, refused: Option<&Failure>, now: &Snapshot) -> Finding {
     let summary = format!("{} runs, and its port is closed", place.name());
     let f = with_refusal(Finding::new(&NOT_LISTENING, &s.name, Certainty::Likely, summary), refused);
-    last_words(f.saw_if(place.keeper(), place.name(), place.state(now)), now, place).remedy(
-        place.restart(),
-        "Take its logs as evidence first, then restart that one service",
-        Risk::Disruptive,
-    )
+    last_words(f.saw_if(place.keeper(), place.name(), place.state(now)), now, place)
+        .restarts(place.restart(), "Take its logs as evidence first, then restart that one service")
 }
 
 /// systemd has no such unit, or may not start it.

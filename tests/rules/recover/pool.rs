@@ -1,0 +1,163 @@
+//! The size of a pool: what fits, by which way it is set, and what is not begun.
+
+use mcp_ir::engine::recover::{Choice, Request};
+use mcp_ir::plan::{Act, Ask, Near, Needs, Risk};
+
+use super::{acts, chosen, of, planned};
+use crate::payload;
+use crate::stack::{A, A_UNIT, C, C_UNIT, Stack};
+
+/// C leaves the largest size of its pool out: its process's environment says it.
+fn known() -> Stack {
+    Stack::healthy().pool_max(C, 10)
+}
+
+fn resizable() -> Stack {
+    known().service(A, |s| s.pool.as_mut().unwrap().resize = Some("/admin/pool/resize".into()))
+}
+
+/// Of a stack whose drop-ins were looked at: none of ours is there.
+pub fn size(n: u64, service: Option<&str>) -> Request {
+    let drop_ins = [A_UNIT, C_UNIT].map(|u| (u.to_owned(), Ok(None))).into();
+    let runs = [A_UNIT, C_UNIT].map(|u| (u.to_owned(), format!("run of {u}"))).into();
+    let near = Near { drop_ins, runs, resizable: Vec::new() };
+    let ask = Ask { max_size: Some(n), near, ..Ask::default() };
+    Request { services: service.map(str::to_owned).into_iter().collect(), ask, ..of("pool-exhausted") }
+}
+
+#[test]
+fn a_size_is_refused_with_the_sum_and_the_largest_command_that_fits() {
+    let s = known();
+    let Choice::Refused { why, hints } = chosen(&s, &size(5000, Some(A))) else { panic!() };
+    assert!(why.contains("codebase-mcp 5000 + workflow-mcp ") && why.contains("slots"), "{why}");
+    let fits: u64 = hints[0].rsplit(' ').next().unwrap().parse().unwrap();
+    assert_eq!(hints[0], format!("mcp-ir recover pool --service codebase-mcp --max-size {fits}"));
+    assert!(matches!(chosen(&s, &size(fits, Some(A))), Choice::Plan(_)), "what is offered fits");
+    assert!(matches!(chosen(&s, &size(fits + 1, Some(A))), Choice::Refused { .. }), "and no more");
+}
+
+#[test]
+fn a_size_over_what_the_service_takes_is_refused() {
+    let s = known().service(A, |s| s.pool.as_mut().unwrap().max_allowed = Some(25));
+    let Choice::Refused { why, hints } = chosen(&s, &size(26, Some(A))) else { panic!() };
+    assert!(why.contains("25 at most"), "{why}");
+    assert!(hints[0].ends_with("--max-size 25"));
+}
+
+#[test]
+fn a_value_that_is_asked_for_of_two_services_needs_a_name() {
+    let Choice::Unclear { hints, .. } = chosen(&known(), &size(25, None)) else { panic!() };
+    assert_eq!(hints, ["--service codebase-mcp", "--service workflow-mcp"]);
+}
+
+#[test]
+fn a_size_is_a_drop_in_a_restart_and_a_proof_and_their_undo_is_the_former_file() {
+    let plan = planned(&known(), &size(25, Some(A)));
+    let [Act::DropIn { from, to, unit }, Act::RestartUnit { .. }, Act::Prove { variable, value, .. }] =
+        acts(&plan)[..]
+    else {
+        panic!("{plan:?}")
+    };
+    assert_eq!(
+        (unit.as_str(), from, variable.as_str(), value.as_str()),
+        (A_UNIT, &None, "POOL_MAX_SIZE", "25")
+    );
+    assert!(to.as_ref().unwrap().ends_with("[Service]\nEnvironment=POOL_MAX_SIZE=25\n"), "{to:?}");
+    let undo = plan.steps[0].undo.as_ref().unwrap();
+    let back = Act::DropIn { unit: A_UNIT.into(), from: to.clone(), to: None };
+    assert_eq!(undo.acts, [back, Act::RestartUnit { unit: A_UNIT.into() }]);
+    assert_eq!(undo.risk, Risk::Disruptive, "an undo that restarts asks");
+}
+
+#[test]
+fn what_else_stands_in_our_drop_in_is_kept() {
+    let mut request = size(25, Some(A));
+    let found = "[Service]\nEnvironment=LOG_LEVEL=WARNING\nEnvironment=POOL_MAX_SIZE=12\n".to_owned();
+    request.ask.near.drop_ins.insert(A_UNIT.into(), Ok(Some(found.clone())));
+    let plan = planned(&known(), &request);
+    let Act::DropIn { from, to, .. } = &plan.steps[0].act else { panic!() };
+    assert_eq!(from.as_ref(), Some(&found));
+    assert_eq!(
+        to.as_deref(),
+        Some("[Service]\nEnvironment=LOG_LEVEL=WARNING\nEnvironment=POOL_MAX_SIZE=25\n")
+    );
+}
+
+#[test]
+fn an_interface_that_answers_needs_no_restart() {
+    let mut request = size(25, Some(A));
+    request.ask.near.resizable = vec![A.into()];
+    let plan = planned(&resizable(), &request);
+    let [Act::ResizePool { from, to, url, .. }] = acts(&plan)[..] else { panic!("{plan:?}") };
+    assert_eq!(url, "http://127.0.0.1:8000/admin/pool/resize");
+    let back = Act::ResizePool { service: A.into(), url: url.clone(), from: *to, to: *from };
+    assert_eq!(plan.steps[0].undo.as_ref().unwrap().acts, [back]);
+    assert!(plan.notes.iter().any(|n| n.contains("--persist")), "{:?}", plan.notes);
+}
+
+#[test]
+fn a_drop_in_that_could_not_be_read_is_not_overwritten() {
+    let mut request = size(25, Some(A));
+    request.ask.near.drop_ins.insert(A_UNIT.into(), Err("permission denied".into()));
+    assert!(matches!(chosen(&known(), &request), Choice::Refused { .. }));
+}
+
+#[test]
+fn rule_1_a_restart_is_of_the_run_that_was_seen_and_starts_nobody() {
+    let plan = planned(&known(), &size(25, Some(A)));
+    let run = Some(format!("run of {A_UNIT}"));
+    assert_eq!(plan.steps[1].needs, Needs::Unit { active: vec!["active".into()], invocation: run });
+    let mut unseen = size(25, Some(A));
+    unseen.ask.near.runs.clear();
+    let Choice::Refused { why, .. } = chosen(&known(), &unseen) else { panic!("no run was seen") };
+    assert!(why.contains("not restarted on a guess"), "{why}");
+}
+
+#[test]
+fn rule_12_a_size_starts_nobody_who_was_stopped() {
+    let s = known().unit(A_UNIT, "inactive", "dead");
+    let Choice::Refused { why, hints } = chosen(&s, &size(25, Some(A))) else { panic!() };
+    assert!(why.contains("inactive (dead)"), "{why}");
+    assert_eq!(hints, ["mcp-ir recover server --service codebase-mcp"]);
+}
+
+#[test]
+fn beside_a_pool_of_unknown_size_nothing_is_known_to_fit() {
+    let Choice::Refused { why, .. } = chosen(&Stack::healthy(), &size(11, Some(A))) else { panic!() };
+    assert!(why.contains("the size of the pool of workflow-mcp is not known"), "{why}");
+    // Nor is a larger one made up where the pool is full.
+    let full = Stack::healthy().health(A, payload::a_full(10));
+    let near = size(1, Some(A)).ask.near;
+    let request = Request { ask: Ask { near, ..Ask::default() }, ..of("pool-exhausted") };
+    let Choice::Advice { why, .. } = chosen(&full, &request) else { panic!() };
+    assert!(why.contains("workflow-mcp is not known"), "{why}");
+    // What it can't outgrow is as good.
+    let bounded = Stack::healthy().service(C, |s| s.pool.as_mut().unwrap().max_allowed = Some(12));
+    assert!(matches!(chosen(&bounded, &size(25, Some(A))), Choice::Plan(_)), "25 + 12 = 37");
+    assert!(matches!(chosen(&bounded, &size(26, Some(A))), Choice::Refused { .. }));
+    // To make one smaller always fits.
+    assert!(matches!(chosen(&Stack::healthy(), &size(5, Some(A))), Choice::Plan(_)));
+}
+
+#[test]
+fn rule_6_a_size_that_could_not_be_verified_is_not_begun() {
+    let Choice::Refused { why, .. } = chosen(&Stack::healthy(), &size(5, Some(C))) else { panic!() };
+    assert!(why.contains("could not be verified"), "{why}");
+}
+
+#[test]
+fn what_is_shown_is_what_is_done() {
+    let plan = planned(&known(), &size(25, Some(A)));
+    let Act::DropIn { to: Some(text), .. } = &plan.steps[0].act else { panic!() };
+    let command = &plan.steps[0].command;
+    assert!(command.starts_with("mkdir -p /etc/systemd/system/codebase-mcp.service.d && "), "{command}");
+    for line in text.lines() {
+        assert!(command.contains(line), "{line}: {command}");
+    }
+    let mut request = size(25, Some(A));
+    request.ask.near.resizable = vec![A.into()];
+    assert_eq!(
+        planned(&resizable(), &request).steps[0].command,
+        "curl -X POST http://127.0.0.1:8000/admin/pool/resize -H 'Content-Type: application/json' -d '{\"max_size\":25}'"
+    );
+}

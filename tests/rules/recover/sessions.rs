@@ -1,0 +1,110 @@
+//! Whose sessions are ended: those that do the harm, at what they were seen doing, and nobody else's.
+
+use mcp_ir::engine::recover::Choice;
+use mcp_ir::plan::{Act, Ending, Plan, Whom};
+use mcp_ir::snapshot::postgres::Session;
+
+use super::{acts, chosen, of, planned};
+use crate::payload;
+use crate::stack::{A, Stack, idle_tx, session, waits};
+
+fn ended(plan: &Plan) -> Vec<&Whom> {
+    let mut all = Vec::new();
+    for act in acts(plan) {
+        let Act::EndSession(whom) = act else { panic!("{act:?}") };
+        all.push(whom);
+    }
+    all
+}
+
+fn pids(plan: &Plan) -> Vec<i32> {
+    ended(plan).iter().map(|w| w.pid).collect()
+}
+
+#[test]
+fn rule_1_only_the_root_of_a_chain_is_ended_and_only_at_the_transaction_that_was_seen() {
+    let root = idle_tx(10, "migration", 60.0);
+    let s = Stack::healthy().sessions([root.clone(), waits(20, A, 50.0, &[10]), waits(30, A, 40.0, &[20])]);
+    let plan = planned(&s, &of("pool-exhausted"));
+    let [whom] = ended(&plan)[..] else { panic!("{plan:?}") };
+    assert_eq!((whom.pid, whom.how, whom.state.as_str()), (10, Ending::Terminate, "idle in transaction"));
+    assert_eq!((&whom.backend_start, &whom.xact_start), (&root.backend_start, &root.xact_start));
+    assert!(whom.blocks, "only while others wait for it");
+    assert_eq!(whom.databases, ["codebase_mcp"]);
+    let sql = &whom.statements().unwrap()[0];
+    assert!(plan.steps[0].command.contains(sql.as_str()), "what is shown is sent: {}", plan.steps[0].command);
+}
+
+#[test]
+fn a_root_that_runs_a_statement_is_cancelled_before_it_is_ended() {
+    let root = session(10, "reindex", 60.0);
+    let s = Stack::healthy().sessions([root.clone(), waits(20, A, 50.0, &[10])]);
+    let plan = planned(&s, &of("pool-exhausted"));
+    let [whom] = ended(&plan)[..] else { panic!("{plan:?}") };
+    assert_eq!((whom.how, &whom.query_start), (Ending::CancelThenTerminate, &root.query_start));
+    let command = &plan.steps[0].command;
+    let (cancel, end) = (command.find("pg_cancel_backend"), command.find("pg_terminate_backend"));
+    assert!(cancel.is_some() && cancel < end, "{command}");
+}
+
+#[test]
+fn rule_1_whose_transaction_was_not_shown_is_not_ended() {
+    let root = Session { xact_start: None, ..idle_tx(10, "migration", 60.0) };
+    let s = Stack::healthy().sessions([root, waits(20, A, 50.0, &[10])]);
+    let Choice::Advice { why, .. } = chosen(&s, &of("pool-exhausted")) else { panic!() };
+    assert!(why.contains("session 10 (migration)") && why.contains("left alone"), "{why}");
+}
+
+#[test]
+fn rule_7_a_holder_in_another_database_is_shown_and_never_ended() {
+    let mut root = idle_tx(10, "migration", 60.0);
+    root.database = "payroll".into();
+    let s = Stack::healthy().sessions([root, waits(20, A, 50.0, &[10])]);
+    let Choice::Advice { why, .. } = chosen(&s, &of("pool-exhausted")) else { panic!() };
+    assert!(why.contains("payroll"), "{why}");
+}
+
+#[test]
+fn a_backup_that_holds_others_up_is_for_people() {
+    let s = Stack::healthy().sessions([idle_tx(10, "pg_dump", 900.0), waits(20, A, 50.0, &[10])]);
+    let Choice::Advice { why, .. } = chosen(&s, &of("pool-exhausted")) else { panic!() };
+    assert!(why.contains("pg_dump, whose work would be lost"), "{why}");
+}
+
+/// A's pool is full of its own sessions; beside it a dump's leader, a shell, and another's.
+fn leaking() -> Stack {
+    let own = (0..8).map(|n| idle_tx(1000 + n, A, 400.0));
+    let others = ["pg_dump", "pgBackRest [backup]", "psql", "workflow-mcp"];
+    let others = (0..).zip(others).map(|(n, name)| idle_tx(2000 + n, name, 900.0));
+    Stack::healthy().health(A, payload::a_full(10)).sessions(own.chain(others))
+}
+
+#[test]
+fn rule_7_of_those_idle_in_a_transaction_only_who_fills_the_pool_is_ended() {
+    let plan = planned(&leaking(), &of("pool-exhausted"));
+    assert_eq!(plan.findings, ["pool-exhausted/idle-in-transaction@postgres"]);
+    assert_eq!(pids(&plan), (1000..1008).collect::<Vec<_>>());
+    // Who did something since is at work.
+    assert!(ended(&plan).iter().all(|w| w.state_change.is_some() && !w.blocks));
+    // What the finding types is the same.
+    let told = leaking().told();
+    let command = &told.find("pool-exhausted/idle-in-transaction@postgres").remedy.command;
+    assert!(command.contains("(1000,'") && !command.contains("(200"), "{command}");
+}
+
+#[test]
+fn rule_7_where_slots_are_short_backups_stay_all_the_same() {
+    let held = (0..32).map(|n| idle_tx(1000 + n, "nightly-batch", 400.0));
+    let backups = [idle_tx(2000, "pg_dump", 900.0), idle_tx(2001, "barman_backup", 900.0)];
+    let s = Stack::healthy().used(37).sessions(held.chain(backups));
+    assert_eq!(pids(&planned(&s, &of("pool-exhausted"))), (1000..1032).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_long_statement_is_cancelled_first_and_only_after_ten_minutes() {
+    let held = (0..32).map(|n| session(1000 + n, "report", if n < 3 { 400.0 } else { 700.0 }));
+    let s = Stack::healthy().used(37).sessions(held);
+    let plan = planned(&s, &of("pool-exhausted"));
+    assert_eq!(pids(&plan), (1003..1032).collect::<Vec<_>>());
+    assert!(ended(&plan).iter().all(|w| w.how == Ending::CancelThenTerminate && w.query_start.is_some()));
+}
