@@ -118,9 +118,7 @@ pub fn run(args: &RecoverArgs, global: &Global, out: &Out, start: Instant) -> Re
         let report = Recovery::new(Outcome::Planned, reason, Some(diagnosis)).plan(&plan);
         return finish(report, Some(&plan), global, out);
     }
-    if !global.json() {
-        say(&render::plan(&plan, out), out)?;
-    }
+    show(&plan, !args.yes, global, out)?;
     let consent = match agree(&plan, args, global, out) {
         Ok(consent) => consent,
         Err(refused) => {
@@ -217,6 +215,18 @@ fn without(choice: Choice, diagnosis: Diagnosis, global: &Global, out: &Out) -> 
 
 pub fn terminal(global: &Global) -> bool {
     !global.json() && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
+/// A plan is shown where it is asked for: on stderr too, where stdout leads elsewhere.
+pub fn show(plan: &Plan, asks: bool, global: &Global, out: &Out) -> Result<()> {
+    if global.json() {
+        return Ok(());
+    }
+    let text = render::plan(plan, out);
+    if asks && terminal(global) && !std::io::stdout().is_terminal() {
+        out.note(&text);
+    }
+    say(&text, out)
 }
 
 /// Asks on the terminal; what was typed.

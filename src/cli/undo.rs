@@ -8,7 +8,7 @@ use serde_json::json;
 use super::exit::Exit;
 use super::incident::read;
 use super::load::load;
-use super::recover::{store, terminal, typed};
+use super::recover::{show, store, terminal, typed};
 use super::run::say;
 use super::tree::Global;
 use crate::consent::{self, Policy};
@@ -60,8 +60,8 @@ pub fn run(args: &UndoArgs, global: &Global, out: &Out) -> Result<Exit> {
         Ok(found) => found,
         Err(why) => return end(&Undone::of(UndoOutcome::Refused, why)).map(|()| Exit::Refused),
     };
-    if !global.json() && (!plan.steps.is_empty() || !plan.notes.is_empty()) {
-        say(&render::plan(&plan, out), out)?;
+    if !plan.steps.is_empty() || !plan.notes.is_empty() {
+        show(&plan, !args.yes && !args.plan, global, out)?;
     }
     if steps.is_empty() {
         let undone = Undone::of(UndoOutcome::NothingToDo, "nothing that can be taken back stands");

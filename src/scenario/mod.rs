@@ -21,7 +21,7 @@ mod targets;
 mod way;
 mod witness;
 
-pub use facts::is_closed;
+pub use facts::{is_closed, pool_max};
 pub use pool_exhausted::{recovered as pool_recovered, request as pool_request};
 pub use registry::{ALL, Scenario, again, by_name, causes, plan, remark, undecided, why_not};
 pub use server_crash::bare_process;

@@ -96,14 +96,16 @@ fn what_a_run_that_was_cut_off_wrote_is_rolled_back_by_the_next() {
 
 #[test]
 fn only_who_is_not_well_is_blamed_and_a_size_that_took_effect_stays() {
-    let (plan, ask) = (both(), Ask::default());
-    let ask20 = Ask { max_size: Some(20), ..ask };
+    let plan = both();
     let full = Stack::healthy().health(A, payload::a_full(20));
     let looks = Looks { now: full.now, before: None };
-    assert_eq!(unwell(&looks, &plan, &ask20), [A]);
+    assert_eq!(unwell(&looks, &plan), [A]);
     assert!(has_its_size(&looks, &plan, A), "neither ignored nor fatal: one more restart is no cure");
     let ignored = Stack::healthy().health(A, payload::a_full(10));
     assert!(!has_its_size(&Looks { now: ignored.now, before: None }, &plan, A));
+    // Room in it is no proof of the size: nobody asked for one, the plan gave it (errata 33).
+    let fresh = Stack::healthy().health(A, payload::a_healthy(3, 3, 10));
+    assert!(unwell(&Looks { now: fresh.now, before: None }, &plan).contains(&A.to_owned()));
     let fatal = failed(A_UNIT, A, Stack::healthy());
     let looks = Looks { now: fatal.now, before: None };
     assert!(!has_its_size(&looks, &plan, A) && !has_its_size(&looks, &plan, C));

@@ -1,16 +1,17 @@
 //! What of a run is taken back where it did not work: the settings that were written for whoever is not
 //! well, and nothing of anybody else. What was started stays. Pure.
 
-use super::verify::recovered;
+use super::verify::{as_planned, size_of};
 use crate::incident::Open;
-use crate::plan::{Act, Ask, Plan, Recovered};
+use crate::plan::{Act, Plan, Recovered};
+use crate::scenario::pool_max;
 use crate::snapshot::Looks;
 
-/// The subjects of a plan that are not well by this look.
-pub fn unwell(looks: &Looks, plan: &Plan, ask: &Ask) -> Vec<String> {
+/// The subjects of a plan that are not as it would have them by this look.
+pub fn unwell(looks: &Looks, plan: &Plan) -> Vec<String> {
     let ill = |subject: &&String| {
         let alone = Plan { subjects: vec![(*subject).clone()], ..plan.clone() };
-        matches!(recovered(looks, &alone, ask), Recovered::NotYet(_))
+        matches!(as_planned(looks, &alone), Recovered::NotYet(_))
     };
     plan.subjects.iter().filter(ill).cloned().collect()
 }
@@ -18,14 +19,8 @@ pub fn unwell(looks: &Looks, plan: &Plan, ask: &Ask) -> Vec<String> {
 /// Whether the subject runs with the size that the plan gave it: then the size was neither ignored nor
 /// fatal, and to take it back would cost one more restart for nothing.
 pub fn has_its_size(looks: &Looks, plan: &Plan, subject: &str) -> bool {
-    let size = plan.steps.iter().filter(|s| s.subject == subject).find_map(|s| match &s.act {
-        Act::ResizePool { to, .. } => Some(*to),
-        Act::Prove { value, .. } => value.parse().ok(),
-        _ => None,
-    });
-    let health = looks.now.services.get(subject).and_then(|s| s.health.seen());
-    let has = health.and_then(|h| h.pool.as_ref()?.max);
-    size.is_some() && has == size
+    let size = size_of(subject, plan, &looks.now.config);
+    size.is_some() && pool_max(&looks.now, subject).map(|(max, _)| max) == size
 }
 
 /// The standing steps to roll back for these subjects, the last one first. A run before this one may have

@@ -37,8 +37,12 @@ pub fn recovered(looks: &Looks, plan: &Plan, ask: &Ask) -> Recovered {
     judged(looks, plan, |_| ask.max_size)
 }
 
-/// Whether it is well as the plan would have it: by each finding's own scenario, and of a request by that of
-/// what was asked for.
+/// Whether it is well as the plan would have it, with the sizes that its own steps give.
+pub fn as_planned(looks: &Looks, plan: &Plan) -> Recovered {
+    judged(looks, plan, |subject| size_of(subject, plan, &looks.now.config))
+}
+
+/// By each finding's own scenario, and of a request by that of what was asked for.
 fn judged(looks: &Looks, plan: &Plan, size: impl Fn(&str) -> Option<u64>) -> Recovered {
     let config = &looks.now.config;
     let mut says = Vec::new();
@@ -69,7 +73,7 @@ fn judged(looks: &Looks, plan: &Plan, size: impl Fn(&str) -> Option<u64>) -> Rec
 }
 
 /// The size that the plan's own steps give the pool of a service.
-fn size_of(subject: &str, plan: &Plan, config: &Config) -> Option<u64> {
+pub(super) fn size_of(subject: &str, plan: &Plan, config: &Config) -> Option<u64> {
     let unit = config.service(subject).and_then(|s| s.unit.as_deref());
     plan.steps.iter().rev().find_map(|s| match &s.act {
         Act::ResizePool { service, to, .. } if service == subject => Some(*to),
@@ -111,7 +115,7 @@ pub async fn verify(
             seen = symptoms(loaded, &plan.subjects, awaited) => seen,
             () = stop.times(1) => return answer(false, looks, "interrupted before it was verified".into()),
         };
-        let says = match judged(&seen, plan, |subject| size_of(subject, plan, &loaded.config)) {
+        let says = match as_planned(&seen, plan) {
             Recovered::Yes(says) => {
                 looks += 1;
                 let since = *since.get_or_insert_with(Instant::now);

@@ -87,7 +87,7 @@ impl Work<'_, '_> {
             return Ok((Outcome::NotRecovered, says));
         }
         let seen = symptoms(o.loaded, &o.plan.subjects, self.awaited).await;
-        let mut ill = unwell(&seen, o.plan, ask);
+        let mut ill = unwell(&seen, o.plan);
         ill.retain(|subject| !has_its_size(&seen, o.plan, subject));
         let back = self.roll_back(&ill).await?;
         Ok((Outcome::NotRecovered, format!("{says}{back}")))

@@ -46,4 +46,5 @@ pub use cluster::{BATCH, SERVICES, Secret, TOOL};
 pub use fault::Fault;
 pub use service::Service;
 pub use settings::Settings;
+pub use sql::Session;
 pub use stack::{Mode, Stack};

@@ -9,4 +9,5 @@ mod killed;
 mod pool;
 mod prompt;
 mod remedies;
+mod sessions;
 mod signals;

@@ -1,0 +1,113 @@
+//! Sessions that hold up others, and an endpoint that serves nobody: who does the harm is met, and who only
+//! looks like him is not.
+
+use lab::{SERVICES, Session, TOOL};
+
+use crate::bench::{A, A_UNIT, Bench, until};
+
+#[test]
+fn who_does_the_harm_is_met_and_no_innocent() {
+    let Some(mut b) = Bench::start() else { return };
+    b.stack.cluster().sql(&format!("GRANT pg_signal_backend TO {}", TOOL.role)).unwrap();
+    rule_7_a_leak_is_ended_and_a_dump_and_a_shell_are_not(&mut b);
+    a_root_that_runs_a_statement_is_cancelled_and_keeps_its_session(&mut b);
+    a_root_that_a_cancel_does_not_free_is_ended(&mut b);
+    b.stack.cluster().sql(&format!("REVOKE pg_signal_backend FROM {}", TOOL.role)).unwrap();
+    rule_6_a_broken_mcp_is_mended_and_verified_by_its_handshake(&mut b);
+}
+
+fn pid(session: &Session) -> String {
+    session.run("SELECT pg_backend_pid()").unwrap().remove(0)
+}
+
+fn is_there(b: &Bench, pid: &str) -> bool {
+    !b.stack.cluster().sql(&format!("SELECT 1 FROM pg_stat_activity WHERE pid = {pid}")).unwrap().is_empty()
+}
+
+fn rule_7_a_leak_is_ended_and_a_dump_and_a_shell_are_not(b: &mut Bench) {
+    let settings = b.stack.settings().clone();
+    let mut impatient = settings.clone();
+    impatient.idle_in_transaction = Some("2s".into());
+    b.stack.configure(&impatient).unwrap();
+    let innocents = ["pg_dump", "psql"].map(|name| {
+        let session = b.stack.session(&SERVICES, name).unwrap();
+        let pid = pid(&session);
+        session.run("BEGIN; SELECT count(*) FROM repositories").unwrap();
+        (session, pid)
+    });
+    let main = b.property(A_UNIT, "MainPID");
+    b.inject("idle-in-transaction/own-pool");
+    let done = b.json(&["recover", "pool", "--yes"], 0);
+    assert_eq!(done["outcome"], "recovered", "{done}");
+    for (session, pid) in &innocents {
+        assert!(is_there(b, pid), "{done}");
+        session.run("COMMIT").unwrap();
+    }
+    until("its pool has room again", || b.is_healthy(A));
+    assert_eq!(b.property(A_UNIT, "MainPID"), main, "nothing was restarted");
+    drop(innocents);
+    b.stack.configure(&settings).unwrap();
+    b.heal();
+}
+
+/// The pid of one that holds a lock and runs a statement, with a victim behind it.
+fn blocked(b: &mut Bench, root: &Session, victim: &Session, before: &str) -> String {
+    let of = pid(root);
+    root.send(&format!("BEGIN; LOCK TABLE code_chunks; {before} SELECT pg_sleep(600)"));
+    let sql = |of: &str| b.stack.cluster().sql(of).unwrap();
+    until("it holds the lock", || {
+        !sql("SELECT 1 FROM pg_locks WHERE mode = 'AccessExclusiveLock'").is_empty()
+    });
+    victim.send("SELECT count(*) FROM code_chunks");
+    let waits = format!(
+        "SELECT 1 FROM pg_stat_activity WHERE {of} = ANY (pg_blocking_pids(pid)) \
+         AND clock_timestamp() - query_start > interval '1.3 s'"
+    );
+    until("somebody waits for it", || !sql(&waits).is_empty());
+    of
+}
+
+fn a_root_that_runs_a_statement_is_cancelled_and_keeps_its_session(b: &mut Bench) {
+    let (root, victim) = sessions(b);
+    let root_pid = blocked(b, &root, &victim, "");
+    let done = b.json(&["recover", "pool", "--yes"], 0);
+    assert_eq!(done["outcome"], "recovered", "{done}");
+    assert!(done["steps"][0]["detail"].as_str().unwrap().contains("cancelled, which was enough"), "{done}");
+    assert!(is_there(b, &root_pid), "its session goes on");
+    b.heal();
+}
+
+fn a_root_that_a_cancel_does_not_free_is_ended(b: &mut Bench) {
+    let (root, victim) = sessions(b);
+    // What a cancel takes back is the subtransaction: the lock is of the one around it.
+    let root_pid = blocked(b, &root, &victim, "SAVEPOINT a;");
+    let done = b.json(&["recover", "pool", "--yes"], 0);
+    assert_eq!(done["outcome"], "recovered", "{done}");
+    assert!(!is_there(b, &root_pid), "{done}");
+    b.heal();
+}
+
+fn sessions(b: &Bench) -> (Session, Session) {
+    let of = |name| b.stack.session(&SERVICES, name).unwrap();
+    (of("reindex"), of("report"))
+}
+
+fn rule_6_a_broken_mcp_is_mended_and_verified_by_its_handshake(b: &mut Bench) {
+    let settings = b.stack.settings().clone();
+    let mut asked = settings.clone();
+    asked.mcp = true;
+    b.stack.configure(&asked).unwrap();
+    let main = b.property(A_UNIT, "MainPID");
+    b.inject("mcp-broken/gone");
+    let advice = b.json(&["recover", "server", "--yes"], 1);
+    assert_eq!(advice["outcome"], "advice", "{advice}");
+    assert_eq!(b.property(A_UNIT, "MainPID"), main, "a restart would keep a wrong path");
+    b.heal();
+    b.inject("mcp-broken/stalled");
+    let done = b.json(&["recover", "server", "--yes"], 0);
+    assert_eq!(done["outcome"], "recovered", "{done}");
+    assert!(done["reason"].as_str().unwrap().contains("shakes hands and lists"), "{done}");
+    assert_ne!(b.property(A_UNIT, "MainPID"), main);
+    b.stack.configure(&settings).unwrap();
+    b.heal();
+}
