@@ -109,7 +109,7 @@ mod tests {
             Act::StopUnit { unit: unit() },
             Act::RestartUnit { unit: unit() },
             drop_in("ssh.service", "[Service]\nMemoryMax=1G\n"),
-            Act::ResizePool { service: "other".into(), from: 1, to: 2 },
+            Act::ResizePool { service: "other".into(), url: String::new(), from: 1, to: 2 },
             Act::StartUnit { unit: "postgresql-backup.service".into() },
         ] {
             assert!(under_care(&act, &config).unwrap_err().contains("not under care"), "{act:?}");

@@ -226,7 +226,7 @@ pub fn show(plan: &Plan, asks: bool, global: &Global, out: &Out) -> Result<()> {
     if asks && terminal(global) && !std::io::stdout().is_terminal() {
         out.note(&text);
     }
-    say(&text, out)
+    say(&text, out).map(drop)
 }
 
 /// Asks on the terminal; what was typed.

@@ -105,6 +105,9 @@ pub struct Plan {
     pub subjects: Vec<String>,
     pub steps: Vec<Step>,
     pub notes: Vec<String>,
+    /// Who is not well because of these: he has to be well again, too.
+    #[serde(default)]
+    pub watched: Vec<String>,
     /// Ids of the roots that it leaves as they are: for people, or for a run of their own.
     #[serde(default)]
     pub left: Vec<String>,

@@ -4,7 +4,7 @@
 use mcp_ir::engine::recover::{Choice, Now, Request, choose, has_its_size, still, to_roll_back, unwell};
 use mcp_ir::engine::{Filter, diagnose};
 use mcp_ir::incident::Open;
-use mcp_ir::plan::{Act, Ask, Plan, Risk, draft};
+use mcp_ir::plan::{Act, Plan, Risk, draft};
 use mcp_ir::snapshot::Looks;
 
 use crate::payload;

@@ -1,6 +1,8 @@
 //! What is to be recovered, by the findings and by what was asked for; and the plan for it. Pure.
 
 use super::guard::never;
+use std::collections::BTreeSet;
+
 use crate::config::Config;
 use crate::diagnosis::{Diagnosis, Finding, Severity};
 use crate::plan::{Ask, Plan, Remedy};
@@ -45,7 +47,6 @@ const SATURATED: &str = "pool-exhausted/client-pool-saturated";
 
 /// `d` is the whole diagnosis: a root elsewhere has to be seen.
 pub fn choose(looks: &Looks, d: &Diagnosis, request: &Request) -> Choice {
-    let config = &looks.now.config;
     let asked = |f: &&Finding| {
         f.severity < Severity::P4
             && request.scenario.as_ref().is_none_or(|s| f.scenario == *s)
@@ -80,7 +81,7 @@ pub fn choose(looks: &Looks, d: &Diagnosis, request: &Request) -> Choice {
     match (found.is_empty(), request.ask.max_size) {
         (true, Some(_)) => requested(looks, request),
         (true, None) => nothing(d, looks, request),
-        (false, _) => plan(&found, looks, config, request),
+        (false, _) => plan(&found, d, looks, request),
     }
 }
 
@@ -158,7 +159,8 @@ fn requested(looks: &Looks, request: &Request) -> Choice {
     Choice::Plan(plan)
 }
 
-fn plan(found: &[&Finding], looks: &Looks, config: &Config, request: &Request) -> Choice {
+fn plan(found: &[&Finding], d: &Diagnosis, looks: &Looks, request: &Request) -> Choice {
+    let config = &looks.now.config;
     let (mut plan, mut advice, mut nothing) = (Plan::default(), None, None);
     // Each is measured against what all others have now: one after another.
     let pools: Vec<&str> = found.iter().filter(|f| f.cause == SATURATED).map(|f| f.id.as_str()).collect();
@@ -172,7 +174,10 @@ fn plan(found: &[&Finding], looks: &Looks, config: &Config, request: &Request) -
         let Some(scenario) = of(f) else { continue };
         let remedy = scenario::plan(scenario, looks, f, &request.ask, config);
         match left_to_people(remedy, f, config) {
-            Remedy::Steps { steps, notes } => plan.add(Some(&f.id), &f.subject, steps, notes),
+            Remedy::Steps { steps, notes } => {
+                plan.add(Some(&f.id), &f.subject, steps, notes);
+                plan.watched.extend(starved(f, d, config));
+            }
             Remedy::Advice(why) => {
                 let said = format!("{}: {why}", f.id);
                 if advice.is_none() {
@@ -190,6 +195,14 @@ fn plan(found: &[&Finding], looks: &Looks, config: &Config, request: &Request) -
         return Choice::Plan(plan);
     }
     advice.or(nothing).unwrap_or_else(|| Choice::NothingToDo("nothing was changed".into()))
+}
+
+/// Services whose connections it takes: that its sessions are gone is no cure of theirs. A dead database's
+/// services are another recovery's.
+fn starved(f: &Finding, d: &Diagnosis, config: &Config) -> BTreeSet<String> {
+    let its = |g: &&Finding| g.explained_by.contains(&f.id) && g.severity < Severity::P4;
+    let all = d.findings.iter().filter(|_| f.scenario == "pool-exhausted").filter(its);
+    all.map(|g| g.subject.clone()).filter(|s| *s != f.subject && config.service(s).is_some()).collect()
 }
 
 /// What the configuration says is never touched, whatever would mend it.

@@ -46,7 +46,7 @@ pub fn as_planned(looks: &Looks, plan: &Plan) -> Recovered {
 fn judged(looks: &Looks, plan: &Plan, size: impl Fn(&str) -> Option<u64>) -> Recovered {
     let config = &looks.now.config;
     let mut says = Vec::new();
-    for subject in &plan.subjects {
+    for subject in plan.subjects.iter().chain(&plan.watched) {
         let of = |id: &'_ String| {
             let (cause, _) = id.rsplit_once('@').filter(|(_, s)| s == subject)?;
             Some((cause.to_owned(), by_name(cause.split_once('/')?.0)?))

@@ -84,6 +84,7 @@ fn rule_7_of_those_idle_in_a_transaction_only_who_fills_the_pool_is_ended() {
     let plan = planned(&leaking(), &of("pool-exhausted"));
     assert_eq!(plan.findings, ["pool-exhausted/idle-in-transaction@postgres"]);
     assert_eq!(pids(&plan), (1000..1008).collect::<Vec<_>>());
+    assert_eq!(plan.watched, [A], "rule 6: whose pool it was has to be well again");
     // Who did something since is at work.
     assert!(ended(&plan).iter().all(|w| w.state_change.is_some() && !w.blocks));
     // What the finding types is the same.

@@ -9,7 +9,9 @@ use crate::bench::{A, A_UNIT, Bench, until};
 fn who_does_the_harm_is_met_and_no_innocent() {
     let Some(mut b) = Bench::start() else { return };
     b.stack.cluster().sql(&format!("GRANT pg_signal_backend TO {}", TOOL.role)).unwrap();
-    rule_7_a_leak_is_ended_and_a_dump_and_a_shell_are_not(&mut b);
+    rule_4_the_second_of_two_is_refused_and_told_who_acts(&mut b);
+    rule_7_slots_are_freed_of_the_harmful_and_backups_stay(&mut b);
+    rule_6_sessions_that_are_gone_are_no_cure_of_a_service_that_stays_ill(&mut b);
     a_root_that_runs_a_statement_is_cancelled_and_keeps_its_session(&mut b);
     a_root_that_a_cancel_does_not_free_is_ended(&mut b);
     b.stack.cluster().sql(&format!("REVOKE pg_signal_backend FROM {}", TOOL.role)).unwrap();
@@ -24,26 +26,71 @@ fn is_there(b: &Bench, pid: &str) -> bool {
     !b.stack.cluster().sql(&format!("SELECT 1 FROM pg_stat_activity WHERE pid = {pid}")).unwrap().is_empty()
 }
 
-fn rule_7_a_leak_is_ended_and_a_dump_and_a_shell_are_not(b: &mut Bench) {
+/// A stopped process ends when it goes on: so long the first one is at work.
+fn rule_4_the_second_of_two_is_refused_and_told_who_acts(b: &mut Bench) {
+    b.inject("blocking-chain/migration");
+    let found =
+        b.stack.cluster().sql("SELECT pid FROM pg_stat_activity WHERE application_name = 'migration'");
+    let root = found.unwrap().remove(0);
+    let signal = |b: &Bench, what| b.stack.systemd().unwrap().exec(&["kill", what, &root]).unwrap();
+    signal(b, "-STOP");
+    let mut first = b.spawn(&["recover", "pool", "--yes"]);
+    until("the first one has begun", || b.events().contains(&"intent".to_owned()));
+    let second = b.json(&["recover", "pool", "--yes"], 4);
+    let reason = second["reason"].as_str().unwrap();
+    assert!(reason.contains("is being recovered by root@") && reason.contains("(pid "), "{reason}");
+    signal(b, "-CONT");
+    assert!(first.wait().unwrap().success());
+    assert_eq!(b.events().iter().filter(|e| *e == "intent").count(), 1, "one of them acted");
+    b.heal();
+}
+
+fn impatient(b: &mut Bench) -> lab::Settings {
     let settings = b.stack.settings().clone();
     let mut impatient = settings.clone();
     impatient.idle_in_transaction = Some("2s".into());
     b.stack.configure(&impatient).unwrap();
-    let innocents = ["pg_dump", "psql"].map(|name| {
+    settings
+}
+
+/// A dump's leader and a shell, idle in their transactions.
+fn innocents(b: &Bench) -> [(Session, String); 2] {
+    ["pg_dump", "psql"].map(|name| {
         let session = b.stack.session(&SERVICES, name).unwrap();
         let pid = pid(&session);
         session.run("BEGIN; SELECT count(*) FROM repositories").unwrap();
         (session, pid)
-    });
-    let main = b.property(A_UNIT, "MainPID");
-    b.inject("idle-in-transaction/own-pool");
+    })
+}
+
+fn rule_7_slots_are_freed_of_the_harmful_and_backups_stay(b: &mut Bench) {
+    let settings = impatient(b);
+    let [dump, shell] = innocents(b);
+    b.inject("idle-in-transaction/slots");
     let done = b.json(&["recover", "pool", "--yes"], 0);
     assert_eq!(done["outcome"], "recovered", "{done}");
+    assert!(is_there(b, &dump.1), "a backup is no useless holder: {done}");
+    dump.0.run("COMMIT").unwrap();
+    drop((dump, shell));
+    b.stack.configure(&settings).unwrap();
+    b.heal();
+}
+
+fn rule_6_sessions_that_are_gone_are_no_cure_of_a_service_that_stays_ill(b: &mut Bench) {
+    let settings = impatient(b);
+    let innocents = innocents(b);
+    let main = b.property(A_UNIT, "MainPID");
+    b.inject("idle-in-transaction/own-pool");
+    // Its requests keep what they took for ten minutes, alive or dead.
+    let done = b.json(&["recover", "pool", "--yes", "--wait", "3s"], 5);
+    assert!(done["reason"].as_str().unwrap().contains(A), "{done}");
+    let own =
+        "SELECT 1 FROM pg_stat_activity WHERE application_name = 'codebase-mcp' AND state LIKE 'idle in%'";
+    assert!(b.stack.cluster().sql(own).unwrap().is_empty(), "they were ended");
     for (session, pid) in &innocents {
         assert!(is_there(b, pid), "{done}");
         session.run("COMMIT").unwrap();
     }
-    until("its pool has room again", || b.is_healthy(A));
     assert_eq!(b.property(A_UNIT, "MainPID"), main, "nothing was restarted");
     drop(innocents);
     b.stack.configure(&settings).unwrap();
