@@ -15,7 +15,9 @@ use super::tree::{Global, Output};
 use crate::config::{Env, Loaded, Span};
 use crate::consent::{self, Consent, Policy, Question, Refused};
 use crate::diagnosis::{Diagnosis, Risk};
-use crate::engine::recover::{Choice, Order, Recovery, Request, Sight, Stop, carry_out, see};
+use crate::engine::recover::{
+    Choice, Lacking, Order, Recovery, Request, Sight, Stop, carry_out, lacking, see,
+};
 use crate::engine::{self, Awaited, recover};
 use crate::error::{Error, Result, nearest};
 use crate::incident::{self, Outcome};
@@ -79,6 +81,9 @@ pub struct RecoverArgs {
     pub private_state: bool,
 }
 
+/// Of the question what may not be done.
+const RIGHTS: Duration = Duration::from_secs(2);
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Allow {
     Safe,
@@ -107,18 +112,23 @@ pub fn run(args: &RecoverArgs, global: &Global, out: &Out, start: Instant) -> Re
     let store = store(args.private_state, !args.plan)?;
     let ask = Ask { max_size: args.max_size, persist: args.persist, ..Ask::default() };
     let request = Request { scenario, all, services: args.service.clone(), ask, anyway: args.anyway };
-    let sight = look(&loaded, &request, global, start)?;
+    let (sight, lacking) = look(&loaded, &request, global, start)?;
     let diagnosis = sight.diagnosis;
-    let plan = match sight.choice {
+    let mut plan = match sight.choice {
         Choice::Plan(plan) => plan,
         other => return without(other, diagnosis, global, out),
     };
+    plan.notes.extend(lacking.iter().map(Lacking::words));
     if args.plan {
         let reason = format!("nothing was changed: agree with `{}`", again(args));
         let report = Recovery::new(Outcome::Planned, reason, Some(diagnosis)).plan(&plan);
         return finish(report, Some(&plan), global, out);
     }
     show(&plan, !args.yes, global, out)?;
+    if let Some(first) = lacking.first() {
+        let report = Recovery::new(Outcome::Refused, "", Some(diagnosis)).plan(&plan);
+        return finish(report.refused(first.words()), None, global, out);
+    }
     let consent = match agree(&plan, args, global, out) {
         Ok(consent) => consent,
         Err(refused) => {
@@ -177,18 +187,31 @@ fn which(args: &RecoverArgs) -> Result<(Option<String>, bool)> {
     Ok((Some(scenario.name.to_owned()), false))
 }
 
-fn look(loaded: &Loaded, request: &Request, global: &Global, start: Instant) -> Result<Sight> {
+fn look(
+    loaded: &Loaded,
+    request: &Request,
+    global: &Global,
+    start: Instant,
+) -> Result<(Sight, Vec<Lacking>)> {
     let runtime = engine::runtime()?;
     let awaited = Awaited::default();
     let progress = Progress::new(global.quiet || global.output != Output::Human);
-    let sight = runtime.block_on(async {
+    let seen = async {
+        let sight = see(loaded, request, &awaited, start).await;
+        let lacking = match &sight.choice {
+            Choice::Plan(plan) => lacking(plan, loaded, Instant::now() + RIGHTS).await,
+            _ => Vec::new(),
+        };
+        (sight, lacking)
+    };
+    let seen = runtime.block_on(async {
         tokio::select! {
-            sight = see(loaded, request, &awaited, start) => sight,
+            seen = seen => seen,
             never = progress.run(start, || awaited.names()) => match never {},
         }
     });
     runtime.shutdown_background();
-    Ok(sight)
+    Ok(seen)
 }
 
 /// Nothing is to be done, or not by us.

@@ -6,6 +6,8 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::event::now;
 use super::journal::Journal;
 use super::read::{Incident, read};
@@ -112,9 +114,23 @@ fn prepare(store: Store, mode: u32) -> Result<Store> {
 impl Store {
     /// All there are, the oldest first. What can't be read is left out: it is no reason not to see the rest.
     pub fn all(&self) -> Vec<Incident> {
+        self.those(|_| true)
+    }
+
+    /// Those in which something was written within this time: years of others are not read for it.
+    pub fn recent(&self, within: SignedDuration) -> Vec<Incident> {
+        let now = now();
+        self.those(|path| {
+            let written = fs::metadata(path).and_then(|m| m.modified()).ok();
+            let written = written.and_then(|at| Timestamp::try_from(at).ok());
+            written.is_none_or(|at| now.duration_since(at) < within)
+        })
+    }
+
+    fn those(&self, wanted: impl Fn(&Path) -> bool) -> Vec<Incident> {
         let mut all: Vec<Incident> = Vec::new();
         for folder in [&self.folder, &self.spare] {
-            for path in files(folder) {
+            for path in files(folder).into_iter().filter(|p| wanted(p)) {
                 let Ok(found) = read(&path) else { continue };
                 // The one that went on elsewhere is the longer one.
                 match all.iter_mut().find(|i| i.id == found.id) {

@@ -79,8 +79,13 @@ pub async fn carry_out(
         word = veto::allowed(order.plan, order.store, &order.loaded.config, order.force_cooldown) => word,
         () = stop.times(1) => return report.interrupted(),
     };
-    if let Err(held) = word {
-        return report.hints(held.hint.into_iter().collect()).refused(held.why);
+    match word {
+        Ok(Some(warning)) => {
+            tell(Told::Warning(&warning));
+            report.notes.push(warning);
+        }
+        Ok(None) => {}
+        Err(held) => return report.hints(held.hint.into_iter().collect()).refused(held.why),
     }
     if stop.asked() {
         return report.interrupted();

@@ -37,10 +37,10 @@ pub async fn locks(
     off(move || lock::take(&folder, &targets, &holder)).await.unwrap_or(Err(say))
 }
 
-/// All incidents, the oldest first; `None` where the folder does not answer.
-pub async fn all(store: &Store) -> Option<Vec<Incident>> {
+/// The incidents of the last two days, the oldest first; `None` where the folder does not answer.
+pub async fn of_late(store: &Store) -> Option<Vec<Incident>> {
     let store = store.clone();
-    off(move || store.all()).await
+    off(move || store.recent(jiff::SignedDuration::from_hours(48))).await
 }
 
 /// A hold, where there is one. A folder that does not answer holds nobody: that could be for ever.

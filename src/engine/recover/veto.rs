@@ -14,19 +14,27 @@ use crate::probe::{feed, said};
 const LIMIT: Duration = Duration::from_secs(10);
 const LARGEST: u64 = 64 << 10;
 
-/// `force`: the cooldown and the budget are passed over, by a person's word.
-pub async fn allowed(plan: &Plan, store: &Store, config: &Config, force: bool) -> Result<(), Held> {
+/// `force`: the cooldown and the budget are passed over, by a person's word. What has to be told, where it
+/// is allowed all the same.
+pub async fn allowed(
+    plan: &Plan,
+    store: &Store,
+    config: &Config,
+    force: bool,
+) -> Result<Option<String>, Held> {
     hold(store).await?;
+    let mut told = None;
     if !force {
-        // Where the folder does not answer, what was done is not known: a database stays down for that no
-        // longer than for a full disk.
-        let before = disk::all(store).await.unwrap_or_default();
-        may(plan, &attempts(&before), now(), &config.guard)?;
+        match disk::of_late(store).await {
+            Some(before) => may(plan, &attempts(&before), now(), &config.guard)?,
+            // A database stays down for that no longer than for a full disk.
+            None => told = Some("the folder of the incidents does not answer: no cooldown is known".into()),
+        }
     }
-    match &config.guard.veto {
-        Some(program) => ask(&program.argv, plan).await,
-        None => Ok(()),
+    if let Some(program) = &config.guard.veto {
+        ask(&program.argv, plan).await?;
     }
+    Ok(told)
 }
 
 /// Whether somebody said that nothing is to be changed now.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::bench::{A, A_UNIT, Bench};
+use crate::bench::{A, A_UNIT, Bench, C_UNIT};
 
 const ASK: [&str; 3] = ["recover", "server", "--yes"];
 
@@ -14,6 +14,7 @@ fn rule_4_and_12_what_holds_a_recovery_back_is_respected() {
     rule_12_a_hold_stops_recover_and_undo(&mut b);
     a_veto_stops_it_before_anything_is_begun(&mut b);
     what_is_left_to_people_is_advice(&mut b);
+    half_a_recovery_is_not_called_one(&mut b);
 }
 
 fn the_same_again_waits_for_its_cooldown_unless_forced(b: &mut Bench) {
@@ -75,6 +76,19 @@ fn a_veto_stops_it_before_anything_is_begun(b: &mut Bench) {
         assert!(b.journal().is_empty());
         let heard: serde_json::Value = serde_json::from_str(&fs::read_to_string(&heard).unwrap()).unwrap();
         assert_eq!(heard["steps"][0]["act"]["unit"], A_UNIT, "{heard}");
+    });
+}
+
+/// Errata 54: `recover all` that mended one of two says so by its exit code, and names the other.
+fn half_a_recovery_is_not_called_one(b: &mut Bench) {
+    b.inject("stopped/exit-0");
+    b.stack.systemd().unwrap().systemctl(&["stop", C_UNIT]).unwrap();
+    with(b, "[guard]\nnever = [\"workflow-mcp\"]", |b| {
+        let half = b.json(&["recover", "all", "--yes"], 5);
+        let reason = half["reason"].as_str().unwrap();
+        assert!(reason.contains("left as it is") && reason.contains("@workflow-mcp"), "{reason}");
+        assert!(b.is_healthy(A), "what could be mended is, and is not taken back");
+        assert_eq!(b.property(C_UNIT, "ActiveState"), "inactive");
     });
 }
 

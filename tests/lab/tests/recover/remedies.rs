@@ -129,7 +129,14 @@ fn the_root_of_a_chain_is_ended_and_no_innocent(b: &mut Bench) {
     b.stack.cluster().sql(&format!("REVOKE pg_signal_backend FROM {}", TOOL.role)).unwrap();
     b.inject("blocking-chain/migration");
     let refused = b.json(&["recover", "pool", "--yes"], 4);
-    assert!(refused["reason"].as_str().unwrap().contains("GRANT pg_signal_backend"), "{refused}");
+    let reason = refused["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("step 1 may not be done") && reason.contains("GRANT pg_signal_backend"),
+        "{reason}"
+    );
+    assert!(b.journal().is_empty(), "said before anything is begun");
+    let plan = b.json(&["recover", "pool", "--plan"], 0);
+    assert!(plan["notes"].to_string().contains("GRANT pg_signal_backend"), "{plan}");
     assert_eq!(sessions(b, "= 'migration'").len(), 1);
     b.stack.cluster().sql(&format!("GRANT pg_signal_backend TO {}", TOOL.role)).unwrap();
     let innocents = sessions(b, "LIKE '%-mcp'");

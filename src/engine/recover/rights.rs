@@ -1,0 +1,118 @@
+//! What of a plan may not be done, seen before anything is: half a plan is worse than none. Only what can
+//! be known beforehand is said; what systemd's polkit allows is its own word, at the act.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use tokio_postgres::SimpleQueryMessage;
+
+use crate::config::{Config, Loaded, Postgres, Secret};
+use crate::plan::{Act, Plan, drop_in_path};
+use crate::probe::{blocking, host, postgres};
+
+/// A step that would be refused, and what would allow it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lacking {
+    pub n: usize,
+    pub why: String,
+    pub grant: String,
+}
+
+impl Lacking {
+    pub fn words(&self) -> String {
+        format!("step {} may not be done: {} ({})", self.n, self.why, self.grant)
+    }
+}
+
+pub async fn lacking(plan: &Plan, loaded: &Loaded, deadline: Instant) -> Vec<Lacking> {
+    let mut all = files(plan, &loaded.config, deadline).await;
+    let mut sessions: BTreeMap<&str, Vec<(usize, i32)>> = BTreeMap::new();
+    for s in &plan.steps {
+        if let Act::EndSession { server, pid, .. } = &s.act {
+            sessions.entry(server).or_default().push((s.n, *pid));
+        }
+    }
+    for (name, those) in sessions {
+        let Some(p) = loaded.config.postgres(name) else { continue };
+        let asked = signals(p, loaded.secrets.postgres(name), &those, deadline);
+        // Who can't even log in is told so by the act.
+        if let Ok(Some(not)) = tokio::time::timeout_at(deadline.into(), asked).await {
+            all.extend(not);
+        }
+    }
+    all.sort_by_key(|l| l.n);
+    all
+}
+
+/// The folder of the drop-ins is root's, or somebody has opened it to us.
+async fn files(plan: &Plan, config: &Config, deadline: Instant) -> Vec<Lacking> {
+    let mut all = Vec::new();
+    for s in &plan.steps {
+        let Act::DropIn { unit, .. } = &s.act else { continue };
+        let path = host::rooted(&config.host.proc, &drop_in_path(unit));
+        let ask = move || Ok(closed(&path));
+        if let Ok(Some(folder)) = blocking(deadline, "the folder of the drop-in", ask).await {
+            let why = format!("{} can't be written to", folder.display());
+            all.push(Lacking { n: s.n, why, grant: "run it as root".into() });
+        }
+    }
+    all
+}
+
+/// The nearest folder on the way that is there, where it is closed to us.
+fn closed(path: &std::path::Path) -> Option<PathBuf> {
+    let there = path.ancestors().skip(1).find(|f| f.is_dir())?;
+    rustix::fs::access(there, rustix::fs::Access::WRITE_OK).is_err().then(|| there.to_owned())
+}
+
+/// Which of these sessions our role may not signal. `None`: it could not be asked.
+async fn signals(
+    p: &Postgres,
+    password: Option<&Secret>,
+    those: &[(usize, i32)],
+    deadline: Instant,
+) -> Option<Vec<Lacking>> {
+    let session = postgres::session(p, password, deadline).await.ok()?;
+    let pids: BTreeSet<String> = those.iter().map(|(_, pid)| pid.to_string()).collect();
+    let pids: Vec<String> = pids.into_iter().collect();
+    let sql = format!(
+        "SELECT a.pid, r.rolsuper, me.rolsuper OR (NOT r.rolsuper AND (pg_catalog.pg_has_role(a.usesysid, 'USAGE') \
+         OR pg_catalog.pg_has_role('pg_signal_backend', 'USAGE'))) \
+         FROM pg_catalog.pg_stat_activity a JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid, \
+         (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) me WHERE a.pid IN ({})",
+        pids.join(", ")
+    );
+    let answer = session.client.simple_query(&sql).await.ok()?;
+    let mut not = Vec::new();
+    for m in &answer {
+        let SimpleQueryMessage::Row(row) = m else { continue };
+        let (Some(pid), Some(of_superuser), Some("f")) = (row.get(0), row.get(1), row.get(2)) else {
+            continue;
+        };
+        let step = those.iter().filter(|(_, n)| n.to_string() == pid);
+        not.extend(step.map(|(n, pid)| Lacking {
+            n: *n,
+            why: format!("{} may not end session {pid}", p.url.user),
+            grant: match of_superuser {
+                "t" => "it is a superuser's: only a superuser may".into(),
+                _ => format!("GRANT pg_signal_backend TO {}", p.url.user),
+            },
+        }));
+    }
+    Some(not)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_is_not_there_is_judged_by_the_one_it_would_be_made_in() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.service.d/zz-mcp-ir.conf");
+        assert_eq!(closed(&path), None, "it is ours");
+        let root = rustix::process::geteuid().is_root();
+        assert_eq!(closed(std::path::Path::new("/etc/x.service.d/y.conf")).is_none(), root);
+    }
+}
