@@ -125,6 +125,16 @@ fn sessions(b: &Bench, of: &str) -> Vec<String> {
     b.stack.cluster().sql(&sql).unwrap()
 }
 
+/// No file of this host says so: PostgreSQL does.
+fn rule_4_a_run_from_another_host_holds_the_server(b: &Bench) {
+    let theirs = b.stack.cluster().session("codebase_mcp").unwrap();
+    let key = (0x6d63_7069, 0x7265_636f);
+    theirs.run(&format!("SELECT pg_advisory_lock({}, {})", key.0, key.1)).unwrap();
+    let refused = b.json(&["recover", "pool", "--yes"], 4);
+    assert!(refused["reason"].as_str().unwrap().contains("is being recovered by a run from"), "{refused}");
+    assert_eq!(sessions(b, "= 'migration'").len(), 1);
+}
+
 fn the_root_of_a_chain_is_ended_and_no_innocent(b: &mut Bench) {
     b.stack.cluster().sql(&format!("REVOKE pg_signal_backend FROM {}", TOOL.role)).unwrap();
     b.inject("blocking-chain/migration");
@@ -139,6 +149,7 @@ fn the_root_of_a_chain_is_ended_and_no_innocent(b: &mut Bench) {
     assert!(plan["notes"].to_string().contains("GRANT pg_signal_backend"), "{plan}");
     assert_eq!(sessions(b, "= 'migration'").len(), 1);
     b.stack.cluster().sql(&format!("GRANT pg_signal_backend TO {}", TOOL.role)).unwrap();
+    rule_4_a_run_from_another_host_holds_the_server(b);
     let innocents = sessions(b, "LIKE '%-mcp'");
     assert!(innocents.len() > 5);
     let done = b.json(&["recover", "pool", "--yes"], 0);
