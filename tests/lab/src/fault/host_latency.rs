@@ -58,7 +58,8 @@ pub const FAULTS: &[Fault] = &[
             slow(stack, COMPUTE, 8)
         },
     )
-    .healed_by(|stack| stack.systemd()?.systemctl(&["stop", "batch.service"]).map(drop)),
+    .healed_by(|stack| stack.systemd()?.systemctl(&["stop", "batch.service"]).map(drop))
+    .alone(),
     fault(
         "cpu-throttled/quota",
         "latency/cpu-throttled",

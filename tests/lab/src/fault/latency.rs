@@ -227,7 +227,8 @@ pub const FAULTS: &[Fault] = &[
             stack.add_program(&mut Command::new("yes"))?;
         }
         ask(stack, r#"{"query":"test_search_7"}"#, 2)
-    }),
+    })
+    .alone(),
     control("healthy/just-under", "p95 just under its limit", |stack| {
         statistics(stack)?;
         ask(stack, r#"{"query":"nowhere","sleep_ms":350}"#, 4)
