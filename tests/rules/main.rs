@@ -7,6 +7,7 @@ mod ahead;
 mod any_server;
 mod anything;
 mod auth;
+mod certificate;
 mod chains;
 mod changes;
 mod contained;

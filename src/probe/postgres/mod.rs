@@ -67,9 +67,11 @@ pub async fn look_unless(
         Err(f) => (None, Err(f)),
     };
     let elapsed_ms = millis(start);
+    let mut certificate = None;
     let (login, server) = match session {
         Ok(session) => {
             let tls = session.tls;
+            certificate = session.certificate;
             let server = crate::probe::timed(server::ask(session, deadline)).await;
             (Reading::Seen { value: Login { tls } }, server)
         }
@@ -79,6 +81,7 @@ pub async fn look_unless(
         endpoint,
         here,
         login: Look { elapsed_ms, reading: login },
+        certificate,
         server,
         work: None,
         pid_file: Reading::not_asked("only where a login fails on this host"),
