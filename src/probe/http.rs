@@ -309,7 +309,9 @@ async fn whole(
     limit: usize,
     mut enough: impl FnMut(&Answer, &[u8]) -> bool,
 ) -> Result<Vec<u8>, Failure> {
-    let mut all = Vec::new();
+    // As long as it says that it is: a promise, and no more than may be read.
+    let says = hyper::body::Body::size_hint(&body).exact().and_then(|n| usize::try_from(n).ok());
+    let mut all = Vec::with_capacity(says.unwrap_or(0).min(limit));
     let mut done = enough(head, &[]);
     while !done && let Some(frame) = body.frame().await {
         let frame = frame.map_err(|e| place.failure(&e, Stage::Body))?;
