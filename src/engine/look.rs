@@ -76,7 +76,7 @@ pub async fn look(loaded: &Loaded, awaited: &Awaited, start: Instant, plan: &Pla
     let looks = Looks { now, before: plan.before.clone() };
     let mut looked = match plan.depth {
         Depth::Wrong => {
-            let looks = again::ask(looks, loaded, awaited, deadlines.end, plan).await;
+            let looks = again::ask(looks, loaded, awaited, (start, deadlines.end), plan).await;
             changed::ask(looks, awaited, deadlines.end).await
         }
         Depth::Everything => Looked { looks, found: None },

@@ -27,7 +27,7 @@ pub use door::{door, host};
 pub use entry::{entry, is_entry};
 pub use pooler::{console, pools};
 pub use who::who;
-pub use work::work;
+pub use work::{Ready, ready, work};
 
 /// A line of the server's log, or of its journal, without what people stored: the statement in it
 /// loses its literals.
