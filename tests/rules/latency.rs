@@ -59,9 +59,17 @@ fn a_service_none_of_whose_requests_ended_is_not_plainly_healthy() {
     let said = &d.symptoms.iter().find(|s| s.subject == A).unwrap().says;
     assert_eq!(said, "healthy; slow so far, and no request ended in 1 s");
     // Nothing is under way: it is idle.
-    let two = pool(two, 0);
+    let mut two = pool(two, 0);
     let looks = two.looks();
     assert!(!scenario::undecided(&looks, &looks.now.config));
+    // By its pace so far one would have ended by now: all may hang where its pool does not show it.
+    for (up, watched) in [(5.0, true), (8.0, false)] {
+        if let Reading::Seen { value } = &mut two.now.now.services.get_mut(A).unwrap().health.reading {
+            value.uptime_s = Some(up);
+        }
+        let looks = two.looks();
+        assert_eq!(scenario::undecided(&looks, &looks.now.config), watched, "{up} s");
+    }
     assert_eq!(two.is(&[], &[]).symptoms.iter().find(|s| s.subject == A).unwrap().says, "healthy");
 }
 
@@ -271,6 +279,10 @@ fn a_second_reading_is_taken_only_where_something_looks_slow_or_it_was_asked_for
     let mut slow_for_long = healthy.clone();
     slow_for_long.now.services.get_mut(A).unwrap().metrics = Some(histogram([0.0, 10.0, 20.0, 20.0], 9.0));
     assert!(again(&slow_for_long, &[]).contains(&Again::Metrics(A.into())));
+    for (in_use, short) in [(7, false), (8, true)] {
+        let pool = healthy.clone().health(A, payload::a_healthy(10, 10 - in_use, 10));
+        assert_eq!(again(&pool, &[]).contains(&Again::Metrics(A.into())), short, "{in_use} of 10");
+    }
     let busy = healthy.clone().sessions([session(1, A, 3.0)]);
     assert!(again(&busy, &[]).contains(&Again::Work("postgres".into())));
     let mut backup = session(1, "pg_dump", 300.0);
