@@ -27,7 +27,7 @@ use crate::snapshot::{Again, FailKind, Look, Looks, Reading, Snapshot};
 const INTERVAL: Duration = Duration::from_secs(1);
 const OF_THE_FIRST: Duration = Duration::from_millis(100);
 /// How often it is made longer where too little was counted.
-const MORE: u32 = 2;
+const MORE: u32 = 4;
 /// What comes in a shorter time than this has no rate that means anything.
 const SHORTEST: Duration = Duration::from_millis(250);
 /// Kept for the second reading itself, and for what comes after it.

@@ -75,14 +75,14 @@ fn what_is_broken_comes_first_then_what_takes_the_most_time_then_that_of_which_i
         f("latency/listen-overflow", "codebase-mcp", 0.0),
         f("latency/slow-queries", "postgres", 0.3),
         f("latency/redis-slow", "redis", 0.6),
-        f("latency/invalid-index", "postgres", 0.0),
+        f("latency/ephemeral-ports", "workflow-mcp", 0.0),
         f("server-crash/mcp-broken", "workflow-mcp", 0.0),
         f("latency/conntrack-full", "db1", 0.0).severity(Severity::P1),
     ];
     link(&mut all, &causes(), &Stack::healthy().now.config);
     let order: Vec<&str> = all.iter().map(|f| f.cause.split_once('/').unwrap().1).collect();
     let want =
-        ["conntrack-full", "mcp-broken", "redis-slow", "slow-queries", "listen-overflow", "invalid-index"];
+        ["conntrack-full", "mcp-broken", "redis-slow", "slow-queries", "listen-overflow", "ephemeral-ports"];
     assert_eq!(order, want);
 }
 

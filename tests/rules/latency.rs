@@ -63,6 +63,11 @@ fn a_service_none_of_whose_requests_ended_is_not_plainly_healthy() {
     let looks = two.looks();
     assert!(!scenario::undecided(&looks, &looks.now.config));
     // By its pace so far one would have ended by now: all may hang where its pool does not show it.
+    if let Some(Reading::Seen { value }) =
+        two.now.now.services.get_mut(A).unwrap().metrics.as_mut().map(|m| &mut m.reading)
+    {
+        value.started = None;
+    }
     for (up, watched) in [(5.0, true), (8.0, false)] {
         if let Reading::Seen { value } = &mut two.now.now.services.get_mut(A).unwrap().health.reading {
             value.uptime_s = Some(up);

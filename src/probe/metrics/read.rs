@@ -70,10 +70,13 @@ struct Page<'a> {
     all: Vec<Series<'a>>,
     /// By name and by all labels but `le`.
     known: HashMap<(&'a [u8], Cow<'a, [u8]>), usize>,
+    /// The bucket that was read last.
     last: Option<Last<'a>>,
+    /// The series that was found last: its sum and its count follow.
+    found: Option<(Cow<'a, [u8]>, usize)>,
 }
 
-/// The bucket that was read last: the next one of its series differs in nothing but the bound.
+/// A bucket: the next one of its series differs in nothing but the bound.
 struct Last<'a> {
     /// From the line's beginning to the quote before its bound.
     begins: &'a [u8],
@@ -123,12 +126,19 @@ impl<'a> Page<'a> {
 
     /// Where it is kept; `None`: there are too many.
     fn series(&mut self, base: &'a [u8], s: &Sample<'a>) -> Option<usize> {
-        let key = (base, s.key.clone());
-        if let Some(at) = self.known.get(&key) {
+        let same = |(key, at): &&(Cow<[u8]>, usize)| *key == s.key && self.all[*at].base == base;
+        if let Some((_, at)) = self.found.as_ref().filter(same) {
             return Some(*at);
         }
-        if self.all.len() >= SERIES {
+        let key = (base, s.key.clone());
+        let known = self.known.get(&key).copied();
+        if known.is_none() && self.all.len() >= SERIES {
             return None;
+        }
+        let at = known.unwrap_or(self.all.len());
+        self.found = Some((s.key.clone(), at));
+        if known.is_some() {
+            return known;
         }
         self.all.push(Series {
             base,
@@ -139,8 +149,8 @@ impl<'a> Page<'a> {
             sum: None,
             broken: false,
         });
-        self.known.insert(key, self.all.len() - 1);
-        Some(self.all.len() - 1)
+        self.known.insert(key, at);
+        Some(at)
     }
 }
 
