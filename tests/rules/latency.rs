@@ -78,6 +78,28 @@ fn a_service_none_of_whose_requests_ended_is_not_plainly_healthy() {
     assert_eq!(two.is(&[], &[]).symptoms.iter().find(|s| s.subject == A).unwrap().says, "healthy");
 }
 
+/// Requests that take seconds end seldom.
+#[test]
+fn one_slow_request_is_enough_with_those_that_are_under_way_for_longer() {
+    let is_slow = |counts: [f64; 4], in_use: u64, running: &[Session]| {
+        let mut two = Two::healthy().work(|w| w.running = running.to_vec());
+        two.now = two.now.health(A, payload::a_healthy(6, 6 - in_use, 10));
+        two.now.now.services.get_mut(A).unwrap().metrics = Some(histogram(counts, 4.8));
+        let found = two.told().findings;
+        assert!(found.iter().all(|f| f.scenario == "latency"), "{found:#?}");
+        !found.is_empty()
+    };
+    let (one, quick) = ([400.0, 400.0, 401.0, 401.0], [401.0, 401.0, 402.0, 402.0]);
+    let runs = [session(1, A, 1.6), session(2, A, 3.0), session(3, A, 0.2)];
+    assert!(is_slow(one, 3, &runs));
+    assert!(!is_slow(one, 3, &runs[1..]), "one of them is quick so far");
+    assert!(!is_slow(one, 1, &runs), "these are another's, by its own word");
+    assert!(!is_slow(quick, 3, &runs), "another one ended quickly");
+    let mut dump = runs.clone();
+    dump.iter_mut().for_each(|s| s.application = "pg_dump".into());
+    assert!(!is_slow(one, 3, &dump));
+}
+
 #[test]
 fn just_under_the_limit_and_a_spike_are_healthy() {
     let mut two = Two::healthy();
