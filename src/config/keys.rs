@@ -167,6 +167,7 @@ pub const KEYS: &[Key] = &[
     var("thresholds.memory", Shape::Fraction),
     var("thresholds.memory_available", Shape::Fraction),
     var("thresholds.descriptors", Shape::Fraction),
+    var("thresholds.certificate", Shape::Span),
     var("thresholds.swap", Shape::Count),
 ];
 

@@ -113,19 +113,26 @@ impl Scan<'_> {
 
     /// After a word: is what follows its secret?
     fn after_word(&mut self, start: usize) {
-        let name = self.text[start..self.at].to_ascii_lowercase();
-        if name == "bearer" {
+        let name = &self.text.as_bytes()[start..self.at];
+        let is = |word: &str| name.eq_ignore_ascii_case(word.as_bytes());
+        let ends = |word: &str| {
+            name.len()
+                .checked_sub(word.len())
+                .is_some_and(|n| name[n..].eq_ignore_ascii_case(word.as_bytes()))
+        };
+        if is("bearer") {
             let from = self.skip(self.at, b" \t");
             if from > self.at {
                 self.hide_value(from, b"");
             }
             return;
         }
-        let authorization = name == "authorization" || name == "proxy-authorization";
-        let plain = name == "pass" || name.ends_with("_pass") || name.ends_with("-pass");
-        if !authorization && !plain && !SECRETS.iter().any(|s| name.ends_with(s)) {
+        let authorization = is("authorization") || is("proxy-authorization");
+        let plain = is("pass") || ends("_pass") || ends("-pass");
+        if !authorization && !plain && !SECRETS.iter().any(|s| ends(s)) {
             return;
         }
+        let (token, option) = (ends("token"), name.starts_with(b"--"));
         // A quoted name: `"password": "x"`, also escaped inside a JSON text.
         let mut at = self.skip(self.at, b"\\\"'");
         let quoted = at > self.at;
@@ -134,13 +141,11 @@ impl Scan<'_> {
         match bytes.get(spaced) {
             Some(b'=') => at = self.skip(spaced + 1, b">= \t"),
             // `token: unexpected` is a parser's complaint, `password: x` is a leak.
-            Some(b':') if quoted || authorization || !name.ends_with("token") => {
-                at = self.skip(spaced + 1, b" \t")
-            }
+            Some(b':') if quoted || authorization || !token => at = self.skip(spaced + 1, b" \t"),
             // SQL: ALTER ROLE x PASSWORD 'y'
             Some(b'\'') if spaced > at => at = spaced,
             // A command line: --password x
-            Some(_) if spaced > at && name.starts_with("--") => at = spaced,
+            Some(_) if spaced > at && option => at = spaced,
             _ => return,
         }
         if authorization {

@@ -31,6 +31,9 @@ pub struct Thresholds {
     /// Open / allowed descriptors of a process, above which they are exhausted (0 to 1).
     #[serde(default = "nine_tenths")]
     pub descriptors: f64,
+    /// What is left of a certificate's time, below which it is told of.
+    #[serde(default = "a_fortnight")]
+    pub certificate: Span,
     /// Pages a second, in and out, above which the host thrashes.
     #[serde(default = "a_thousand")]
     pub swap: u32,
@@ -39,6 +42,10 @@ pub struct Thresholds {
 /// Of a snapshot from before it could be set.
 fn an_hour() -> Span {
     Span::secs(3600)
+}
+
+fn a_fortnight() -> Span {
+    Span::secs(14 * 86_400)
 }
 
 fn nine_tenths() -> f64 {

@@ -18,9 +18,11 @@ pub fn link(findings: &mut [Finding], causes: &[&'static Cause], config: &Config
     for (f, by) in findings.iter_mut().zip(explained) {
         f.explained_by = by;
     }
-    // Of what is slow, what explains more of the time comes first; those of whom that is not known follow.
+    // What is broken comes before what is slow. Of this, what explains more of the time comes first; those
+    // of whom that is not known follow.
     findings.sort_by(|a, b| {
-        let first = |f: &Finding| (!f.is_root(), f.severity, f.share > 0.0);
+        let slow = |f: &Finding| f.scenario == "latency";
+        let first = |f: &Finding| (!f.is_root(), f.severity, slow(f), slow(f) && f.share <= 0.0);
         first(a)
             .cmp(&first(b))
             .then_with(|| b.share.total_cmp(&a.share))

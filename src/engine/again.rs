@@ -1,6 +1,7 @@
 //! A second reading, a known while after the first: only of what a rule needs one of, and only where
 //! something looks as if it were so. A healthy look waits for nothing here.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -19,12 +20,14 @@ use crate::snapshot::ollama::OllamaLook;
 use crate::snapshot::redis::RedisLook;
 use crate::snapshot::service::{Health, LogLevel};
 use crate::snapshot::work::Work;
-use crate::snapshot::{Again, Look, Looks, Reading, Snapshot};
+use crate::snapshot::{Again, FailKind, Look, Looks, Reading, Snapshot};
 
-/// Between two readings.
+/// Between two readings. That of the first look is the first of what it has read already: it counts from
+/// there, but for so much of it at most.
 const INTERVAL: Duration = Duration::from_secs(1);
+const OF_THE_FIRST: Duration = Duration::from_millis(100);
 /// How often it is made longer where too little was counted.
-const MORE: u32 = 2;
+const MORE: u32 = 4;
 /// What comes in a shorter time than this has no rate that means anything.
 const SHORTEST: Duration = Duration::from_millis(250);
 /// Kept for the second reading itself, and for what comes after it.
@@ -44,14 +47,23 @@ enum Taken {
 }
 
 /// Where there is an earlier look already, what is wanted is only read once, to stand beside it.
-pub async fn ask(mut looks: Looks, loaded: &Loaded, awaited: &Awaited, end: Instant, plan: &Plan) -> Looks {
+/// `start` is when the first look began.
+pub async fn ask(
+    mut looks: Looks,
+    loaded: &Loaded,
+    awaited: &Awaited,
+    (start, end): (Instant, Instant),
+    plan: &Plan,
+) -> Looks {
     let wanted = scenario::again(&looks, &loaded.config, &plan.asked);
     if wanted.is_empty() {
         return looks;
     }
     let begun = Instant::now();
     let left = end.saturating_duration_since(begun);
-    let wait = INTERVAL.min(left.saturating_sub(RESERVE));
+    let due = (start + INTERVAL).max(begun + INTERVAL - OF_THE_FIRST);
+    let wait = due.saturating_duration_since(begun).min(left.saturating_sub(RESERVE));
+    let mut ready = Vec::new();
     if looks.before.is_none() && !plan.quick {
         if wait < SHORTEST {
             tracing::debug!(?wanted, "no time was left for a second reading");
@@ -59,11 +71,21 @@ pub async fn ask(mut looks: Looks, loaded: &Loaded, awaited: &Awaited, end: Inst
         }
         let _guard = awaited.begin(format!("a second reading, {:.1} s after the first", wait.as_secs_f64()));
         let mut before = looks.now.clone();
-        put(&mut before, read(&wanted, loaded, &looks.now, begun + wait).await);
-        tokio::time::sleep_until((begun + wait).into()).await;
+        let due = begun + wait;
+        let first: Vec<Again> = wanted.iter().filter(|w| !is_read(w, &looks.now)).cloned().collect();
+        put(&mut before, read(&first, loaded, &looks.now, Vec::new(), due).await);
+        // What is no rate is read once.
+        for (name, s) in &before.services {
+            if let Some(own) = looks.now.services.get_mut(name) {
+                own.log_level.clone_from(&s.log_level);
+            }
+        }
+        ready = ready_to_ask(&wanted, loaded, due).await;
+        tokio::time::sleep_until(due.into()).await;
         looks.before = Some(before);
     }
-    let taken = read(&wanted, loaded, &looks.now, end).await;
+    let rates: Vec<Again> = wanted.iter().filter(|w| !is_known(w, &looks.now)).cloned().collect();
+    let taken = read(&rates, loaded, &looks.now, ready, end).await;
     put(&mut looks.now, taken);
     // Requests that take long end seldom, and pages come in bursts: so short a time may not tell.
     let mut more = MORE;
@@ -74,7 +96,7 @@ pub async fn ask(mut looks: Looks, loaded: &Loaded, awaited: &Awaited, end: Inst
         }
         let _guard = awaited.begin("another reading, since one second did not tell");
         tokio::time::sleep_until(next.into()).await;
-        let taken = read(&wanted, loaded, &looks.now, end).await;
+        let taken = read(&rates, loaded, &looks.now, Vec::new(), end).await;
         put(&mut looks.now, taken);
         more -= 1;
     }
@@ -82,11 +104,72 @@ pub async fn ask(mut looks: Looks, loaded: &Loaded, awaited: &Awaited, end: Inst
     looks
 }
 
-async fn read(wanted: &[Again], loaded: &Loaded, now: &Snapshot, deadline: Instant) -> Vec<Taken> {
-    join_all(wanted.iter().map(|what| one(what, loaded, now, deadline))).await.into_iter().flatten().collect()
+/// The first look has read it, as all that come after: that is the first reading.
+fn is_read(what: &Again, now: &Snapshot) -> bool {
+    match what {
+        Again::Health(name) => now.services.get(name).is_some_and(|s| s.health.seen().is_some()),
+        Again::Metrics(name) => {
+            now.services.get(name).and_then(|s| s.metrics.as_ref()).is_some_and(|m| m.seen().is_some())
+        }
+        Again::Ollama(name) => now.ollama.get(name).is_some_and(|o| o.models.seen().is_some()),
+        Again::Memory => now.host.memory.seen().is_some(),
+        Again::Taken(name) => now.host.taken.get(name).is_some_and(|t| t.process.seen().is_some()),
+        Again::Work(_) | Again::Redis(_) | Again::Level(_) | Again::Load(_) => false,
+    }
 }
 
-async fn one(what: &Again, loaded: &Loaded, now: &Snapshot, deadline: Instant) -> Option<Taken> {
+/// It is no rate, and was read.
+fn is_known(what: &Again, now: &Snapshot) -> bool {
+    match what {
+        Again::Level(name) => now.services.get(name).is_some_and(|s| s.log_level.is_some()),
+        _ => false,
+    }
+}
+
+/// Sessions for the second reading, made while there is time: a login takes longer than the answer.
+async fn ready_to_ask(wanted: &[Again], loaded: &Loaded, due: Instant) -> Vec<(String, postgres::Ready)> {
+    let names = wanted.iter().filter_map(|what| match what {
+        Again::Work(name) => Some(name),
+        _ => None,
+    });
+    let one = |name: &String| {
+        let (p, password) = (loaded.config.postgres(name), loaded.secrets.postgres(name));
+        let name = name.clone();
+        async move { Some((name, postgres::ready(p?, password, due).await.ok()?)) }
+    };
+    join_all(names.map(one)).await.into_iter().flatten().collect()
+}
+
+/// Who is not `ready` logs in now.
+async fn read(
+    wanted: &[Again],
+    loaded: &Loaded,
+    now: &Snapshot,
+    ready: Vec<(String, postgres::Ready)>,
+    deadline: Instant,
+) -> Vec<Taken> {
+    let mut ready: BTreeMap<String, postgres::Ready> = ready.into_iter().collect();
+    let own = |what: &Again| match what {
+        Again::Work(name) => ready.remove(name),
+        _ => None,
+    };
+    let all: Vec<Option<postgres::Ready>> = wanted.iter().map(own).collect();
+    let timed = |(what, ready)| async move {
+        let begun = Instant::now();
+        let taken = one(what, ready, loaded, now, deadline).await;
+        tracing::debug!(?what, ms = crate::probe::millis(begun), "one reading more");
+        taken
+    };
+    join_all(wanted.iter().zip(all).map(timed)).await.into_iter().flatten().collect()
+}
+
+async fn one(
+    what: &Again,
+    ready: Option<postgres::Ready>,
+    loaded: &Loaded,
+    now: &Snapshot,
+    deadline: Instant,
+) -> Option<Taken> {
     let config = &loaded.config;
     Some(match what {
         Again::Health(name) => {
@@ -98,7 +181,17 @@ async fn one(what: &Again, loaded: &Loaded, now: &Snapshot, deadline: Instant) -
             Taken::Metrics(name.clone(), look.await)
         }
         Again::Work(name) => {
-            let look = postgres::work(config.postgres(name)?, loaded.secrets.postgres(name), deadline);
+            let (p, password) = (config.postgres(name)?, loaded.secrets.postgres(name));
+            let look = async {
+                match ready {
+                    // What was cut off meanwhile is no word of the server's.
+                    Some(ready) => match ready.ask(deadline).await {
+                        Err(f) if f.kind == FailKind::Closed => postgres::work(p, password, deadline).await,
+                        answer => answer,
+                    },
+                    None => postgres::work(p, password, deadline).await,
+                }
+            };
             Taken::Work(name.clone(), timed(look).await)
         }
         Again::Redis(name) => {

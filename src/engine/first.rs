@@ -338,6 +338,7 @@ fn late_redis(r: &crate::config::Redis, deadline: Instant) -> RedisLook {
         endpoint: redis::endpoint(r),
         here: None,
         ping: unplaced(late(deadline)),
+        certificate: None,
         server: Reading::not_asked("no answer to PING"),
         settings: Reading::not_asked("no answer to PING"),
     }
@@ -361,6 +362,7 @@ fn late_postgres(p: &crate::config::Postgres, deadline: Instant) -> PostgresLook
         endpoint: postgres::endpoint(p),
         here: None,
         login,
+        certificate: None,
         server: Look::not_asked("no login"),
         work: None,
         pid_file: Reading::not_asked("no login"),

@@ -46,10 +46,11 @@ pub async fn of(names: &[String], now: &Snapshot, deadline: Instant) -> Loads {
             let ports: BTreeSet<u16> = sought.iter().filter(lost).filter_map(|s| s.port).collect();
             let found = if ports.is_empty() { Vec::new() } else { listeners::at(&root, &ports, None)? };
             let groups = host::own::groups(&root);
+            let mut shared = sockets::Shared::default();
             let one = |s: Sought| {
                 let pid = s.pid.or_else(|| listening(&s, &found))?;
                 let mut own = host::own::of(&root, Path::new(host::group::MOUNTED), pid, &groups).ok()?;
-                own.network = sockets::of(&root, pid, s.port).into();
+                own.network = sockets::of(&root, pid, s.port, &mut shared).into();
                 Some((s.name, own))
             };
             Ok(sought.into_iter().filter_map(one).collect::<BTreeMap<_, _>>())

@@ -16,7 +16,7 @@ use crate::snapshot::{Looks, SCHEMA, Snapshot, Vantage};
 pub struct Deadlines {
     /// Of the first questions.
     pub first: Instant,
-    /// Of the whole look.
+    /// Of the last answer that is waited for.
     pub end: Instant,
 }
 
@@ -50,10 +50,12 @@ impl Plan {
 }
 
 impl Deadlines {
-    /// A quarter of the time, at most a second, is kept for the second questions.
+    /// A quarter of the time, at most a second, is kept for the second questions; a fortieth, at most
+    /// 50 ms, for what comes after the last answer: the rules and the report keep the deadline too.
     pub fn from(start: Instant, timeout: Duration) -> Self {
-        let kept = (timeout / 4).min(Duration::from_secs(1));
-        Self { first: start + timeout.saturating_sub(kept), end: start + timeout }
+        let second = (timeout / 4).min(Duration::from_secs(1));
+        let said = (timeout / 40).min(Duration::from_millis(50));
+        Self { first: start + timeout.saturating_sub(second), end: start + timeout.saturating_sub(said) }
     }
 }
 
@@ -79,7 +81,7 @@ pub async fn look(loaded: &Loaded, awaited: &Awaited, start: Instant, plan: &Pla
     let looks = Looks { now, before: plan.before.clone() };
     let mut looked = match plan.depth {
         Depth::Wrong => {
-            let looks = again::ask(looks, loaded, awaited, deadlines.end, plan).await;
+            let looks = again::ask(looks, loaded, awaited, (start, deadlines.end), plan).await;
             changed::ask(looks, awaited, deadlines.end).await
         }
         Depth::Everything | Depth::Symptoms => Looked { looks, found: None },

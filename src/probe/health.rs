@@ -49,7 +49,7 @@ pub fn read(a: &Answer, pointers: Option<&HealthPointers>) -> Result<Health, Fai
         None => by_shape(v),
     });
     match health {
-        Some(h) => Ok(Health { http_status: a.status, ..h }),
+        Some(h) => Ok(Health { http_status: a.status, certificate: a.certificate, ..h }),
         // A 5xx is a word of its own, whatever its body.
         None if a.status >= 500 => Ok(Health {
             http_status: a.status,
@@ -59,6 +59,7 @@ pub fn read(a: &Answer, pointers: Option<&HealthPointers>) -> Result<Health, Fai
             pool: None,
             uptime_s: None,
             messages: vec![excerpt(body)].into_iter().filter(|m| !m.is_empty()).collect(),
+            certificate: a.certificate,
         }),
         None => {
             let html = a.content_type.to_ascii_lowercase().contains("html")
@@ -107,6 +108,7 @@ fn by_shape(v: &Value) -> Option<Health> {
         pool: pool.map(consistent).filter(|p| *p != PoolReport::default()),
         uptime_s: v.get("uptime_seconds").and_then(number).filter(|n| *n >= 0.0),
         messages: messages(v),
+        certificate: None,
     })
 }
 
@@ -135,6 +137,7 @@ fn by_pointers(v: &Value, p: &HealthPointers, http_status: u16) -> Option<Health
         pool: (pool != PoolReport::default()).then_some(pool),
         uptime_s: None,
         messages: messages(v),
+        certificate: None,
     })
 }
 

@@ -23,8 +23,9 @@ use tokio_rustls::TlsConnector;
 use url::{Host, Url};
 
 use crate::config::Header;
-use crate::probe::tls::{self, Check, Roots};
+use crate::probe::tls::{self, Roots};
 use crate::probe::{blocking, by, io_failure, no_way, said, tls_error};
+use crate::snapshot::certificate::Certificate;
 use crate::snapshot::{FailKind, Failure, Stage};
 
 /// The largest body that is read, in bytes. A health answer has a few hundred.
@@ -52,12 +53,14 @@ impl<'a> Ask<'a> {
 }
 
 /// What a server answered.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Answer {
     pub status: u16,
     pub content_type: String,
     pub location: Option<String>,
     pub body: Vec<u8>,
+    /// Of https.
+    pub certificate: Option<Certificate>,
 }
 
 /// What asking takes: nothing or, for https, whom to believe.
@@ -69,8 +72,7 @@ pub fn client(https: bool, ca_file: Option<&str>) -> Result<Client, Failure> {
         return Ok(Client(None));
     }
     let roots = ca_file.map_or(Roots::System, |path| Roots::File(Path::new(path)));
-    let config =
-        tls::config(Check::Name, &roots).map_err(|e| Failure::new(FailKind::Tls, e).at(Stage::Tls))?;
+    let config = tls::config(&roots).map_err(|e| Failure::new(FailKind::Tls, e).at(Stage::Tls))?;
     Ok(Client(Some(TlsConnector::from(Arc::new(config)))))
 }
 
@@ -224,7 +226,9 @@ pub async fn send(
         // On the heap: those who need no TLS, a thousand at once, do not pay for it.
         Some(tls) => {
             let stream = place.encrypt(tls, stream, deadline).await?;
-            Box::pin(exchange(&place, stream, request, enough, deadline)).await
+            let certificate = tls::shown(stream.get_ref().1.peer_certificates());
+            let asked = Box::pin(exchange(&place, stream, request, enough, deadline)).await;
+            asked.map(|(answer, head)| (Answer { certificate, ..answer }, head))
         }
     }
 }
@@ -273,7 +277,7 @@ async fn exchange(
             status: response.status().as_u16(),
             content_type: header(CONTENT_TYPE).unwrap_or_default(),
             location: header(LOCATION),
-            body: Vec::new(),
+            ..Answer::default()
         };
         let endless = format!("{} began to answer and did not end", place.name);
         let (head, body) = response.into_parts();
@@ -305,7 +309,9 @@ async fn whole(
     limit: usize,
     mut enough: impl FnMut(&Answer, &[u8]) -> bool,
 ) -> Result<Vec<u8>, Failure> {
-    let mut all = Vec::new();
+    // As long as it says that it is: a promise, and no more than may be read.
+    let says = hyper::body::Body::size_hint(&body).exact().and_then(|n| usize::try_from(n).ok());
+    let mut all = Vec::with_capacity(says.unwrap_or(0).min(limit));
     let mut done = enough(head, &[]);
     while !done && let Some(frame) = body.frame().await {
         let frame = frame.map_err(|e| place.failure(&e, Stage::Body))?;

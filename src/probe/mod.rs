@@ -83,6 +83,10 @@ pub async fn blocking<T: Send + 'static>(
 /// known for one.
 pub fn said(text: &str, limit: usize) -> String {
     let masked = mask::text(text);
+    // Of no more bytes are no more letters.
+    if masked.len() <= limit {
+        return masked;
+    }
     match masked.char_indices().nth(limit) {
         None => masked,
         Some((end, _)) => format!("{}…", &masked[..end]),

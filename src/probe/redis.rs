@@ -12,9 +12,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 
 use super::place::{self, Place, Stream};
-use super::tls::{self, Check, Roots};
+use super::tls::{self, Roots};
 use super::{blocking, by, io_failure, millis, said, tls_error};
 use crate::config::{Redis, RedisPlace, Secret};
+use crate::snapshot::certificate::Certificate;
 use crate::snapshot::redis::{RedisLook, RedisServer, RedisSettings};
 use crate::snapshot::{FailKind, Failure, Look, Reading, Stage};
 
@@ -39,8 +40,12 @@ async fn ask_all(
     deadline: Instant,
 ) -> RedisLook {
     let start = Instant::now();
+    let mut certificate = None;
     let (here, answers) = match place(r, deadline).await {
-        Ok(place) => (Some(place.here()), ask(r, password, sections, &place, deadline).await),
+        Ok(place) => {
+            let asked = ask(r, password, sections, &place, &mut certificate, deadline).await;
+            (Some(place.here()), asked)
+        }
         Err(f) => (None, Err(f)),
     };
     let elapsed_ms = millis(start);
@@ -50,7 +55,7 @@ async fn ask_all(
         Ok(a) => (Reading::from(a.ping), a.info.into(), a.settings.into()),
         Err(f) => (Reading::Failed(f), none(), Reading::not_asked("no answer to PING")),
     };
-    RedisLook { endpoint: endpoint(r), here, ping: look(ping), server, settings }
+    RedisLook { endpoint: endpoint(r), here, ping: look(ping), certificate, server, settings }
 }
 
 /// The address as people write it.
@@ -82,13 +87,14 @@ async fn ask(
     password: Option<&Secret>,
     sections: &'static str,
     place: &Place,
+    certificate: &mut Option<Certificate>,
     deadline: Instant,
 ) -> Result<Answers, Failure> {
     let user = r.user();
     match (place::connect(place, deadline).await?, r.place()) {
         (Stream::Unix(s), _) => spoken(s, user.as_deref(), password, sections, deadline).await,
         (Stream::Tcp(s), Some(RedisPlace::Tcp { host, tls: true, .. })) => {
-            let make = || tls::config(Check::Name, &Roots::System);
+            let make = || tls::config(&Roots::System);
             let make = move || make().map_err(|e| Failure::new(FailKind::Tls, e).at(Stage::Tls));
             let config = blocking(deadline, "the certificates of the authorities", make).await?;
             let broken = |e: String| Failure::new(FailKind::Tls, e).at(Stage::Tls);
@@ -99,6 +105,7 @@ async fn ask(
                 Some(tls) => broken(tls.to_string()),
                 None => io_failure(&e, "").at(Stage::Tls),
             })?;
+            *certificate = tls::shown(s.get_ref().1.peer_certificates());
             spoken(s, user.as_deref(), password, sections, deadline).await
         }
         (Stream::Tcp(s), _) => spoken(s, user.as_deref(), password, sections, deadline).await,

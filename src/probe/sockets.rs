@@ -21,8 +21,28 @@ const SENT: usize = 136;
 /// The last word of `sk_meminfo`.
 const DROPPED: usize = 32;
 
+/// What all who are in one network have together, by its id: for each of these the kernel goes through all
+/// that it has room for, however few there are.
+#[derive(Default)]
+pub struct Shared(BTreeMap<String, (Vec<TcpNetEntry>, Vec<Lossy>)>);
+
+impl Shared {
+    fn of(
+        &mut self,
+        id: &str,
+        folder: &Path,
+        here: bool,
+    ) -> Result<&(Vec<TcpNetEntry>, Vec<Lossy>), Failure> {
+        if !self.0.contains_key(id) {
+            let read = (listeners::of_process(folder)?, if here { lossy() } else { Vec::new() });
+            self.0.insert(id.to_owned(), read);
+        }
+        self.0.get(id).ok_or_else(|| malformed(folder))
+    }
+}
+
 /// Of a process, and of the port that it serves.
-pub fn of(proc: &str, pid: u32, port: Option<u16>) -> Result<OwnNetwork, Failure> {
+pub fn of(proc: &str, pid: u32, port: Option<u16>, shared: &mut Shared) -> Result<OwnNetwork, Failure> {
     let folder = Path::new(proc).join(pid.to_string());
     let id = |of: &Path| fs::read_link(of.join("ns/net")).ok().map(|l| l.to_string_lossy().into_owned());
     let own = id(&folder);
@@ -32,7 +52,9 @@ pub fn of(proc: &str, pid: u32, port: Option<u16>) -> Result<OwnNetwork, Failure
     let total = |all: &BTreeMap<String, u64>, name: &str| {
         all.get(name).copied().ok_or_else(|| malformed(&folder.join("net").join(name)))
     };
-    let table = listeners::of_process(&folder)?;
+    // One whose network nobody may know shares it with nobody.
+    let known = own.clone().unwrap_or_else(|| format!("of {pid}"));
+    let (table, lossy) = shared.of(&known, &folder, here)?;
     let range = if here { range(proc) } else { None };
     let mut network = OwnNetwork {
         id: own.unwrap_or_default(),
@@ -40,17 +62,14 @@ pub fn of(proc: &str, pid: u32, port: Option<u16>) -> Result<OwnNetwork, Failure
         sent: total(&tcp, "OutSegs")?,
         retransmitted: total(&tcp, "RetransSegs")?,
         overflows: total(&more, "ListenOverflows")?,
-        queues: queues(&table, port),
-        lossy: Vec::new(),
+        queues: queues(table, port),
+        lossy: lossy.clone(),
         tracked: if here { tracked(proc) } else { None },
         range,
-        towards: range.map_or_else(Vec::new, |r| towards(&table, r, reused(proc))),
+        towards: range.map_or_else(Vec::new, |r| towards(table, r, reused(proc))),
     };
-    if here {
-        if let Some(port) = port {
-            limits(&mut network.queues, port);
-        }
-        network.lossy = lossy();
+    if let Some(port) = port.filter(|_| here) {
+        limits(&mut network.queues, port);
     }
     Ok(network)
 }

@@ -2,14 +2,21 @@
 //! Never accepts less than what the configuration asks for.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use jiff::Timestamp;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, RootCertStore,
+    SignatureScheme, WantsVerifier,
+};
+use x509_cert::der::Decode;
+
+use crate::snapshot::certificate::Certificate;
 
 /// How far a server's certificate is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,24 +37,95 @@ pub enum Roots<'a> {
     File(&'a Path),
 }
 
-pub fn config(check: Check, roots: &Roots) -> Result<ClientConfig, String> {
+type Provider = Arc<CryptoProvider>;
+
+/// With the name checked, as https has it: who asks reads the certificate off its stream.
+pub fn config(roots: &Roots) -> Result<ClientConfig, String> {
     let provider = Arc::new(ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider.clone())
+    Ok(builder(&provider)?.with_root_certificates(store(roots)?).with_no_client_auth())
+}
+
+/// The same as far as it is wanted, for a library that keeps the stream to itself: what is shown is noted.
+pub fn noting(check: Check, roots: &Roots) -> Result<(ClientConfig, Shown), String> {
+    let provider = Arc::new(ring::default_provider());
+    let chain = || {
+        WebPkiServerVerifier::builder_with_provider(Arc::new(store(roots)?), provider.clone())
+            .build()
+            .map_err(|e| format!("the root certificates can't be used: {e}"))
+    };
+    let lenient = |chain| Arc::new(Lenient { provider: provider.clone(), chain });
+    let judge: Arc<dyn ServerCertVerifier> = match check {
+        Check::Nothing => lenient(None),
+        Check::Chain => lenient(Some(chain()?)),
+        Check::Name => chain()?,
+    };
+    let shown = Shown::default();
+    let verifier = Arc::new(Noting { judge, shown: shown.clone() });
+    let config = builder(&provider)?.dangerous().with_custom_certificate_verifier(verifier);
+    Ok((config.with_no_client_auth(), shown))
+}
+
+fn builder(provider: &Provider) -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, String> {
+    ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .map_err(|e| e.to_string())?;
-    if check == Check::Nothing {
-        let verifier = Arc::new(Lenient { provider, chain: None });
-        return Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth());
+        .map_err(|e| e.to_string())
+}
+
+/// Of the chain that a server showed its own. What can't be read is not known: that is no reason to
+/// refuse it.
+pub fn shown(chain: Option<&[CertificateDer]>) -> Option<Certificate> {
+    let own = x509_cert::Certificate::from_der(chain?.first()?).ok()?;
+    let at = |t: x509_cert::time::Time| {
+        Timestamp::from_second(t.to_unix_duration().as_secs().try_into().ok()?).ok()
+    };
+    let validity = own.tbs_certificate.validity;
+    Some(Certificate { begins: at(validity.not_before)?, ends: at(validity.not_after)? })
+}
+
+/// What the server showed in the handshake; nothing before it.
+pub type Shown = Arc<OnceLock<Option<Certificate>>>;
+
+/// Notes what is shown, and leaves the judgement to another.
+#[derive(Debug)]
+struct Noting {
+    judge: Arc<dyn ServerCertVerifier>,
+    shown: Shown,
+}
+
+impl ServerCertVerifier for Noting {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.shown.get_or_init(|| shown(Some(std::slice::from_ref(end_entity))));
+        self.judge.verify_server_cert(end_entity, intermediates, server_name, ocsp, now)
     }
-    let store = Arc::new(store(roots)?);
-    if check == Check::Name {
-        return Ok(builder.with_root_certificates(store).with_no_client_auth());
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.judge.verify_tls12_signature(message, cert, dss)
     }
-    let chain = WebPkiServerVerifier::builder_with_provider(store, provider.clone())
-        .build()
-        .map_err(|e| format!("the root certificates can't be used: {e}"))?;
-    let verifier = Arc::new(Lenient { provider, chain: Some(chain) });
-    Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.judge.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.judge.supported_verify_schemes()
+    }
 }
 
 fn store(roots: &Roots) -> Result<RootCertStore, String> {
@@ -78,7 +156,7 @@ fn store(roots: &Roots) -> Result<RootCertStore, String> {
 /// Checks the chain or nothing, as libpq's lesser modes do; signatures always.
 #[derive(Debug)]
 struct Lenient {
-    provider: Arc<CryptoProvider>,
+    provider: Provider,
     chain: Option<Arc<WebPkiServerVerifier>>,
 }
 

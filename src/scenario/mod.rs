@@ -1,7 +1,8 @@
 //! Each scenario is one pipeline and pure: no async, no clock, no client.
-//! `registry` lists them; `against` says what speaks against a cause; `facts`, `login`, `clusters`, `targets`, `witness`, `way`, `log`, `place`, `contained`, `ends` and `rate` hold what they derive from readings.
+//! `registry` lists them; `against` says what speaks against a cause; `facts`, `login`, `clusters`, `targets`, `witness`, `way`, `log`, `place`, `contained`, `ends`, `certificate` and `rate` hold what they derive from readings.
 
 mod against;
+mod certificate;
 pub mod clusters;
 mod contained;
 mod db_down;

@@ -2,6 +2,7 @@
 //! Every type here is part of the saved snapshot, versioned by `whole::SCHEMA`.
 
 mod again;
+pub mod certificate;
 pub mod changes;
 pub mod containers;
 pub mod host;

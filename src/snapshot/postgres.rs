@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::certificate::Certificate;
 use super::reading::{Look, Reading};
 use super::slots::Slots;
 use super::work::Work;
@@ -16,6 +17,9 @@ pub struct PostgresLook {
     pub here: Option<bool>,
     /// A real login: the symptom of a database.
     pub login: Look<Login>,
+    /// Where that login was encrypted, and its certificate could be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Certificate>,
     /// Sessions, slots and limits, by SQL.
     pub server: Look<Server>,
     /// What its time goes into; asked only where something is slow.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::certificate::Certificate;
 use super::reading::{FailKind, Look, Reading};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -15,6 +16,9 @@ pub struct RedisLook {
     pub here: Option<bool>,
     /// PING, or the word by which it refused; the symptom.
     pub ping: Look<()>,
+    /// Where it is asked over TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Certificate>,
     pub server: Reading<RedisServer>,
     pub settings: Reading<RedisSettings>,
 }

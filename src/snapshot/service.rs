@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::certificate::Certificate;
 use super::mcp::McpLook;
 use super::metrics::Metrics;
 use super::network::Target;
@@ -63,6 +64,9 @@ pub struct Health {
     /// Texts of errors and warnings in the payload, masked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub messages: Vec<String>,
+    /// Of https: what was shown with this answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Certificate>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -26,6 +26,7 @@ fn redis(answer: Failure) -> Stack {
         endpoint: "127.0.0.1:6379".into(),
         here: Some(true),
         ping: failed(answer),
+        certificate: None,
         server: Reading::not_asked(none),
         settings: Reading::not_asked(none),
     };

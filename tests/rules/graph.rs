@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mcp_ir::diagnosis::{Certainty, Relation, Severity};
+use mcp_ir::diagnosis::{Certainty, Finding, Relation, Severity, link};
 use mcp_ir::scenario::{ALL, by_name, causes};
 use mcp_ir::snapshot::units::Event;
 
@@ -63,6 +63,27 @@ fn only_a_leak_points_from_a_service_down_to_its_server() {
     for c in causes().iter().filter(|c| c.name != "pool-exhausted/pool-leak") {
         assert!(c.explains.iter().all(|(_, r)| *r != Relation::Needs), "{}: write its tests", c.name);
     }
+}
+
+#[test]
+fn what_is_broken_comes_first_then_what_takes_the_most_time_then_that_of_which_it_is_not_known() {
+    let f = |name: &str, subject: &str, share: f64| {
+        let cause = causes().into_iter().find(|c| c.name == name).unwrap();
+        Finding::new(cause, subject, Certainty::Proven, "x").share(share)
+    };
+    let mut all = [
+        f("latency/listen-overflow", "codebase-mcp", 0.0),
+        f("latency/slow-queries", "postgres", 0.3),
+        f("latency/redis-slow", "redis", 0.6),
+        f("latency/ephemeral-ports", "workflow-mcp", 0.0),
+        f("server-crash/mcp-broken", "workflow-mcp", 0.0),
+        f("latency/conntrack-full", "db1", 0.0).severity(Severity::P1),
+    ];
+    link(&mut all, &causes(), &Stack::healthy().now.config);
+    let order: Vec<&str> = all.iter().map(|f| f.cause.split_once('/').unwrap().1).collect();
+    let want =
+        ["conntrack-full", "mcp-broken", "redis-slow", "slow-queries", "listen-overflow", "ephemeral-ports"];
+    assert_eq!(order, want);
 }
 
 #[test]

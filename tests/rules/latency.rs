@@ -59,10 +59,45 @@ fn a_service_none_of_whose_requests_ended_is_not_plainly_healthy() {
     let said = &d.symptoms.iter().find(|s| s.subject == A).unwrap().says;
     assert_eq!(said, "healthy; slow so far, and no request ended in 1 s");
     // Nothing is under way: it is idle.
-    let two = pool(two, 0);
+    let mut two = pool(two, 0);
     let looks = two.looks();
     assert!(!scenario::undecided(&looks, &looks.now.config));
+    // By its pace so far one would have ended by now: all may hang where its pool does not show it.
+    if let Some(Reading::Seen { value }) =
+        two.now.now.services.get_mut(A).unwrap().metrics.as_mut().map(|m| &mut m.reading)
+    {
+        value.started = None;
+    }
+    for (up, watched) in [(5.0, true), (8.0, false)] {
+        if let Reading::Seen { value } = &mut two.now.now.services.get_mut(A).unwrap().health.reading {
+            value.uptime_s = Some(up);
+        }
+        let looks = two.looks();
+        assert_eq!(scenario::undecided(&looks, &looks.now.config), watched, "{up} s");
+    }
     assert_eq!(two.is(&[], &[]).symptoms.iter().find(|s| s.subject == A).unwrap().says, "healthy");
+}
+
+/// Requests that take seconds end seldom.
+#[test]
+fn one_slow_request_is_enough_with_those_that_are_under_way_for_longer() {
+    let is_slow = |counts: [f64; 4], in_use: u64, running: &[Session]| {
+        let mut two = Two::healthy().work(|w| w.running = running.to_vec());
+        two.now = two.now.health(A, payload::a_healthy(6, 6 - in_use, 10));
+        two.now.now.services.get_mut(A).unwrap().metrics = Some(histogram(counts, 4.8));
+        let found = two.told().findings;
+        assert!(found.iter().all(|f| f.scenario == "latency"), "{found:#?}");
+        !found.is_empty()
+    };
+    let (one, quick) = ([400.0, 400.0, 401.0, 401.0], [401.0, 401.0, 402.0, 402.0]);
+    let runs = [session(1, A, 1.6), session(2, A, 3.0), session(3, A, 0.2)];
+    assert!(is_slow(one, 3, &runs));
+    assert!(!is_slow(one, 3, &runs[1..]), "one of them is quick so far");
+    assert!(!is_slow(one, 1, &runs), "these are another's, by its own word");
+    assert!(!is_slow(quick, 3, &runs), "another one ended quickly");
+    let mut dump = runs.clone();
+    dump.iter_mut().for_each(|s| s.application = "pg_dump".into());
+    assert!(!is_slow(one, 3, &dump));
 }
 
 #[test]
@@ -271,6 +306,10 @@ fn a_second_reading_is_taken_only_where_something_looks_slow_or_it_was_asked_for
     let mut slow_for_long = healthy.clone();
     slow_for_long.now.services.get_mut(A).unwrap().metrics = Some(histogram([0.0, 10.0, 20.0, 20.0], 9.0));
     assert!(again(&slow_for_long, &[]).contains(&Again::Metrics(A.into())));
+    for (in_use, short) in [(7, false), (8, true)] {
+        let pool = healthy.clone().health(A, payload::a_healthy(10, 10 - in_use, 10));
+        assert_eq!(again(&pool, &[]).contains(&Again::Metrics(A.into())), short, "{in_use} of 10");
+    }
     let busy = healthy.clone().sessions([session(1, A, 3.0)]);
     assert!(again(&busy, &[]).contains(&Again::Work("postgres".into())));
     let mut backup = session(1, "pg_dump", 300.0);

@@ -22,6 +22,7 @@ fn redis(ms: f64, calls: u64, us: u64, second: f64) -> RedisLook {
         endpoint: "127.0.0.1:6379".into(),
         here: Some(true),
         ping: Look { elapsed_ms: ms, reading: Reading::Seen { value: () } },
+        certificate: None,
         server: Reading::Seen { value: server },
         settings: Reading::not_asked("-"),
     }

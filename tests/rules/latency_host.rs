@@ -71,7 +71,7 @@ fn a_crowd_explains_nothing_of_a_service_that_it_does_not_hold_up() {
         *look = look.clone().health(C, crate::payload::a_healthy(10, 1, 10));
         look.now.services.get_mut(C).unwrap().health.elapsed_ms = 900.0;
     }
-    two.is(&["pool-wait@workflow-mcp", BUSY], &[]);
+    two.is(&[BUSY, "pool-wait@workflow-mcp"], &[]);
 }
 
 #[test]

@@ -53,10 +53,10 @@ fn what_holds_dead_rows_comes_before_them() {
         })
     };
     slow(holder(Some(900.0), 50.0))
-        .is(&["xmin-held@postgres"], &["stale-statistics@postgres", "slow-queries@postgres"]);
+        .is(&["xmin-held@postgres"], &["slow-queries@postgres", "stale-statistics@postgres"]);
     slow(holder(Some(9.0), 50.0)).is(&["stale-statistics@postgres"], &["slow-queries@postgres"]);
     slow(holder(None, 50_000.0))
-        .is(&["xmin-held@postgres"], &["stale-statistics@postgres", "slow-queries@postgres"]);
+        .is(&["xmin-held@postgres"], &["slow-queries@postgres", "stale-statistics@postgres"]);
 }
 
 #[test]

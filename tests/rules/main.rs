@@ -8,6 +8,7 @@ mod any_server;
 mod anything;
 mod auth;
 mod carried;
+mod certificate;
 mod chains;
 mod changes;
 mod contained;

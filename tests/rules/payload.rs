@@ -12,6 +12,7 @@ pub fn answer(status: u16, content_type: &str, body: &str) -> Look<Health> {
         content_type: content_type.into(),
         location: (300..400).contains(&status).then(|| "https://sso.example/login".into()),
         body: body.as_bytes().to_vec(),
+        certificate: None,
     };
     Look { elapsed_ms: 1.0, reading: Reading::from(read(&a, None)) }
 }

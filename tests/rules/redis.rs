@@ -29,6 +29,7 @@ fn with(optional: bool, bend: impl FnOnce(&mut RedisLook)) -> Stack {
         endpoint: "127.0.0.1:6379".into(),
         here: Some(true),
         ping: seen(()),
+        certificate: None,
         server: Reading::Seen { value: server() },
         settings: Reading::Seen { value: RedisSettings { stop_writes: Some(true), saves: Some(true) } },
     };

@@ -360,6 +360,7 @@ fn alive() -> PostgresLook {
         endpoint: "127.0.0.1:5432".into(),
         here: Some(true),
         login: seen(Login { tls: false }),
+        certificate: None,
         server: seen(server),
         work: None,
         pid_file: Reading::not_asked("only where a login fails on this host"),

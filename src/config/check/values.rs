@@ -249,7 +249,7 @@ impl Check<'_> {
                 .fail("timeout", "must be from 10ms to 1h")
                 .hint("5s is the default: a look of a healthy stack takes milliseconds"));
         }
-        let spans: [(&str, Span); 7] = [
+        let spans: [(&str, Span); 8] = [
             ("p95", t.p95),
             ("idle_in_transaction", t.idle_in_transaction),
             ("long_query", t.long_query),
@@ -257,6 +257,7 @@ impl Check<'_> {
             ("slow_query", t.slow_query),
             ("recent_failure", t.recent_failure),
             ("recent_change", t.recent_change),
+            ("certificate", t.certificate),
         ];
         for (key, span) in spans {
             if span.0.is_zero() {

@@ -101,6 +101,7 @@ fn full() -> Config {
             memory: 0.5,
             memory_available: 0.5,
             descriptors: 0.5,
+            certificate: Span::secs(1),
             swap: 1,
         },
         index: Index::default(),

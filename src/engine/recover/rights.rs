@@ -29,8 +29,8 @@ pub async fn lacking(plan: &Plan, loaded: &Loaded, deadline: Instant) -> Vec<Lac
     let mut all = files(plan, &loaded.config, deadline).await;
     let mut sessions: BTreeMap<&str, Vec<(usize, i32)>> = BTreeMap::new();
     for s in &plan.steps {
-        if let Act::EndSession { server, pid, .. } = &s.act {
-            sessions.entry(server).or_default().push((s.n, *pid));
+        if let Act::EndSession(whom) = &s.act {
+            sessions.entry(&whom.server).or_default().push((s.n, whom.pid));
         }
     }
     for (name, those) in sessions {

@@ -11,7 +11,13 @@ fn ok(body: impl Into<Vec<u8>>) -> Answer {
 }
 
 fn answer(status: u16, body: impl Into<Vec<u8>>) -> Answer {
-    Answer { status, content_type: "application/json".into(), location: None, body: body.into() }
+    Answer {
+        status,
+        content_type: "application/json".into(),
+        location: None,
+        body: body.into(),
+        certificate: None,
+    }
 }
 
 fn seen(body: &str) -> Health {

@@ -1,17 +1,19 @@
 //! From the text of a page to the times of requests. Tolerant: a line that can't be read is passed
-//! over, a series that contradicts itself is left out, and nothing is guessed.
+//! over, a series that contradicts itself is left out, and nothing is guessed. A page may have megabytes:
+//! nothing is copied of a line, and a line like the one before is known by its bytes.
 
+mod sum;
+
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use jiff::Timestamp;
+use memchr::memchr;
 
-use crate::probe::said;
-use crate::snapshot::metrics::{Histogram, Metrics, ROUTES};
+use crate::snapshot::metrics::Metrics;
 
 /// A page with more series than this is cut: so many routes are no routes.
 const SERIES: usize = 200_000;
-/// A route is a path: longer is none.
-const LABEL: usize = 120;
 /// What its name ends in, and how many of its units are a second.
 const NAMES: [(&[u8], f64); 6] = [
     (b"request_duration_seconds", 1.0),
@@ -25,10 +27,10 @@ const ROUTE: [&[u8]; 7] = [b"route", b"path", b"handler", b"endpoint", b"uri", b
 const METHOD: [&[u8]; 4] = [b"method", b"http_method", b"http_request_method", b"verb"];
 
 /// One histogram with all of its labels, as it comes in.
-#[derive(Default)]
-struct Series {
-    route: Option<String>,
-    method: Option<String>,
+struct Series<'a> {
+    base: &'a [u8],
+    route: Option<&'a [u8]>,
+    method: Option<&'a [u8]>,
     buckets: Vec<(f64, f64)>,
     count: Option<f64>,
     sum: Option<f64>,
@@ -44,50 +46,115 @@ enum Part {
 
 /// `ours` are the routes of our own looks: they say nothing of others' requests. `None`: it is no page of metrics.
 pub fn read(body: &[u8], at: Timestamp, ours: &[&str]) -> Option<Metrics> {
-    let (mut good, mut bad, mut started) = (0_usize, 0_usize, None);
-    let mut all: HashMap<(&[u8], Vec<u8>), Series> = HashMap::new();
-    for line in body.split(|b| *b == b'\n') {
+    let mut page = Page::default();
+    let mut rest = body;
+    while !rest.is_empty() {
+        let (line, after) = match memchr(b'\n', rest) {
+            Some(end) => (&rest[..end], &rest[end + 1..]),
+            None => (rest, &rest[rest.len()..]),
+        };
+        page.line(line);
+        rest = after;
+    }
+    if page.good == 0 || page.bad > page.good {
+        return None;
+    }
+    Some(Metrics { at, started: page.started, durations: sum::durations(page.all, ours) })
+}
+
+#[derive(Default)]
+struct Page<'a> {
+    good: usize,
+    bad: usize,
+    started: Option<f64>,
+    all: Vec<Series<'a>>,
+    /// By name and by all labels but `le`.
+    known: HashMap<(&'a [u8], Cow<'a, [u8]>), usize>,
+    /// The bucket that was read last.
+    last: Option<Last<'a>>,
+    /// The series that was found last: its sum and its count follow.
+    found: Option<(Cow<'a, [u8]>, usize)>,
+}
+
+/// A bucket: the next one of its series differs in nothing but the bound.
+struct Last<'a> {
+    /// From the line's beginning to the quote before its bound.
+    begins: &'a [u8],
+    series: usize,
+}
+
+impl<'a> Page<'a> {
+    fn line(&mut self, line: &'a [u8]) {
+        let next = self.last.as_ref().and_then(|last| {
+            let (le, value) = bound(line.strip_prefix(last.begins)?)?;
+            Some((last.series, le, value))
+        });
+        if let Some((series, le, value)) = next {
+            self.good += 1;
+            self.all[series].take(&Part::Bucket, Some(le), value);
+            return;
+        }
         let line = line.trim_ascii();
         if line.is_empty() || line[0] == b'#' {
-            continue;
+            return;
         }
         let Some((name, rest)) = name(line) else {
-            bad += 1;
-            continue;
+            self.bad += 1;
+            return;
         };
         let Some((base, part)) = part(name) else {
             // What is not kept is only counted, and not read.
             if name == b"process_start_time_seconds" {
-                started = value(after_labels(rest).unwrap_or(rest)).filter(|v| v.is_finite() && *v > 0.0);
+                let value = value(after_labels(rest).unwrap_or(rest));
+                self.started = value.filter(|v| v.is_finite() && *v > 0.0);
             }
-            good += 1;
-            continue;
+            self.good += 1;
+            return;
         };
         match sample(rest) {
             Some(s) => {
-                good += 1;
-                let full = all.len() >= SERIES;
-                let key = (base, s.key);
-                if full && !all.contains_key(&key) {
-                    continue;
+                self.good += 1;
+                let Some(series) = self.series(base, &s) else { return };
+                self.all[series].take(&part, s.le, s.value);
+                if let (Part::Bucket, Some(bound)) = (part, s.bound) {
+                    self.last = Some(Last { begins: &line[..line.len() - bound.len()], series });
                 }
-                let series = all.entry(key).or_insert_with(|| Series {
-                    route: s.route.map(text),
-                    method: s.method.map(text),
-                    ..Series::default()
-                });
-                series.take(&part, s.le, s.value);
             }
-            None => bad += 1,
+            None => self.bad += 1,
         }
     }
-    if good == 0 || bad > good {
-        return None;
+
+    /// Where it is kept; `None`: there are too many.
+    fn series(&mut self, base: &'a [u8], s: &Sample<'a>) -> Option<usize> {
+        let same = |(key, at): &&(Cow<[u8]>, usize)| *key == s.key && self.all[*at].base == base;
+        if let Some((_, at)) = self.found.as_ref().filter(same) {
+            return Some(*at);
+        }
+        let key = (base, s.key.clone());
+        let known = self.known.get(&key).copied();
+        if known.is_none() && self.all.len() >= SERIES {
+            return None;
+        }
+        let at = known.unwrap_or(self.all.len());
+        self.found = Some((s.key.clone(), at));
+        if known.is_some() {
+            return known;
+        }
+        self.all.push(Series {
+            base,
+            route: s.route,
+            method: s.method,
+            buckets: Vec::with_capacity(if s.le.is_some() { 12 } else { 0 }),
+            count: None,
+            sum: None,
+            broken: false,
+        });
+        self.known.insert(key, at);
+        Some(at)
     }
-    Some(Metrics { at, started, durations: durations(all, ours) })
 }
 
-impl Series {
+impl Series<'_> {
     fn take(&mut self, part: &Part, le: Option<f64>, value: f64) {
         // A count that is no number tells nothing of the others, too.
         let counts = value.is_finite() && value >= 0.0;
@@ -101,69 +168,13 @@ impl Series {
             Part::Sum => self.sum = counts.then_some(value),
         }
     }
-
-    /// Whole and without contradiction, or not at all.
-    fn histogram(mut self, name: &str, unit: f64) -> Option<Histogram> {
-        self.buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
-        self.buckets.dedup_by(|a, b| a.0 == b.0);
-        let infinite = self.buckets.last().filter(|b| b.0 == f64::INFINITY).map(|b| b.1);
-        let count = infinite.or(self.count)?;
-        self.buckets.retain(|b| b.0.is_finite());
-        let grows = self.buckets.windows(2).all(|w| w[0].1 <= w[1].1);
-        let within = self.buckets.last().is_none_or(|b| b.1 <= count);
-        if self.broken || !grows || !within || self.buckets.is_empty() {
-            return None;
-        }
-        Some(Histogram {
-            name: name.to_owned(),
-            whole: false,
-            route: self.route,
-            method: self.method,
-            bounds: self.buckets.iter().map(|b| b.0 / unit).collect(),
-            counts: self.buckets.iter().map(|b| b.1).collect(),
-            count,
-            sum: self.sum.map(|s| s / unit),
-        })
-    }
 }
 
-/// Summed by route and method, and as a whole. Series with other bounds are not added: they stand apart.
-fn durations(all: HashMap<(&[u8], Vec<u8>), Series>, ours: &[&str]) -> Vec<Histogram> {
-    type Key = (String, Option<String>, Option<String>, Vec<u64>);
-    let mut whole: HashMap<Key, Histogram> = HashMap::new();
-    let mut routes: HashMap<Key, Histogram> = HashMap::new();
-    for ((base, _), series) in all {
-        let unit = NAMES.iter().find(|(end, _)| base.ends_with(end)).map_or(1.0, |(_, unit)| *unit);
-        let Some(h) = series.histogram(&String::from_utf8_lossy(base), unit) else { continue };
-        if h.route.as_deref().is_some_and(|r| ours.contains(&r)) {
-            continue;
-        }
-        let bounds: Vec<u64> = h.bounds.iter().map(|b| b.to_bits()).collect();
-        let all = Histogram { whole: true, route: None, method: None, ..h.clone() };
-        add(&mut whole, (h.name.clone(), None, None, bounds.clone()), all);
-        if h.route.is_some() || h.method.is_some() {
-            add(&mut routes, (h.name.clone(), h.route.clone(), h.method.clone(), bounds), h);
-        }
-    }
-    // The same order every time: a saved page is compared.
-    let sorted = |map: HashMap<Key, Histogram>| {
-        let mut all: Vec<(Key, Histogram)> = map.into_iter().collect();
-        all.sort_by(|(ka, a), (kb, b)| b.count.total_cmp(&a.count).then_with(|| ka.cmp(kb)));
-        all.into_iter().map(|(_, h)| h)
-    };
-    sorted(whole).take(ROUTES).chain(sorted(routes).take(ROUTES)).collect()
-}
-
-fn add<K: Eq + std::hash::Hash>(map: &mut HashMap<K, Histogram>, key: K, h: Histogram) {
-    match map.entry(key) {
-        std::collections::hash_map::Entry::Vacant(e) => drop(e.insert(h)),
-        std::collections::hash_map::Entry::Occupied(mut e) => {
-            let all = e.get_mut();
-            all.counts.iter_mut().zip(&h.counts).for_each(|(a, b)| *a += b);
-            all.count += h.count;
-            all.sum = all.sum.zip(h.sum).map(|(a, b)| a + b);
-        }
-    }
+/// What follows the quote before a bound that is the last label: `0.5"} 7`.
+fn bound(text: &[u8]) -> Option<(f64, f64)> {
+    let end = memchr(b'"', text)?;
+    let after = text[end + 1..].strip_prefix(b"}")?;
+    Some((number(&text[..end])?, value(after)?))
 }
 
 /// The name of a sample, and what follows it: labels or a blank.
@@ -184,52 +195,70 @@ fn part(name: &[u8]) -> Option<(&[u8], Part)> {
 
 struct Sample<'a> {
     /// All labels but `le`, as they stand.
-    key: Vec<u8>,
+    key: Cow<'a, [u8]>,
     route: Option<&'a [u8]>,
     method: Option<&'a [u8]>,
     le: Option<f64>,
+    /// From its bound on, where that is the last label.
+    bound: Option<&'a [u8]>,
     value: f64,
 }
 
 fn sample(rest: &[u8]) -> Option<Sample<'_>> {
-    let (mut key, mut route, mut method, mut le) = (Vec::new(), None, None, None);
+    let (mut key, mut route, mut method, mut le, mut bound) = (Cow::default(), None, None, None, None);
     let mut at = rest.trim_ascii_start();
-    if let Some(mut inside) = at.strip_prefix(b"{") {
+    if let Some(labels) = at.strip_prefix(b"{") {
+        let (mut inside, mut begin) = (labels, 0);
+        // Up to here in the text of the labels: all of them, but for `le`.
+        let from = |inside: &[u8]| labels.len() - inside.len();
         loop {
             inside = inside.trim_ascii_start();
             if let Some(after) = inside.strip_prefix(b"}") {
+                join(&mut key, &labels[begin..from(inside)]);
                 at = after;
                 break;
             }
             let (label, raw, after) = label(inside)?;
             if label == b"le" {
                 le = Some(number(raw)?);
-            } else {
-                key.extend_from_slice(&inside[..inside.len() - after.len()]);
-                if METHOD.contains(&label) {
-                    method = Some(raw);
-                } else if ROUTE.contains(&label) {
-                    route = Some(raw);
-                }
+                join(&mut key, &labels[begin..from(inside)]);
+                let end = from(after);
+                bound = after.starts_with(b"}").then(|| &labels[end - 1 - raw.len()..]);
+                begin = end;
+            } else if METHOD.contains(&label) {
+                method = Some(raw);
+            } else if ROUTE.contains(&label) {
+                route = Some(raw);
             }
             inside = after.trim_ascii_start();
             inside = inside.strip_prefix(b",").unwrap_or(inside);
         }
     }
-    Some(Sample { key, route, method, le, value: value(at)? })
+    Some(Sample { key, route, method, le, bound, value: value(at)? })
+}
+
+/// Adds what stands before or after a bound, as it would stand without one.
+fn join<'a>(key: &mut Cow<'a, [u8]>, part: &'a [u8]) {
+    let blank = |b: &u8| *b == b',' || b.is_ascii_whitespace();
+    let begin = part.iter().position(|b| !blank(b)).unwrap_or(part.len());
+    let end = part.iter().rposition(|b| !blank(b)).map_or(begin, |at| at + 1);
+    match &part[begin..end] {
+        [] => {}
+        part if key.is_empty() => *key = Cow::Borrowed(part),
+        part => key.to_mut().extend_from_slice(&[&b","[..], part].concat()),
+    }
 }
 
 /// A label: its name, its value with its escapes, and what follows.
 fn label(text: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
-    let equals = text.iter().position(|b| *b == b'=')?;
+    let equals = memchr(b'=', text)?;
     let name = text[..equals].trim_ascii_end();
     let quoted = text[equals + 1..].trim_ascii_start().strip_prefix(b"\"")?;
-    let mut escaped = false;
-    let end = quoted.iter().position(|b| {
-        let closes = *b == b'"' && !escaped;
-        escaped = *b == b'\\' && !escaped;
-        closes
-    })?;
+    let mut end = memchr(b'"', quoted)?;
+    // An odd number of them before it: it is escaped.
+    while quoted[..end].iter().rev().take_while(|b| **b == b'\\').count() % 2 == 1 {
+        end += 1 + memchr(b'"', &quoted[end + 1..])?;
+    }
     Some((name, &quoted[..end], &quoted[end + 1..]))
 }
 
@@ -255,20 +284,4 @@ fn value(rest: &[u8]) -> Option<f64> {
 
 fn number(text: &[u8]) -> Option<f64> {
     std::str::from_utf8(text).ok()?.parse().ok()
-}
-
-/// A label's value without its escapes; others' text: masked and cut.
-fn text(raw: &[u8]) -> String {
-    let raw = String::from_utf8_lossy(raw);
-    let (mut plain, mut chars) = (String::new(), raw.chars());
-    while let Some(c) = chars.next() {
-        plain.push(match c {
-            '\\' => match chars.next() {
-                Some('n') | None => ' ',
-                Some(other) => other,
-            },
-            c => c,
-        });
-    }
-    said(&plain, LABEL)
 }

@@ -174,6 +174,7 @@ fn an_answer_is_judged_by_its_status() {
         content_type: String::new(),
         location: None,
         body: body.as_bytes().to_vec(),
+        certificate: None,
     };
     let kind = |status, body| page(&answer(status, body), at(), &[]).unwrap_err().kind;
     assert_eq!(kind(403, ""), FailKind::Denied);

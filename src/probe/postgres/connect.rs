@@ -16,6 +16,7 @@ use crate::config::{Postgres, Secret, SslMode};
 use crate::probe::place::{Place, Stream, open};
 use crate::probe::stream::Bounded;
 use crate::probe::{blocking, by};
+use crate::snapshot::certificate::Certificate;
 use crate::snapshot::{Failure, Stage};
 
 /// A logged-in session. Its connection is driven in the background and ends with the client.
@@ -23,6 +24,7 @@ pub struct Session {
     pub client: Client,
     pub cancel: Cancel,
     pub tls: bool,
+    pub certificate: Option<Certificate>,
 }
 
 /// Ends a query of a session on the server, over a connection of its own.
@@ -120,10 +122,11 @@ where
 {
     let (client, connection) = config.connect_raw(stream, tls).await.map_err(|e| failure(&e))?;
     let tls = encryption.is_some();
+    let certificate = encryption.as_ref().and_then(Encryption::shown);
     let cancel = Cancel { token: client.cancel_token(), place: place.clone(), encryption };
     // Ends by itself when the client is dropped; its error is the client's too.
     tokio::spawn(async move {
         let _ = connection.await;
     });
-    Ok(Session { client, cancel, tls })
+    Ok(Session { client, cancel, tls, certificate })
 }

@@ -28,7 +28,7 @@ pub use door::{door, host};
 pub use entry::{entry, is_entry};
 pub use pooler::{console, pools};
 pub use who::who;
-pub use work::work;
+pub use work::{Ready, ready, work};
 
 /// A line of the server's log, or of its journal, without what people stored: the statement in it
 /// loses its literals.
@@ -68,9 +68,11 @@ pub async fn look_unless(
         Err(f) => (None, Err(f)),
     };
     let elapsed_ms = millis(start);
+    let mut certificate = None;
     let (login, server) = match session {
         Ok(session) => {
             let tls = session.tls;
+            certificate = session.certificate;
             let server = crate::probe::timed(server::ask(session, deadline)).await;
             (Reading::Seen { value: Login { tls } }, server)
         }
@@ -80,6 +82,7 @@ pub async fn look_unless(
         endpoint,
         here,
         login: Look { elapsed_ms, reading: login },
+        certificate,
         server,
         work: None,
         pid_file: Reading::not_asked("only where a login fails on this host"),

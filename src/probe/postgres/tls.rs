@@ -14,7 +14,8 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::failure::{early, failed_io};
 use crate::config::{PgHost, PgUrl, RootCert, SslMode};
 use crate::probe::stream::Bounded;
-use crate::probe::tls::{self, Check, Roots};
+use crate::probe::tls::{self, Check, Roots, Shown};
+use crate::snapshot::certificate::Certificate;
 use crate::snapshot::{FailKind, Failure, Stage};
 
 type Plain = Bounded<TcpStream>;
@@ -50,6 +51,7 @@ pub struct Encryption {
     make: MakeRustlsConnect,
     host: String,
     required: bool,
+    shown: Shown,
 }
 
 impl Encryption {
@@ -69,12 +71,18 @@ impl Encryption {
             Some(RootCert::System) | None => Roots::System,
             Some(RootCert::File(path)) => Roots::File(path),
         };
-        let config = tls::config(check, &roots).map_err(|e| Failure::new(FailKind::Tls, e).at(Stage::Tls))?;
+        let (config, shown) =
+            tls::noting(check, &roots).map_err(|e| Failure::new(FailKind::Tls, e).at(Stage::Tls))?;
         let host = match &url.host {
             PgHost::Tcp(h) => h.clone(),
             PgHost::Unix(_) => "localhost".into(),
         };
-        Ok(Self { make: MakeRustlsConnect::new(config), host, required })
+        Ok(Self { make: MakeRustlsConnect::new(config), host, required, shown })
+    }
+
+    /// By the last handshake.
+    pub fn shown(&self) -> Option<Certificate> {
+        self.shown.get().copied().flatten()
     }
 
     /// The server has no TLS.

@@ -111,8 +111,19 @@ struct StatementsAnswer {
     all: Vec<Statement>,
 }
 
+/// A session that is logged in, and what it is to be asked: nothing but the answer is waited for then.
+pub struct Ready {
+    session: Session,
+    ask: String,
+    none: Option<Failure>,
+}
+
 /// Logs in and asks. Always ends by the deadline.
 pub async fn work(p: &Postgres, password: Option<&Secret>, deadline: Instant) -> Result<Work, Failure> {
+    ready(p, password, deadline).await?.ask(deadline).await
+}
+
+pub async fn ready(p: &Postgres, password: Option<&Secret>, deadline: Instant) -> Result<Ready, Failure> {
     let place = super::place(&p.url.host, p.url.port, deadline).await?;
     let session = super::log_in(p, password, &place, deadline).await?;
     let source = source(&session, deadline).await?;
@@ -124,7 +135,17 @@ pub async fn work(p: &Postgres, password: Option<&Secret>, deadline: Instant) ->
         .replace("@THERE@", if source.none.is_none() { "true" } else { "false" })
         .replace("@STATEMENTS@", &STATEMENTS.to_string())
         .replace("@TABLES@", &TABLES.to_string());
-    let a: Answer = document(session, &ask, deadline).await?;
+    Ok(Ready { session, ask, none: source.none })
+}
+
+impl Ready {
+    pub async fn ask(self, deadline: Instant) -> Result<Work, Failure> {
+        let none = self.none;
+        document(self.session, &self.ask, deadline).await.and_then(|a| told(a, none))
+    }
+}
+
+fn told(a: Answer, none: Option<Failure>) -> Result<Work, Failure> {
     let odd = |e: jiff::Error| Failure::new(FailKind::Malformed, format!("its time: {e}")).at(Stage::Query);
     let at = jiff::SignedDuration::try_from_secs_f64(a.at).and_then(Timestamp::from_duration).map_err(odd)?;
     let statements = a.statements.map(|s| Statements {
@@ -132,7 +153,7 @@ pub async fn work(p: &Postgres, password: Option<&Secret>, deadline: Instant) ->
         complete: s.count <= s.all.len() as f64,
         all: s.all.into_iter().map(readable).collect(),
     });
-    let missing = || source.none.unwrap_or_else(|| Failure::new(FailKind::Malformed, "no statements"));
+    let missing = || none.unwrap_or_else(|| Failure::new(FailKind::Malformed, "no statements"));
     Ok(Work {
         at,
         started: a.started,

@@ -44,7 +44,7 @@ fn ports_are_counted_towards_each_place() {
     let here = TcpListener::bind("127.0.0.1:0").unwrap();
     let to = here.local_addr().unwrap();
     let kept: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(to).unwrap()).collect();
-    let own = of("/proc", std::process::id(), None).unwrap();
+    let own = of("/proc", std::process::id(), None, &mut Shared::default()).unwrap();
     assert!(own.here && own.id.starts_with("net:["), "{own:?}");
     let (low, high) = own.range.unwrap();
     let outside = kept.iter().filter(|s| !(low..=high).contains(&s.local_addr().unwrap().port())).count();
@@ -64,13 +64,13 @@ fn a_listener_that_is_full_turns_connections_away_and_says_how_many() {
     rustix::net::listen(&here, 2).unwrap();
     let listener = TcpListener::from(here.as_fd().try_clone_to_owned().unwrap());
     let to = listener.local_addr().unwrap();
-    let before = of("/proc", std::process::id(), Some(to.port())).unwrap();
+    let before = of("/proc", std::process::id(), Some(to.port()), &mut Shared::default()).unwrap();
     let empty = Queue { address: to.to_string(), queued: 0, backlog: Some(2), dropped: Some(0) };
     assert_eq!(before.queues, [empty]);
     let limit = std::time::Duration::from_millis(100);
     let kept: Vec<_> = (0..6).map(|_| TcpStream::connect_timeout(&to, limit)).collect();
     assert!(kept.iter().any(Result::is_err), "all found a place");
-    let after = of("/proc", std::process::id(), Some(to.port())).unwrap();
+    let after = of("/proc", std::process::id(), Some(to.port()), &mut Shared::default()).unwrap();
     let q = &after.queues[0];
     assert!(q.queued >= 2 && q.dropped.is_some_and(|d| d >= 3), "{q:?}");
     assert!(after.overflows >= before.overflows + 3, "{} after {}", after.overflows, before.overflows);
@@ -78,5 +78,5 @@ fn a_listener_that_is_full_turns_connections_away_and_says_how_many() {
 
 #[test]
 fn of_a_process_that_is_gone_there_is_nothing() {
-    assert!(of("/proc", u32::MAX, None).is_err());
+    assert!(of("/proc", u32::MAX, None, &mut Shared::default()).is_err());
 }

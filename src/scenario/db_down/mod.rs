@@ -70,6 +70,7 @@ pub static SCENARIO: Scenario = Scenario {
         &service::CONNECTION_LIMIT,
         &service::DATABASE_MISSING,
         &service::TLS_FAILED,
+        &service::CERTIFICATE_ENDS,
         &target::WRONG_TARGET,
         &inside::READ_ONLY,
         &inside::WRAPAROUND,

@@ -1,6 +1,7 @@
 //! What services say of their own login. Ours may be another role's, from another place: it decides
 //! nothing here.
 
+use super::super::certificate;
 use super::super::facts;
 use super::super::login::Meaning;
 use super::super::witness;
@@ -19,13 +20,15 @@ pub static CONNECTION_LIMIT: Cause = Cause {
 };
 pub static DATABASE_MISSING: Cause = cause("db-down/database-missing", "the services' database is not there");
 pub static TLS_FAILED: Cause = cause("db-down/tls-failed", "the server's certificate or TLS is refused");
+/// What is refused already is told as that.
+pub static CERTIFICATE_ENDS: Cause = certificate::cause("db-down/certificate-ends");
 
 pub fn detect(p: &Postgres, look: &PostgresLook, now: &Snapshot, config: &Config) -> Vec<Finding> {
     let all = [
         auth_failed(p, look, now, config),
         connection_limit(p, look, now, config),
         database_missing(p, look, now, config),
-        tls_failed(p, look, now, config),
+        tls_failed(p, look, now, config).or_else(|| certificate_ends(p, look, now, config)),
     ];
     all.into_iter().flatten().collect()
 }
@@ -105,11 +108,13 @@ fn database_missing(p: &Postgres, look: &PostgresLook, now: &Snapshot, config: &
 }
 
 /// TLS that we, or a service, do not accept. Roots are everybody's own: only both together prove it.
-fn tls_failed(p: &Postgres, look: &PostgresLook, now: &Snapshot, config: &Config) -> Option<Finding> {
+pub fn tls_failed(p: &Postgres, look: &PostgresLook, now: &Snapshot, config: &Config) -> Option<Finding> {
     let witnesses = witness::of(&p.name, now, config, witness::tls_refused);
     let refused = facts::login_meaning(look) == Some(Meaning::Tls);
+    // Its date is over by whichever roots.
+    let ended = look.certificate.filter(|c| certificate::has_ended(c, now));
     let (certainty, who) = match witnesses.first() {
-        Some(w) if refused => (Certainty::Proven, w.service),
+        Some(w) if refused || ended.is_some() => (Certainty::Proven, w.service),
         Some(w) if facts::takes_logins(look) => (Certainty::Likely, w.service),
         // A service that is connected has another way, or other roots: then it is ours alone.
         None if refused && facts::says_connected(&p.name, now, config).is_none() => (Certainty::Likely, "us"),
@@ -118,11 +123,17 @@ fn tls_failed(p: &Postgres, look: &PostgresLook, now: &Snapshot, config: &Config
     let text = witnesses.first().map_or_else(|| ours(look), |w| w.text.to_owned());
     let summary = format!("{} speaks no TLS that {who} accepts: {text}", look.endpoint);
     let f = witness::heard(Finding::new(&TLS_FAILED, &p.name, certainty, summary), &witnesses);
+    let f = f.saw_if("tls", "certificate", ended.map(|c| certificate::words(&c, now)));
     Some(f.saw("postgres login", "our own login", ours(look)).remedy(
         format!("openssl s_client -starttls postgres -connect {} </dev/null", shell_word(&look.endpoint)),
         "See the certificate: its dates, its names, its authority",
         Risk::Safe,
     ))
+}
+
+fn certificate_ends(p: &Postgres, look: &PostgresLook, now: &Snapshot, config: &Config) -> Option<Finding> {
+    let (place, shown) = (&look.endpoint, look.certificate);
+    certificate::ending(&CERTIFICATE_ENDS, &p.name, place, "-starttls postgres ", shown, now, config)
 }
 
 /// Whether our own login is to a database of the services': else what it meets is not theirs.

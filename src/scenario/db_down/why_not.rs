@@ -1,6 +1,7 @@
 //! What speaks against each cause of a database that takes no work. A line a cause.
 
 use super::super::against::{Against, Against::Server, OfServer, OfService, ruled_out, unseen, why};
+use super::super::certificate;
 use super::super::clusters;
 use super::super::facts;
 use super::super::login::{Meaning, meaning};
@@ -73,6 +74,7 @@ pub static WHY_NOT: &[(&Cause, Against)] = &[
             Stand::any([Stand::all([ours(), nobody_connected(s)]), theirs])
         }),
     ),
+    (&service::CERTIFICATE_ENDS, Server(certificate_ends)),
     (&target::WRONG_TARGET, Against::Service(|_, s| told_of_another(s))),
     (
         &inside::READ_ONLY,
@@ -275,5 +277,19 @@ fn told_of_another(s: &OfService) -> Stand {
         }
         Reading::Failed(f) => unseen("/proc", "environment", f.detail.clone(), needs),
         Reading::NotAsked { why } => unseen("/proc", "environment", format!("not asked: {why}"), needs),
+    }
+}
+
+fn certificate_ends(_: &Cause, s: &OfServer) -> Stand {
+    let needs = certificate::needs(s.config);
+    if let Some(refused) = service::tls_failed(s.p, s.look, s.now, s.config) {
+        return Stand::RuledOut(Fact::of(&refused, &format!("{needs}, and is not refused yet")));
+    }
+    match &s.look.login.reading {
+        Reading::Seen { value } if value.tls => {
+            certificate::stand(&s.look.endpoint, s.look.certificate, s.now, s.config)
+        }
+        Reading::Seen { .. } => ruled_out("postgres login", "TLS", "none", &needs),
+        Reading::Failed(_) | Reading::NotAsked { .. } => Stand::Unseen(vec![s.login(&needs)]),
     }
 }

@@ -21,6 +21,7 @@ use super::registry::Scenario;
 use crate::config::{Config, Service};
 use crate::diagnosis::{Finding, Severity, needs};
 use crate::plan::Recovered;
+use crate::snapshot::metrics::Metrics;
 use crate::snapshot::{Again, Looks, Snapshot};
 
 use slow::{Pace, Slow, pace, slow};
@@ -151,10 +152,21 @@ pub fn undecided(looks: &Looks, config: &Config) -> bool {
         if ended >= slow::FEW && !between.is_doubtful(limit) {
             return false;
         }
-        let sign = busy(s, now, config)
-            || (slow_so_far(s, now, limit) && (ended > 0.0 || is_under_way(s, now, config)));
+        let some = || ended > 0.0 || is_under_way(s, now, config) || is_due(s, now, &between);
+        let sign = busy(s, now, config) || (slow_so_far(s, now, limit) && some());
         sign && !matches!(pace(s, looks, config), Pace::Slow(_))
     })
+}
+
+/// By its pace since it began one would have ended in that time: that none did may be chance, or all of them
+/// hang where its pool does not show it.
+fn is_due(s: &Service, now: &Snapshot, between: &quantile::Between) -> bool {
+    let page = now.services.get(&s.name).and_then(|l| l.metrics.as_ref()).and_then(|m| m.seen());
+    let by_page = |m: &Metrics| m.started.map(|began| m.at.as_duration().as_secs_f64() - began);
+    let up_s = page.and_then(by_page).or_else(|| facts::health(now, &s.name)?.uptime_s);
+    let counts = page.iter().flat_map(|m| &m.durations).filter(|h| h.whole).map(|h| h.count);
+    let so_far = counts.fold(0.0, f64::max);
+    up_s.is_some_and(|up| up > 0.0 && so_far * between.seconds / up >= 1.0)
 }
 
 /// What its health answer does not say: most of its time is unseen where none of its requests ended
@@ -191,7 +203,9 @@ fn slow_so_far(s: &Service, now: &Snapshot, limit: f64) -> bool {
 
 fn short_of_pool(s: &Service, now: &Snapshot, config: &Config) -> bool {
     let waits = facts::pool(now, &s.name).and_then(|p| p.waiting).is_some_and(|w| w > 0);
-    waits || facts::fill(now, &s.name).is_some_and(|f| f.over(config.thresholds.pool_recovered))
+    // A pool is not well before it is below this again.
+    let most = config.thresholds.pool_recovered;
+    waits || facts::fill(now, &s.name).is_some_and(|f| f.in_use as f64 >= most * f.max as f64)
 }
 
 /// Statements that run for over a second or wait, in a database that it uses; a Redis or Ollama that

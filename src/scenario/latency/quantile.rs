@@ -78,6 +78,20 @@ impl Between {
         low + NEAR >= limit || (high.is_none_or(|h| h > limit + NEAR) && by_mean())
     }
 
+    /// That all that ended were over this, and with so many more that are under way for longer they are enough.
+    pub fn are_all_over(&self, limit: f64, under_way: u64) -> bool {
+        let Some(first) = self
+            .counts
+            .iter()
+            .position(|c| *c > 0.0)
+            .or_else(|| (self.count > 0.0).then_some(self.bounds.len()))
+        else {
+            return false;
+        };
+        let low = if first == 0 { 0.0 } else { self.bounds[first - 1] };
+        low + NEAR >= limit && self.count + under_way as f64 >= SLOW
+    }
+
     /// That it would be over this if only a few more were slow: a spike, or the beginning of more.
     pub fn is_doubtful(&self, limit: f64) -> bool {
         let slow = self.count - self.within(limit);
@@ -160,6 +174,16 @@ mod tests {
         assert!(!grown(&[0.0, 1.0, 4.0, 4.0, 4.0], 3.0).is_doubtful(0.5), "three are enough");
         assert!(!grown(&[39.0, 39.0, 40.0, 41.0, 41.0], 4.0).is_doubtful(0.5), "of so many, two are few");
         assert!(!grown(&[6.0, 6.0, 6.0, 6.0, 6.0], 0.1).is_doubtful(0.5));
+    }
+
+    #[test]
+    fn a_few_slow_ones_are_enough_with_those_that_are_still_under_way() {
+        let b = grown(&[0.0, 0.0, 0.0, 1.0, 1.0], 1.5);
+        assert!(!b.is_over(0.5) && b.are_all_over(0.5, 2) && !b.are_all_over(0.5, 1));
+        assert!(grown(&[0.0, 0.0, 0.0, 0.0, 2.0], 9.0).are_all_over(0.5, 1), "over the last bound");
+        assert!(!grown(&[0.0, 1.0, 1.0, 2.0, 2.0], 1.5).are_all_over(0.5, 9), "one was quick");
+        assert!(!grown(&[0.0, 0.0, 2.0, 2.0, 2.0], 1.5).are_all_over(0.7, 9), "they may be quicker");
+        assert!(!grown(&[0.0; 5], 0.0).are_all_over(0.5, 9), "none ended");
     }
 
     #[test]

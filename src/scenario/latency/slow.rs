@@ -4,7 +4,8 @@
 use super::super::facts;
 use super::quantile::{Between, between, wholes};
 use crate::config::{Config, Service};
-use crate::diagnosis::Finding;
+use crate::diagnosis::{Finding, needs};
+use crate::scenario::pool_exhausted::is_long_query;
 use crate::snapshot::metrics::Metrics;
 use crate::snapshot::{Looks, Snapshot};
 
@@ -66,7 +67,8 @@ pub fn pace<'a>(s: &'a Service, looks: &'a Looks, config: &'a Config) -> Pace<'a
     let health = before.and_then(|b| health_ms(s, b)).zip(last);
     let over = |ms: f64| ms > limit * 1000.0;
     let slow_health = health.filter(|(a, b)| over(*a) && over(*b));
-    let slow_p95 = p95.as_ref().is_some_and(|p| p.is_over(limit));
+    let all = |p: &Between| p.are_all_over(limit, under_way(s, &looks.now, config, limit));
+    let slow_p95 = p95.as_ref().is_some_and(|p| p.is_over(limit) || all(p));
     if slow_p95 || slow_health.is_some() {
         let routes = pages.map(|(b, n)| routes(b, n)).unwrap_or_default();
         return Pace::Slow(Box::new(Slow { s, p95, routes, health: slow_health }));
@@ -92,6 +94,15 @@ pub fn pace<'a>(s: &'a Service, looks: &'a Looks, config: &'a Config) -> Pace<'a
         Some(ms) => Pace::Unseen("http health", format!("answered in {ms:.0} ms, once")),
         None => Pace::Unseen("http health", "no good answer".into()),
     }
+}
+
+/// How many of its requests are under way for longer already: connections of its pool in use, by its own word,
+/// and as many statements of no tool's where it keeps its data.
+fn under_way(s: &Service, now: &Snapshot, config: &Config, limit: f64) -> u64 {
+    let in_use = facts::pool(now, &s.name).and_then(|p| p.in_use).unwrap_or(0);
+    let works = needs(&s.name, config).into_iter().filter_map(|n| super::database::work(now, n));
+    let long = works.flat_map(|w| &w.running).filter(|x| is_long_query(x) && x.state_s > limit);
+    in_use.min(long.count() as u64)
 }
 
 /// The routes whose requests took the most time.

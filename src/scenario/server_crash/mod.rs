@@ -2,6 +2,7 @@
 //! the log of that. The health answer is the symptom; its place only where the service has no URL.
 
 mod answer;
+mod certificate;
 mod container;
 mod dependency;
 mod died;
@@ -63,11 +64,13 @@ pub static SCENARIO: Scenario = Scenario {
         &mcp::MCP_BROKEN,
         &unit::UNIT_MISSING,
         &dependency::DEPENDENCY_DOWN,
+        &certificate::CERTIFICATE_ENDS,
     ],
     detect: |looks, config| {
         let unclear = db_down::unclear(&looks.now, config);
         let services = config.service.iter().filter_map(|s| detect(s, &unclear, &looks.now));
-        services.chain(dependency::detect(looks, config)).collect()
+        let found = services.chain(dependency::detect(looks, config));
+        found.chain(certificate::detect(&looks.now, config)).collect()
     },
     symptoms: |looks, config| {
         let services = config.service.iter().map(|s| symptom(s, looks));

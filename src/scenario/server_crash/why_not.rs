@@ -3,7 +3,9 @@
 use super::super::against::{Against, Against::Named, Against::Service, OfService, ruled_out, unseen, why};
 use super::super::facts::{self, state};
 use super::super::place::Place;
-use super::{answer, dependency, died, mcp, port, shortage, silent, state as own_state, unit, unreachable};
+use super::{
+    answer, certificate, dependency, died, mcp, port, shortage, silent, state as own_state, unit, unreachable,
+};
 use crate::diagnosis::{Cause, Fact, Stand};
 use crate::snapshot::{FailKind, Reading};
 
@@ -56,6 +58,7 @@ pub static WHY_NOT: &[(&Cause, Against)] = &[
     (&answer::MALFORMED, Service(|c, s| told(c, s, "an answer that can't be read"))),
     (&mcp::MCP_BROKEN, Service(no_handshake)),
     (&dependency::DEPENDENCY_DOWN, Named(dependency::stands)),
+    (&certificate::CERTIFICATE_ENDS, Named(|looks, config| certificate::stands(&looks.now, config))),
 ];
 
 /// A service has one of these causes at most: the evidence of the one that it has rules out all others.

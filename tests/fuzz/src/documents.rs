@@ -18,7 +18,8 @@ pub fn health(data: &[u8]) {
     let Some((head, body)) = data.split_at_checked(3) else { return };
     let status = 100 + u16::from_le_bytes([head[0], head[1]]) % 500;
     let body = body.to_vec();
-    let answer = Answer { status, content_type: "application/json".into(), location: None, body };
+    let answer =
+        Answer { status, content_type: "application/json".into(), location: None, body, certificate: None };
     let pointers: HealthPointers = serde_json::from_str(
         r#"{"path":"/h","status":"/status","pool_used":"/pool/used","pool_max":"/pool/max"}"#,
     )

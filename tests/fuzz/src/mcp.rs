@@ -19,8 +19,13 @@ pub fn events(data: &[u8]) {
         }
     }
     let status = 100 + u16::from(first) * 2;
-    let answer =
-        Answer { status, content_type: "application/json".into(), location: None, body: text.to_vec() };
+    let answer = Answer {
+        status,
+        content_type: "application/json".into(),
+        location: None,
+        body: text.to_vec(),
+        ..Answer::default()
+    };
     match read(&answer, 1) {
         Ok(_) => assert!((200..300).contains(&status), "a result by HTTP {status}"),
         Err(f) => is_short(&f.detail, 1000),

@@ -1,6 +1,7 @@
 //! Small file systems, for disks that are to be full: a file, formatted, mounted in the lab's own mounts.
 //! The booted system mounts the same device: both see one file system.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -64,10 +65,39 @@ impl Disk {
 
     /// Space for plain users, in bytes.
     pub fn available(&self) -> Result<u64> {
-        let text = run(Command::new("stat").args(["-f", "-c", "%a %S"]).arg(&self.place))?;
+        Room::at(&self.place).map(|room| room.available)
+    }
+}
+
+/// What plain users may still write where a folder is, and may have at all, in bytes.
+pub struct Room {
+    place: PathBuf,
+    available: u64,
+    total: u64,
+}
+
+impl Room {
+    pub fn at(place: &Path) -> Result<Self> {
+        let text = run(Command::new("stat").args(["-f", "-c", "%a %b %S"]).arg(place))?;
         let mut numbers = text.split_whitespace().filter_map(|word| word.parse::<u64>().ok());
-        let (blocks, size) = (numbers.next().context("no number")?, numbers.next().context("no number")?);
-        Ok(blocks * size)
+        let mut number = || numbers.next().context("no number");
+        let (available, total, size) = (number()?, number()?, number()?);
+        Ok(Self { place: place.to_owned(), available: available * size, total: total * size })
+    }
+
+    /// As the tool judges: under 10 % and under 10 GiB. What the lab itself writes is kept free too.
+    pub fn is_low(&self) -> bool {
+        const LAB: u64 = 4 << 30;
+        let left = self.available.saturating_sub(LAB);
+        left < 10 << 30 && left < self.total / 10
+    }
+}
+
+impl fmt::Display for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let gib = |bytes: u64| bytes >> 30;
+        let (left, total) = (gib(self.available), gib(self.total));
+        write!(f, "{left} of {total} GiB are left at {}", self.place.display())
     }
 }
 

@@ -2,6 +2,7 @@
 //! One stack serves for all of them; it is healed between, and replaced where it does not heal.
 
 mod jobs;
+mod turns;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -101,6 +102,8 @@ pub fn matrix(args: &MatrixArgs) -> Result<bool> {
     if args.part.is_none() && faults.iter().any(|f| f.from_pypi) {
         crate::pypi::prepare()?;
     }
+    let room = crate::disk::Room::at(&crate::stack::base_folder())?;
+    ensure!(!room.is_low(), "{}: every look would rightly call that `disk-low`", room);
     let tool = Tool::new(args.binary.as_deref())?;
     let folder = match (&args.save, build_folder()) {
         (Some(folder), _) => folder.clone(),
@@ -138,12 +141,13 @@ pub fn matrix(args: &MatrixArgs) -> Result<bool> {
 /// One after another, on one stack.
 fn in_turn(faults: &[Fault], tool: &Tool, folder: &Path, args: &MatrixArgs) -> Result<Vec<Row>> {
     crate::apart::enter()?;
+    let turns = turns::Turns::of(folder)?;
     let mut stack = Stack::start(Mode::Systemd)?;
     let mut rows = Vec::new();
     for fault in faults {
         let control = fault.name == "healthy/idle";
         let tries = if control { args.healthy } else { args.tries };
-        let mut run = Run { stack: &mut stack, tool, folder, args };
+        let mut run = Run { stack: &mut stack, tool, folder, args, turns: &turns };
         rows.push(run.one(fault, tries)?);
     }
     Ok(rows)
@@ -179,6 +183,7 @@ struct Run<'a> {
     tool: &'a Tool,
     folder: &'a Path,
     args: &'a MatrixArgs,
+    turns: &'a turns::Turns,
 }
 
 impl Run<'_> {
@@ -188,6 +193,7 @@ impl Run<'_> {
         let mut left = tries;
         while left > 0 {
             left -= 1;
+            let _turn = self.turns.take(fault.alone)?;
             match self.make(fault) {
                 Ok(before) => {
                     for _ in 0..looks(fault, tries, self.args.controls) {

@@ -113,10 +113,31 @@ fn a_broken_stack_is_kept_whole_and_without_a_password() {
         .unwrap();
     assert_eq!(again.code, Some(1), "{}", again.stderr);
 
+    fault.heal(&mut stack).unwrap();
+    if units {
+        contained(&tool, &mut stack, &root);
+    }
+    fault.inject(&mut stack).unwrap();
     if units {
         no_room(&tool, &stack, &root);
         by_nobody(&tool, &mut stack);
     }
+}
+
+/// Of a service in a container: its engine's log, and the process and group that the engine names.
+fn contained(tool: &Tool, stack: &mut Stack, root: &Path) {
+    let fault = lab::fault::find("hung/container").unwrap();
+    fault.inject(stack).unwrap();
+    keep(tool, stack, &root.join("contained"), 1);
+    let kept = files(&root.join("contained"));
+    hides_all(&kept);
+    has(&kept, "diagnosis.txt", &["server-crash/hung"]);
+    let of = "services/codebase-mcp";
+    has(&kept, &format!("{of}/container.txt"), &["listens on"]);
+    has(&kept, &format!("{of}/process.txt"), &["State: T (stopped)", "docker"]);
+    has(&kept, &format!("{of}/memory.txt"), &["Rss:"]);
+    has(&kept, &format!("{of}/group.txt"), &["/memory.stat <==", "docker"]);
+    fault.heal(stack).unwrap();
 }
 
 /// On a full disk the diagnosis is said all the same, and nothing is left there.

@@ -53,6 +53,9 @@ async fn a_certificate_of_the_configured_authority_is_believed() {
     for host in ["127.0.0.1", "localhost"] {
         let a = by_file(&format!("https://{host}:{}/", at.port()), &pem("ca.pem")).await.unwrap();
         assert_eq!((a.status, a.body.as_slice()), (200, &b"{}"[..]));
+        let shown = a.certificate.unwrap();
+        let dates = (shown.begins.to_string(), shown.ends.to_string());
+        assert_eq!(dates, ("2020-01-01T00:00:00Z".into(), "2119-01-01T00:00:00Z".into()));
     }
 }
 

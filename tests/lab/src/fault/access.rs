@@ -156,6 +156,49 @@ pub const FAULTS: &[Fault] = &[
     .explains(BOTH)
     .under_systemd(),
     Fault::new(
+        "certificate-ends/days",
+        "db-down/certificate-ends",
+        "postgres",
+        "five days are left of the server's certificate of ninety",
+        |stack| shows(stack, 90 * 24, 5 * 24),
+    )
+    .as_note()
+    .under_systemd(),
+    Fault::new(
+        "certificate-ends/hours",
+        "db-down/certificate-ends",
+        "postgres",
+        "of the server's certificate of a week a day is left",
+        |stack| shows(stack, 7 * 24, 24),
+    )
+    .as_note()
+    .under_systemd(),
+    Fault::control(
+        "healthy/certificate",
+        "thirty days are left of the server's certificate of ninety",
+        |stack| shows(stack, 90 * 24, 30 * 24),
+    )
+    .like("db-down")
+    .under_systemd(),
+    Fault::control(
+        "healthy/certificate-renewed",
+        "a certificate that was about to end was issued anew and read in",
+        |stack| {
+            shows(stack, 90 * 24, 2 * 24)?;
+            let authority = Authority::at(&stack.dir().join("share/tls"));
+            serve(stack, &authority, certificate::Fault::Ends { life: 90 * 24, left: 89 * 24 })
+        },
+    )
+    .like("db-down")
+    .under_systemd(),
+    Fault::control(
+        "healthy/certificate-of-a-day",
+        "a certificate that lives for a day has half of it left",
+        |stack| shows(stack, 24, 12),
+    )
+    .like("db-down")
+    .under_systemd(),
+    Fault::new(
         "wrong-target/closed-port",
         "db-down/wrong-target",
         "codebase-mcp",
@@ -277,20 +320,34 @@ fn read_only_is(stack: &Stack, value: &str) -> Result<()> {
 /// The server's certificate is bad; services and tool ask for a good one.
 fn tls(stack: &mut Stack, fault: certificate::Fault) -> Result<()> {
     let authority = Authority::new(&stack.dir().join("share/tls"))?;
+    serve(stack, &authority, fault)?;
+    everybody_asks_for_tls(stack, &authority)?;
+    all_unhealthy(stack)
+}
+
+/// A good one, of which so many hours are left; services and tool ask for it.
+fn shows(stack: &mut Stack, life: i64, left: i64) -> Result<()> {
+    let authority = Authority::new(&stack.dir().join("share/tls"))?;
+    serve(stack, &authority, certificate::Fault::Ends { life, left })?;
+    everybody_asks_for_tls(stack, &authority)?;
+    stack.wait_until_healthy()
+}
+
+/// What its server shows from now on.
+fn serve(stack: &Stack, authority: &Authority, fault: certificate::Fault) -> Result<()> {
     let cluster = stack.cluster();
     authority.issue(fault, &cluster.data.join("server.crt"), &cluster.data.join("server.key"))?;
     for file in ["server.crt", "server.key"] {
         cluster.own(&cluster.data.join(file))?;
     }
+    let read = "SELECT pg_conf_load_time() || current_setting('ssl')";
+    let before = cluster.sql(read)?;
     let admin = cluster.session("postgres")?;
     admin.run("ALTER SYSTEM SET ssl = on")?;
     admin.run("SELECT pg_reload_conf()")?;
-    until("the server speaks TLS", Duration::from_secs(5), || {
-        admin.run("SHOW ssl").is_ok_and(|rows| rows.first().is_some_and(|now| now == "on"))
-    })?;
-    drop(admin);
-    everybody_asks_for_tls(stack, &authority)?;
-    all_unhealthy(stack)
+    until("the server speaks TLS, by these files", Duration::from_secs(5), || {
+        cluster.sql(read).is_ok_and(|now| now != before && now.first().is_some_and(|n| n.ends_with("on")))
+    })
 }
 
 fn everybody_asks_for_tls(stack: &mut Stack, authority: &Authority) -> Result<()> {

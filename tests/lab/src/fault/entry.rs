@@ -59,6 +59,8 @@ pub struct Fault {
     pub two_looks: bool,
     /// One root makes others red, over more than one step or in more than one place.
     pub is_cascade: bool,
+    /// It takes the processors of the whole machine: nothing else is measured meanwhile.
+    pub alone: bool,
 }
 
 impl Fault {
@@ -102,6 +104,7 @@ impl Fault {
             parts: &[],
             two_looks: false,
             is_cascade: false,
+            alone: false,
         }
     }
 
@@ -118,6 +121,11 @@ impl Fault {
 
     pub const fn cascade(mut self) -> Self {
         self.is_cascade = true;
+        self
+    }
+
+    pub const fn alone(mut self) -> Self {
+        self.alone = true;
         self
     }
 

@@ -52,13 +52,14 @@ pub const FAULTS: &[Fault] = &[
         "cpu-saturated/batch",
         "latency/cpu-saturated",
         HOST,
-        "a batch of eight takes the processors, and requests compute something",
+        "a batch of sixteen takes the processors, and requests compute something",
         |stack| {
-            crowd(stack, 8)?;
+            crowd(stack, 16)?;
             slow(stack, COMPUTE, 8)
         },
     )
-    .healed_by(|stack| stack.systemd()?.systemctl(&["stop", "batch.service"]).map(drop)),
+    .healed_by(|stack| stack.systemd()?.systemctl(&["stop", "batch.service"]).map(drop))
+    .alone(),
     fault(
         "cpu-throttled/quota",
         "latency/cpu-throttled",
@@ -127,7 +128,7 @@ pub const FAULTS: &[Fault] = &[
         "network-loss/random",
         "latency/network-loss",
         HOST,
-        "of what a service sends to its database nearly the half is dropped at random",
+        "of what a service sends to its database more than a third is dropped at random",
         |stack| {
             stack.systemd()?.systemctl(&["stop", UNIT])?;
             let others = towards_database(stack)?;
@@ -136,8 +137,9 @@ pub const FAULTS: &[Fault] = &[
             // Enough of them at a time that its whole pool is open.
             stack.keep_posting(A, 8, r#"{"query":"test_search_7","sleep_ms":50}"#)?;
             std::thread::sleep(Duration::from_millis(600));
-            lose(stack, &others, 45.0)?;
-            until_slow(stack)
+            // Of more than that some connections only wait, for seconds, and hardly any request ends.
+            lose(stack, &others, 38.0)?;
+            until_slower(stack, 0.15)
         },
     )
     .with(patient)
@@ -226,14 +228,24 @@ fn slow(stack: &mut Stack, body: &'static str, users: usize) -> Result<()> {
     until_slow(stack)
 }
 
-/// By its own histogram: in the last second, whatever was before.
+/// By its own histogram, twice, whatever was before: one slow second may be how it begins.
 pub(super) fn until_slow(stack: &Stack) -> Result<()> {
-    until("requests are slow", Duration::from_secs(25), || {
-        let Ok(before) = counted(stack) else { return false };
+    until_slower(stack, 0.5)
+}
+
+/// The same, of more than such a part of the requests.
+fn until_slower(stack: &Stack, part: f64) -> Result<()> {
+    let (mut before, mut times) = (counted(stack)?, 0);
+    until("requests are slow", Duration::from_secs(30), || {
         std::thread::sleep(Duration::from_secs(1));
         let Ok(now) = counted(stack) else { return false };
         let (quick, all) = (now.0.saturating_sub(before.0), now.1.saturating_sub(before.1));
-        all >= 4 && quick * 2 < all
+        // Fewer are judged with those that come after them.
+        if all >= 4 {
+            let slow = all.saturating_sub(quick);
+            (before, times) = (now, if slow as f64 > part * all as f64 { times + 1 } else { 0 });
+        }
+        times >= 2
     })
 }
 

@@ -227,7 +227,8 @@ pub const FAULTS: &[Fault] = &[
             stack.add_program(&mut Command::new("yes"))?;
         }
         ask(stack, r#"{"query":"test_search_7"}"#, 2)
-    }),
+    })
+    .alone(),
     control("healthy/just-under", "p95 just under its limit", |stack| {
         statistics(stack)?;
         ask(stack, r#"{"query":"nowhere","sleep_ms":350}"#, 4)
@@ -261,9 +262,16 @@ fn grow(stack: &Stack) -> Result<()> {
             "INSERT INTO code_chunks SELECT n, 1 + n % 5, 'src/new.py', repeat('def search(): pass ', 10)
                FROM generate_series({from}, {from} + 99999) n"
         ))?;
-        let began = Instant::now();
-        admin.run("SELECT file_path FROM code_chunks WHERE content ILIKE '%nowhere%' ORDER BY id LIMIT 5")?;
-        if began.elapsed() > ALONE {
+        // What others do on the machine only makes it longer: the shortest is its own.
+        let mut shortest = Duration::MAX;
+        for _ in 0..3 {
+            let began = Instant::now();
+            admin.run(
+                "SELECT file_path FROM code_chunks WHERE content ILIKE '%nowhere%' ORDER BY id LIMIT 5",
+            )?;
+            shortest = shortest.min(began.elapsed());
+        }
+        if shortest > ALONE {
             break;
         }
     }

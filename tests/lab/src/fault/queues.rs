@@ -79,14 +79,16 @@ pub const FAULTS: &[Fault] = &[
         s.metrics = true;
         s.timeout = "15s".into();
     })
-    .healed_by(forget_connections),
+    .healed_by(forget_connections)
+    .alone(),
     control("healthy/half-tracked", "the firewall's table of connections is half full", |stack| {
         track(stack, "50")?;
         stack.keep_posting(A, 2, SEARCH)?;
         std::thread::sleep(Duration::from_millis(1500));
         Ok(())
     })
-    .healed_by(forget_connections),
+    .healed_by(forget_connections)
+    .alone(),
     fault(
         "replication-lag/paused",
         "latency/unattributed",

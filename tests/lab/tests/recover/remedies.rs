@@ -2,7 +2,7 @@
 
 use lab::TOOL;
 
-use crate::bench::{A, A_UNIT, Bench, C_UNIT, until};
+use crate::bench::{A, A_UNIT, Bench, C_UNIT};
 
 #[test]
 fn what_is_broken_is_mended_verified_and_taken_back() {
