@@ -6,8 +6,6 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use mcp_ir::config::{Config, Postgres, Service};
 use mcp_ir::engine::{Filter, diagnose};
-use mcp_ir::snapshot::host::Host;
-use mcp_ir::snapshot::network::Network;
 use mcp_ir::snapshot::postgres::{Login, PostgresLook, Postmaster, Server, Session};
 use mcp_ir::snapshot::service::{Health, PoolMax, ServiceLook};
 use mcp_ir::snapshot::units::{
@@ -17,6 +15,7 @@ use mcp_ir::snapshot::{
     FailKind, Failure, Look, Looks, PgRefusal, Reading, SCHEMA, Snapshot, Stage, Vantage, no_changes,
     no_listeners,
 };
+use mcp_ir::snapshot::{host::Host, network::Network};
 
 use crate::payload;
 use crate::told::Told;
