@@ -1,16 +1,21 @@
 //! One act: is it consented to, does its precondition still hold, and then it is done.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::{care, files, http, postgres, proof, systemd};
 use crate::config::Loaded;
 use crate::consent::Consent;
 use crate::plan::{Act, Needs};
+use crate::probe::postgres::Session;
 use crate::snapshot::{FailKind, Failure};
 
-/// Where acts are done: the configuration, with its secrets.
+/// Where acts are done: the configuration, with its secrets, and the sessions that are ours already, by
+/// server: the last slot is not taken twice.
 #[derive(Clone, Copy)]
-pub struct World<'a>(pub &'a Loaded);
+pub struct World<'a>(pub &'a Loaded, pub Option<&'a Sessions>);
+
+pub type Sessions = BTreeMap<String, Session>;
 
 /// What was done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -103,7 +108,8 @@ pub async fn apply(
         }
         Act::EndSession(whom) => {
             let p = config.postgres(&whom.server).ok_or_else(|| gone(&whom.server))?;
-            postgres::end(p, secrets.postgres(&whom.server), whom, deadline).await
+            let session = world.1.and_then(|all| all.get(&whom.server));
+            postgres::end(p, session, secrets.postgres(&whom.server), whom, deadline).await
         }
         Act::Wait { .. } => Ok(Done::new("it goes on by itself")),
     }

@@ -9,6 +9,6 @@ mod postgres;
 mod proof;
 mod systemd;
 
-pub use apply::{Done, Failed, World, apply};
+pub use apply::{Done, Failed, Sessions, World, apply};
 pub use care::ours;
 pub use files::read as drop_in;

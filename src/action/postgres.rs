@@ -20,6 +20,7 @@ const LONGEST: Duration = Duration::from_millis(200);
 
 pub async fn end(
     p: &Postgres,
+    ours: Option<&client::Session>,
     password: Option<&Secret>,
     whom: &Whom,
     deadline: Instant,
@@ -31,7 +32,12 @@ pub async fn end(
     if (crate::config::PgUrl { password: None, ..p.url.clone() }).to_string() != whom.url {
         return Err(refused(format!("{} is another server now by the configuration", p.name)));
     }
-    let mut s = Sql::session(p, password, deadline).await?;
+    let new = match ours {
+        Some(_) => None,
+        None => Some(client::session(p, password, deadline).await.map_err(|f| Failed::before(&f))?),
+    };
+    let Some(session) = ours.or(new.as_ref()) else { return Err(refused("no session".into())) };
+    let mut s = Sql { p, session, deadline, told: false };
     let pid = whom.pid;
     let cancelled = whom.how == Ending::CancelThenTerminate;
     if cancelled {
@@ -64,18 +70,13 @@ pub async fn end(
 /// A session of ours, limited by the server too.
 struct Sql<'a> {
     p: &'a Postgres,
-    session: client::Session,
+    session: &'a client::Session,
     deadline: Instant,
     /// Whether a signal was sent: from then on nothing is "not begun".
     told: bool,
 }
 
-impl<'a> Sql<'a> {
-    async fn session(p: &'a Postgres, password: Option<&Secret>, deadline: Instant) -> Result<Self, Failed> {
-        let session = client::session(p, password, deadline).await.map_err(|f| Failed::before(&f))?;
-        Ok(Self { p, session, deadline, told: false })
-    }
-
+impl Sql<'_> {
     /// The first column of the first row. In a transaction of its own: a pooler in between keeps nothing of
     /// it.
     async fn ask(&mut self, sql: &str, acts: bool) -> Result<Option<String>, Failed> {
@@ -88,6 +89,9 @@ impl<'a> Sql<'a> {
             Err(_) => return Err(lost("PostgreSQL did not answer in time".into())),
             Ok(Ok(messages)) => messages,
             Ok(Err(e)) => {
+                // Others' acts may come by the same session.
+                let back = self.session.client.simple_query("ROLLBACK");
+                let _ = tokio::time::timeout_at(self.deadline.into(), back).await;
                 return Err(match e.as_db_error() {
                     Some(d) if self.told => Failed::Broken(said(d.message(), 200)),
                     Some(d) => answered(d.code().code(), d.message(), &self.p.url.user),

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::SimpleQueryMessage;
 
-use crate::config::Loaded;
+use crate::action::Sessions;
+use crate::config::{Loaded, Postgres, Secret};
 use crate::plan::{Act, Plan};
 use crate::probe::{postgres, said};
 
@@ -14,10 +15,11 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// "mcp-ir" and "recover", as numbers that nobody else has.
 const KEY: (i32, i32) = (0x6d63_7069, 0x7265_636f);
 
-/// Held until it is dropped.
-pub struct Advisory(#[expect(dead_code, reason = "held, not read")] Vec<postgres::Session>);
+/// A session that has just ended gives its slot back in a moment.
+const PAUSE: Duration = Duration::from_millis(50);
 
-pub async fn take(plan: &Plan, loaded: &Loaded) -> Result<Advisory, String> {
+/// Held until these sessions are dropped.
+pub async fn take(plan: &Plan, loaded: &Loaded) -> Result<Sessions, String> {
     let servers: BTreeSet<&str> = plan
         .steps
         .iter()
@@ -26,20 +28,32 @@ pub async fn take(plan: &Plan, loaded: &Loaded) -> Result<Advisory, String> {
             _ => None,
         })
         .collect();
-    let mut held = Vec::new();
+    let mut held = Sessions::new();
     for name in servers {
         let Some(p) = loaded.config.postgres(name) else { continue };
         let end = Instant::now() + LIMIT;
-        let Ok(session) = postgres::session(p, loaded.secrets.postgres(name), end).await else { continue };
+        let Some(session) = session(p, loaded.secrets.postgres(name), end).await else { continue };
         let asked = tokio::time::timeout_at(end.into(), ask(&session)).await;
         match asked {
-            Ok(Ok(None)) => held.push(session),
+            Ok(Ok(None)) => drop(held.insert(name.to_owned(), session)),
             Ok(Ok(Some(who))) => return Err(format!("{name} is being recovered by a run from {who}")),
             Ok(Err(e)) => return Err(format!("{name} can't be locked: {}", said(&e.to_string(), 200))),
             Err(_) => return Err(format!("{name} can't be locked: no answer in time")),
         }
     }
-    Ok(Advisory(held))
+    Ok(held)
+}
+
+async fn session(p: &Postgres, password: Option<&Secret>, end: Instant) -> Option<postgres::Session> {
+    loop {
+        match postgres::session(p, password, end).await {
+            Ok(session) => return Some(session),
+            Err(f) if f.postgres.as_ref().is_some_and(|e| e.sqlstate == "53300") && Instant::now() < end => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(_) => return None,
+        }
+    }
 }
 
 /// `None`: it is ours. Else from where its holder is.

@@ -52,14 +52,6 @@ pub async fn carry_out(
         Ok(locks) => locks,
         Err(why) => return report.refused(why),
     };
-    let advisory = tokio::select! {
-        advisory = advisory::take(order.plan, order.loaded) => advisory,
-        () = stop.times(1) => return report.interrupted(),
-    };
-    let advisory = match advisory {
-        Ok(advisory) => advisory,
-        Err(why) => return report.refused(why),
-    };
     // Between the look and now somebody thought, typed, or mended it himself; or something else broke.
     let sight = tokio::select! {
         sight = see(order.loaded, order.request, awaited, Instant::now()) => sight,
@@ -87,6 +79,15 @@ pub async fn carry_out(
         Ok(None) => {}
         Err(held) => return report.hints(held.hint.into_iter().collect()).refused(held.why),
     }
+    // Behind the look: where one slot is left, both can't have it. Its sessions are the acts' own.
+    let sessions = tokio::select! {
+        sessions = advisory::take(order.plan, order.loaded) => sessions,
+        () = stop.times(1) => return report.interrupted(),
+    };
+    let sessions = match sessions {
+        Ok(sessions) => sessions,
+        Err(why) => return report.refused(why),
+    };
     if stop.asked() {
         return report.interrupted();
     }
@@ -101,8 +102,8 @@ pub async fn carry_out(
     report.incident = Some(journal.id.clone());
     tell(Told::Incident(&journal.id));
     let journal = &mut journal;
-    let mut work =
-        Work { order: &order, sight: &sight, journal, run, stop, awaited, tell, report: &mut report };
+    let (order, sight) = (&order, &sight);
+    let mut work = Work { order, sight, sessions, journal, run, stop, awaited, tell, report: &mut report };
     let done = work.all().await;
     let broken = done.is_err();
     let begun = report.steps.iter().any(|s| !matches!(s.status, StepStatus::Planned | StepStatus::Changed));
@@ -118,7 +119,7 @@ pub async fn carry_out(
     if !broken && let Err(e) = journal.write(Event::Ended { run, outcome, reason: reason.clone() }).await {
         report.notes.push(e.message);
     }
-    drop((locks, advisory));
+    drop(locks);
     (report.outcome, report.reason, report.elapsed_ms) = (outcome, reason, millis(start));
     report
 }

@@ -10,7 +10,7 @@ use super::report::{Recovery, StepStatus, Told};
 use super::sight::Sight;
 use super::stop::Stop;
 use super::verify::{recovered, symptoms, verify};
-use crate::action::{Failed, World, apply};
+use crate::action::{Failed, Sessions, World, apply};
 use crate::engine::Awaited;
 use crate::error::Result;
 use crate::incident::{Event, Journal, Outcome};
@@ -20,6 +20,8 @@ use crate::probe::millis;
 pub(super) struct Work<'a, 'b> {
     pub order: &'a Order<'b>,
     pub sight: &'a Sight,
+    /// Ours, held while something is done.
+    pub sessions: Sessions,
     pub journal: &'a mut Journal,
     pub run: u32,
     pub stop: &'a Stop,
@@ -62,6 +64,8 @@ impl Work<'_, '_> {
     /// Whether it worked, by the symptom that was there.
     async fn judged(&mut self, touched: bool) -> Result<Ending> {
         (self.tell)(Told::Verifying);
+        // They take slots that others may miss.
+        self.sessions.clear();
         let (o, ask, run) = (self.order, &self.sight.request.ask, self.run);
         let v = verify(o.loaded, o.plan, ask, o.wait, self.stop, self.awaited).await;
         let (verified, says) = (v.verified, v.says.clone());
@@ -115,7 +119,7 @@ impl Work<'_, '_> {
             undo_reason: step.undo_reason.clone(),
         };
         self.journal.write(intent).await?;
-        let world = World(self.order.loaded);
+        let world = World(self.order.loaded, Some(&self.sessions));
         let done = tokio::select! {
             done = apply(&step.act, &step.needs, self.order.consent, world, begun + ACT) => Some(done),
             () = self.stop.times(2) => None,

@@ -67,7 +67,10 @@ fn rule_7_slots_are_freed_of_the_harmful_and_backups_stay(b: &mut Bench) {
     let settings = impatient(b);
     let [dump, shell] = innocents(b);
     b.inject("idle-in-transaction/slots");
-    let done = b.json(&["recover", "pool", "--yes"], 0);
+    // None of them comes of age between two looks.
+    let young = "SELECT 1 FROM pg_stat_activity WHERE state LIKE 'idle in%' AND state_change > now() - interval '2.2 s'";
+    until("all have been idle for long", || b.stack.cluster().sql(young).unwrap().is_empty());
+    let done = b.json(&["recover", "pool", "--yes", "--wait", "20s"], 0);
     assert_eq!(done["outcome"], "recovered", "{done}");
     assert!(is_there(b, &dump.1), "a backup is no useless holder: {done}");
     dump.0.run("COMMIT").unwrap();
