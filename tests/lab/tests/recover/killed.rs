@@ -124,6 +124,8 @@ fn rule_3_undo_goes_by_the_process_not_by_the_journal() {
 /// Either at once back, or first on and then back; and all of it is as it was.
 fn goes_on(b: &mut Bench, former: &[String], next_run: bool, case: &str) {
     if next_run {
+        // Of what is starting no size can be seen, and nothing is set then: that is refused, and right.
+        b.stack.wait_until_healthy().unwrap();
         let on = b.tool.run(&b.stack, &ASK).unwrap();
         assert_eq!(on.code, Some(0), "{case}: {}{}", on.stdout, on.stderr);
         assert_eq!(b.max_size(), 20, "{case}");
