@@ -102,6 +102,7 @@ pub async fn apply(
         Act::Prove { unit, variable, value } => {
             proof::variable(unit, variable, value, config, deadline).await
         }
+        Act::ProveLimit { unit, key, value } => proof::limit(unit, key, *value, config, deadline).await,
         Act::ResizePool { service, url, from, to } => {
             let s = config.service(service).ok_or_else(|| gone(service))?;
             http::resize(s, secrets.headers(service), url, (*from, *to), deadline).await

@@ -21,7 +21,8 @@ pub fn under_care(act: &Act, config: &Config) -> Result<(), String> {
         | Act::Continue { unit }
         | Act::Thaw { unit }
         | Act::Freeze { unit }
-        | Act::Prove { unit, .. } => match is_known(unit, config) {
+        | Act::Prove { unit, .. }
+        | Act::ProveLimit { unit, .. } => match is_known(unit, config) {
             true => Ok(()),
             false => not(unit),
         },

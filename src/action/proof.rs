@@ -54,6 +54,26 @@ pub async fn variable(
     }
 }
 
+/// A drop-in of another name may win, or what `systemctl set-property` wrote.
+pub async fn limit(
+    unit: &str,
+    key: &str,
+    value: u64,
+    config: &Config,
+    deadline: Instant,
+) -> Result<Done, Failed> {
+    let broken = |f: crate::snapshot::Failure| Failed::Broken(f.detail);
+    let mut bus = systemd::Bus::connect(&config.systemd.bus, deadline).await.map_err(broken)?;
+    bus.list(&[unit], &[], deadline).await.map_err(broken)?;
+    match bus.limit(unit, key, deadline).await.map_err(broken)? {
+        Some(found) if found == value => Ok(Done::new(format!("{key}={value} is in effect"))),
+        found => {
+            let has = found.map_or_else(|| "no limit".to_owned(), |n| n.to_string());
+            Err(Failed::Broken(format!("{key} of {unit} is {has}: something else sets it, and wins")))
+        }
+    }
+}
+
 /// `EnvironmentFile=` outranks every `Environment=` (errata 38).
 async fn winner(
     bus: &systemd::Bus,

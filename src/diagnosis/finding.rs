@@ -69,6 +69,9 @@ pub struct Remedy {
     /// A restart of the subject is what mends it: nothing else speaks for one.
     #[serde(skip)]
     pub restart: bool,
+    /// A larger limit of its unit mends it: its name in systemd, and how much.
+    #[serde(skip)]
+    pub limit: Option<(&'static str, u64)>,
 }
 
 impl Finding {
@@ -91,6 +94,7 @@ impl Finding {
                 risk: Risk::Safe,
                 runbook: cause.name.replace('/', "#"),
                 restart: false,
+                limit: None,
             },
             own: false,
             connected: false,
@@ -144,6 +148,13 @@ impl Finding {
         let mut f = self.remedy(command, summary, Risk::Disruptive);
         f.remedy.restart = true;
         f
+    }
+
+    /// The remedy is a larger limit of its unit.
+    #[must_use]
+    pub fn raises(mut self, key: &'static str, to: u64) -> Self {
+        self.remedy.limit = Some((key, to));
+        self
     }
 
     #[must_use]

@@ -41,6 +41,12 @@ pub enum Act {
         variable: String,
         value: String,
     },
+    /// Proof that this limit of the unit holds (`MemoryMax`, `TasksMax`); it changes nothing.
+    ProveLimit {
+        unit: String,
+        key: String,
+        value: u64,
+    },
     /// The service's own interface, at this address, sets its pool's size until its process ends.
     ResizePool {
         service: String,
@@ -97,13 +103,6 @@ pub enum Needs {
     Unit { active: Vec<String>, invocation: Option<String> },
 }
 
-impl Needs {
-    /// Whether a unit has to be in the very run that was seen.
-    pub fn names_a_run(&self) -> bool {
-        matches!(self, Needs::Unit { invocation: Some(_), .. })
-    }
-}
-
 impl Act {
     /// What nobody else may recover at the same time.
     pub fn target(&self) -> String {
@@ -116,7 +115,8 @@ impl Act {
             | Act::Thaw { unit }
             | Act::Freeze { unit }
             | Act::DropIn { unit, .. }
-            | Act::Prove { unit, .. } => format!("unit {unit}"),
+            | Act::Prove { unit, .. }
+            | Act::ProveLimit { unit, .. } => format!("unit {unit}"),
             Act::ResizePool { service, .. } => format!("service {service}"),
             Act::EndSession(whom) => format!("server {}", whom.server),
             Act::Wait { subject } => format!("target {subject}"),
@@ -133,6 +133,6 @@ impl Act {
 
     /// Whether the world is another one afterwards.
     pub fn changes(&self) -> bool {
-        !matches!(self, Act::Wait { .. } | Act::Prove { .. })
+        !matches!(self, Act::Wait { .. } | Act::Prove { .. } | Act::ProveLimit { .. })
     }
 }

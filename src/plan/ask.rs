@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::snapshot::postgres::Session;
+
 /// The options of the command line that change what is planned.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Ask {
     /// `--max-size`: a request, done though nothing is wrong.
     pub max_size: Option<u64>,
@@ -15,7 +17,7 @@ pub struct Ask {
 }
 
 /// What a plan needs to know and a diagnosis does not.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Near {
     /// By unit: the text of our own drop-in, where there is one; an error where it can't be read.
     pub drop_ins: BTreeMap<String, Result<Option<String>, String>>,
@@ -24,6 +26,9 @@ pub struct Near {
     pub runs: BTreeMap<String, String>,
     /// Services whose resize interface answers.
     pub resizable: Vec<String>,
+    /// By server whose slots are short: all its sessions.
+    #[serde(default)]
+    pub sessions: BTreeMap<String, Vec<Session>>,
 }
 
 /// What shall be so afterwards.

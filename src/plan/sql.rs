@@ -61,6 +61,13 @@ pub fn statement(whom: &Whom, what: Statement) -> Result<String, String> {
     conditions.push(format!("a.datname IN ({})", databases.join(", ")));
     conditions.push("a.pid <> pg_catalog.pg_backend_pid()".into());
     conditions.push("coalesce(a.backend_type, 'client backend') = 'client backend'".into());
+    if whom.state == "idle" {
+        // It may be how somebody leads: who holds such a lock does nothing else.
+        conditions.push(
+            "NOT EXISTS (SELECT 1 FROM pg_catalog.pg_locks l WHERE l.pid = a.pid AND l.locktype = 'advisory')"
+                .into(),
+        );
+    }
     if whom.blocks {
         conditions.push(
             "EXISTS (SELECT 1 FROM pg_catalog.pg_stat_activity v WHERE v.wait_event_type = 'Lock' \

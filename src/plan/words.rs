@@ -21,6 +21,7 @@ pub fn describe(act: &Act) -> String {
         Act::Prove { unit, variable, value } => {
             format!("see {variable}={value} in the process of {unit}")
         }
+        Act::ProveLimit { unit, key, value } => format!("see {key}={value} in effect for {unit}"),
         Act::ResizePool { service, from, to, .. } => {
             format!("set the pool of {service} from {from} to {to} (until its process ends)")
         }
@@ -60,6 +61,9 @@ pub fn command(act: &Act) -> String {
             shell_word(unit),
             shell_word(&format!("{variable}={value}"))
         ),
+        Act::ProveLimit { unit, key, .. } => {
+            format!("systemctl show -p {} {}", shell_word(key), shell_word(unit))
+        }
         Act::ResizePool { url, to, .. } => format!(
             "curl -X POST {} -H 'Content-Type: application/json' -d {}",
             shell_word(url),

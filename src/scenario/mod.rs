@@ -18,6 +18,7 @@ mod pool_exhausted;
 pub mod rate;
 mod registry;
 mod server_crash;
+mod steps;
 mod targets;
 mod way;
 mod witness;

@@ -1,5 +1,6 @@
 //! What is planned for a finding or a request, and what is not: rules only, nothing is done.
 
+mod limits;
 mod pool;
 mod server;
 mod sessions;

@@ -64,7 +64,9 @@ pub fn undo_plan(incident: &Incident, step: Option<usize>) -> std::result::Resul
         for act in &undo.acts {
             let restarts = matches!(act, Act::RestartUnit { .. }) && undo.acts.len() > 1;
             let why = if restarts { ONLY_IF } else { "it is itself a way back" };
-            let risk = if matches!(act, Act::DropIn { .. }) { Risk::Safe } else { undo.risk };
+            // What it costs is the restart's; alone, as a smaller limit, it may cost the process.
+            let written = matches!(act, Act::DropIn { .. }) && undo.acts.len() > 1;
+            let risk = if written { Risk::Safe } else { undo.risk };
             let step = draft(act.clone(), risk).needs(needs(open, act)).because(why);
             plan.add(None, &incident.subject, vec![step], Vec::new());
         }

@@ -60,6 +60,7 @@ fn is_counted(act: &Act) -> bool {
         // Each is of another session, another text, another size.
         Act::DropIn { .. }
         | Act::Prove { .. }
+        | Act::ProveLimit { .. }
         | Act::ResizePool { .. }
         | Act::EndSession { .. }
         | Act::Wait { .. } => false,

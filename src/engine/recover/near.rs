@@ -3,14 +3,21 @@
 //! All at once, each by the deadline; it changes nothing.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
 use futures_util::future::join_all;
+use futures_util::stream::iter;
 
 use crate::action::{drop_in, ours};
 use crate::config::{Config, Loaded, Service};
+use crate::diagnosis::Diagnosis;
 use crate::plan::Near;
-use crate::probe::{http, systemd};
+use crate::probe::{http, postgres, systemd};
+use crate::snapshot::postgres::Session;
+
+/// Of 128 that a bus takes.
+const AT_ONCE: usize = 32;
 
 pub async fn near(loaded: &Loaded, deadline: Instant) -> Near {
     let config = &loaded.config;
@@ -21,17 +28,44 @@ pub async fn near(loaded: &Loaded, deadline: Instant) -> Near {
         let found = found.and_then(|text| text.as_ref().map_or(Ok(()), |t| ours(t, s)).map(|()| text));
         (unit.clone(), found)
     };
-    let drop_ins = join_all(pools().filter_map(|s| Some(of(s, s.unit.as_ref()?))));
+    let placed = || config.service.iter().filter_map(|s| Some((s, s.unit.as_ref()?)));
+    let drop_ins = join_all(placed().map(|(s, unit)| of(s, unit)));
     let resizable =
         join_all(pools().map(async |s| answers(s, loaded, deadline).await.then(|| s.name.clone())));
-    let units: Vec<&str> = pools().filter_map(|s| s.unit.as_deref()).collect();
+    let units: Vec<&str> = placed().map(|(_, unit)| unit.as_str()).collect();
     let (drop_ins, resizable, runs) = tokio::join!(drop_ins, resizable, runs(&units, config, deadline));
     Near {
         drop_ins: drop_ins.into_iter().collect(),
         runs,
         resizable: resizable.into_iter().flatten().collect(),
+        sessions: BTreeMap::new(),
     }
 }
+
+/// Of servers whose slots are short, all sessions. Behind the look: where one slot is left, it was taken.
+pub async fn sessions(loaded: &Loaded, d: &Diagnosis) -> BTreeMap<String, Vec<Session>> {
+    let short = d.findings.iter().filter(|f| f.cause == SLOTS && f.is_root());
+    let ask = async |name: &String| {
+        let (p, end) = (loaded.config.postgres(name)?, Instant::now() + SESSIONS);
+        loop {
+            match postgres::who(p, loaded.secrets.postgres(name), end).await {
+                Ok(who) => return Some((name.clone(), who.sessions)),
+                Err(f) if f.postgres.as_ref().is_some_and(|e| e.sqlstate == "53300") => {
+                    tokio::time::sleep(AGAIN).await;
+                }
+                Err(_) => return None,
+            }
+            if Instant::now() >= end {
+                return None;
+            }
+        }
+    };
+    join_all(short.map(|f| ask(&f.subject))).await.into_iter().flatten().collect()
+}
+
+const SLOTS: &str = "pool-exhausted/server-slots-full";
+const SESSIONS: Duration = Duration::from_secs(2);
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// What could not be seen is missing: then nothing is restarted.
 async fn runs(units: &[&str], config: &Config, deadline: Instant) -> BTreeMap<String, String> {
@@ -43,9 +77,10 @@ async fn runs(units: &[&str], config: &Config, deadline: Instant) -> BTreeMap<St
     };
     let listed = bus.list(units, &[], deadline).await.unwrap_or_default();
     let bus = &bus;
-    let run = async |unit: String| Some((unit.clone(), bus.detail(&unit, deadline).await.ok()?.invocation?));
+    let run = |unit: String| async move { Some((unit.clone(), bus.run(&unit, deadline).await.ok()??)) };
     let active = listed.into_iter().filter(|(_, u)| u.active == "active").map(|(unit, _)| run(unit));
-    join_all(active).await.into_iter().flatten().collect()
+    let all: Vec<Option<(String, String)>> = iter(active).buffer_unordered(AT_ONCE).collect().await;
+    all.into_iter().flatten().collect()
 }
 
 /// There is something at that path: a GET of what takes only a POST gets 405, and a path that is not

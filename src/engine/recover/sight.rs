@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use super::choose::{Choice, Request, choose};
-use super::near::near;
+use super::near::{near, sessions};
 use crate::config::Loaded;
 use crate::diagnosis::Diagnosis;
 use crate::engine::look::{Depth, Plan as LookPlan, look};
@@ -31,6 +31,7 @@ pub async fn see(loaded: &Loaded, request: &Request, awaited: &Awaited, start: I
     let diagnosis = diagnose(&looks, &Filter::default());
     let mut request = request.clone();
     request.ask.near = near;
+    request.ask.near.sessions = sessions(loaded, &diagnosis).await;
     let choice = choose(&looks, &diagnosis, &request);
     Sight { looks, diagnosis, choice, request }
 }

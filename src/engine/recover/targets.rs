@@ -31,7 +31,8 @@ pub fn of(plan: &Plan, config: &Config) -> BTreeSet<Target> {
             | Act::Thaw { unit }
             | Act::Freeze { unit }
             | Act::DropIn { unit, .. }
-            | Act::Prove { unit, .. } => {
+            | Act::Prove { unit, .. }
+            | Act::ProveLimit { unit, .. } => {
                 all.insert(Target::Unit(unit.clone()));
             }
             Act::ResizePool { service, .. } => all.extend(subject(service, config)),

@@ -33,6 +33,23 @@ pub fn own(text: Option<&str>, other: Option<&str>) -> Vec<(String, String)> {
     text.unwrap_or_default().lines().filter(|l| !other.contains(l)).filter_map(line).collect()
 }
 
+/// They differ in limits of its control group alone: those are its process's from the reload on.
+pub fn holds_at_once(text: Option<&str>, other: Option<&str>) -> bool {
+    const LIMITS: [&str; 3] = ["MemoryMax=", "MemoryHigh=", "TasksMax="];
+    let settings = |text: Option<&str>| -> Vec<String> {
+        let all = text.unwrap_or_default().lines().filter(|l| l.contains('=') && !l.starts_with('#'));
+        all.map(ToOwned::to_owned).collect()
+    };
+    let (text, other) = (settings(text), settings(other));
+    let mut changed =
+        text.iter().filter(|l| !other.contains(l)).chain(other.iter().filter(|l| !text.contains(l)));
+    let mut any = false;
+    changed.all(|l| {
+        any = true;
+        LIMITS.iter().any(|k| l.starts_with(k))
+    }) && any
+}
+
 /// `text` is what the drop-in held, `back` what it is to hold; written at `since`.
 pub async fn carried(
     unit: &str,
@@ -48,6 +65,9 @@ pub async fn carried(
         "failed" => return Carried::Failed,
         _ if detail.main_pid == 0 => return Carried::Failed,
         _ => {}
+    }
+    if holds_at_once(text, back) {
+        return Carried::No;
     }
     let own = own(text, back);
     if own.is_empty() {
@@ -127,4 +147,21 @@ async fn stand(unit: &str, config: &Config, deadline: Instant) -> Result<(Unit, 
     })?;
     let detail = bus.detail(unit, deadline).await?;
     Ok((listed, detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_of_its_group_needs_no_restart_and_a_variable_does() {
+        let limits = Some("# ours\n[Service]\nMemoryMax=1\nMemoryHigh=1\n");
+        assert!(holds_at_once(limits, None));
+        assert!(holds_at_once(None, Some("[Service]\nTasksMax=40\n")));
+        let both = Some("[Service]\nEnvironment=POOL_MAX_SIZE=20\nMemoryMax=1\n");
+        assert!(!holds_at_once(both, None));
+        assert!(holds_at_once(both, Some("[Service]\nEnvironment=POOL_MAX_SIZE=20\n")));
+        assert!(!holds_at_once(Some("[Service]\nLimitNOFILE=9\n"), None), "a process keeps what it was given");
+        assert!(!holds_at_once(limits, limits), "nothing differs");
+    }
 }

@@ -123,6 +123,22 @@ impl Bus {
         Ok((u32::try_from(pid).unwrap_or(0), String::try_from(group).unwrap_or_default()))
     }
 
+    /// The id of a listed unit's present or last run.
+    pub async fn run(&self, name: &str, deadline: Instant) -> Result<Option<String>, Failure> {
+        let path = self.paths.get(name);
+        let path = path.ok_or_else(|| Failure::new(FailKind::Missing, format!("{name} is not loaded")))?;
+        let unit = self.properties(path, "org.freedesktop.systemd1.Unit", deadline).await?;
+        Ok(invocation(&unit))
+    }
+
+    /// A limit of a listed unit, as the manager has it; `None` is no limit.
+    pub async fn limit(&self, name: &str, key: &str, deadline: Instant) -> Result<Option<u64>, Failure> {
+        let path = self.paths.get(name);
+        let path = path.ok_or_else(|| Failure::new(FailKind::Missing, format!("{name} is not loaded")))?;
+        let value = self.property(path, key, deadline).await?;
+        Ok(u64::try_from(value).ok().filter(|n| *n != u64::MAX))
+    }
+
     async fn property(
         &self,
         path: &OwnedObjectPath,

@@ -65,7 +65,7 @@ pub fn judge(w: &Who, looks: &Looks, config: &Config) -> Judged {
     let summary = "See what it does not close, and keep that; then restart that one service. A larger limit \
                    (LimitNOFILE=) only where its work needs it";
     Ok(match w.place {
-        Some(place) => f.remedy(place.restart(), summary, Risk::Disruptive),
+        Some(place) => f.restarts(place.restart(), summary),
         None => {
             let pid = process.map_or_else(|| "PID".to_owned(), |p| p.pid.to_string());
             f.remedy(format!("ls -l /proc/{}/fd", shell_word(&pid)), summary, Risk::Safe)

@@ -70,10 +70,9 @@ pub fn judge(w: &Who, looks: &Looks) -> Judged {
             in_use(w, now).map(|n| format!("{n} connections in use, no more than before")),
         );
     Ok(match w.place.filter(|_| w.is_service) {
-        Some(place) => f.remedy(
+        Some(place) => f.restarts(
             place.restart(),
             "Keep its evidence first (what grew is gone after a restart), then restart that one service",
-            Risk::Disruptive,
         ),
         None => {
             let see = format!("cat /proc/{}/smaps_rollup", p.pid);

@@ -88,16 +88,20 @@ fn remedy(f: Finding, w: &Who, g: &GroupUse, limit: u64, now: &Snapshot) -> Find
     let unit = g.of.rsplit('/').next().filter(|u| u.ends_with(".slice") || u.ends_with(".service"));
     let key = if g.limit_file == "memory.high" { "MemoryHigh" } else { "MemoryMax" };
     match (w.place, unit) {
-        (Some(Place::Unit(_)), Some(unit)) if room => f.remedy(
-            format!("systemctl set-property --runtime {} {key}={}", shell_word(unit), limit.saturating_mul(2)),
-            "Keep its evidence; a larger limit, for which the host has the memory; if it comes again, it leaks",
-            Risk::Disruptive,
-        ),
+        (Some(Place::Unit(own)), Some(unit)) if room => {
+            let to = limit.saturating_mul(2);
+            let f = f.remedy(
+                format!("systemctl set-property --runtime {} {key}={to}", shell_word(unit)),
+                "Keep its evidence; a larger limit, for which the host has the memory; if it comes again, it leaks",
+                Risk::Disruptive,
+            );
+            // Of a slice others live as well.
+            if unit == own && key == "MemoryMax" { f.raises(key, to) } else { f }
+        }
         // In a limit that it shares it may be an innocent.
-        (Some(place), _) if w.is_service && g.of == g.group => f.remedy(
+        (Some(place), _) if w.is_service && g.of == g.group => f.restarts(
             place.restart(),
             "Keep its evidence first, then restart that one service; if it comes again, it leaks",
-            Risk::Disruptive,
         ),
         _ => f.remedy(
             "ps -eo pid,rss,unit:30,comm --sort=-rss | head -n 8",

@@ -6,12 +6,12 @@ mod host;
 mod leak;
 mod limit;
 mod pace;
+mod remedy;
 mod who;
 
 use super::against::Against::Named;
 use super::registry::Scenario;
 use crate::diagnosis::{Cause, Finding, Severity, Stand};
-use crate::plan::Recovered;
 use crate::snapshot::{Again, Looks};
 
 use crate::config::Config;
@@ -39,8 +39,8 @@ pub static SCENARIO: Scenario = Scenario {
     // Whether it does its work is told by the others: what runs short is no symptom yet.
     symptoms: |_, _| Vec::new(),
     again,
-    plan: |_, f, _, _| super::registry::advice(f),
-    recovered: |_, _, _| Recovered::NotYet("nothing was done that could be verified".into()),
+    plan: remedy::plan,
+    recovered: remedy::recovered,
     why_not: &[
         (
             &host::HOST_LOW,

@@ -9,6 +9,7 @@ mod pooler;
 mod remedy;
 mod size;
 mod titles;
+mod useless;
 mod why_not;
 
 pub use holders::is_long_query;

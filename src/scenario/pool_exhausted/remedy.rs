@@ -3,7 +3,7 @@
 use super::super::facts;
 use super::super::registry::{advice, by_symptom};
 use super::holders::{self, IDLE, Kind, LONG};
-use super::size;
+use super::{size, useless};
 use crate::config::{Config, Postgres};
 use crate::diagnosis::{Finding, Severity};
 use crate::plan::{Act, Aim, Ask, Ending, Recovered, Remedy, Risk, Whom, draft};
@@ -33,6 +33,16 @@ pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
             let mut long = holders::harmful(&LONG, p, server, now, config);
             long.retain(|s| s.state_s > limit);
             end(&long, p, f, long_query)
+        }
+        ("pool-exhausted/server-slots-full", Some((p, server))) => {
+            let all = ask.near.sessions.get(&p.name).map(Vec::as_slice).unwrap_or_default();
+            match useless::sessions(p, all, server, config) {
+                Some(found) => end(&found, p, f, idle),
+                None => Remedy::Advice(format!(
+                    "{}: too few hold a slot for nothing; more of `max_connections` takes a restart",
+                    f.remedy.summary
+                )),
+            }
         }
         _ => advice(f),
     }
@@ -91,9 +101,12 @@ fn end(sessions: &[&Session], p: &Postgres, f: &Finding, whom: fn(&Session, &Pos
             format!("of {}, whose work would be lost", s.application)
         } else {
             let whom = whom(s, p);
-            if whom.statements().is_ok() && whom.xact_start.is_some() {
+            if whom.statements().is_ok() && (whom.xact_start.is_some() || whom.state == "idle") {
                 let act = draft(Act::EndSession(whom), Risk::Disruptive);
-                steps.push(act.because("its transaction is rolled back; its client logs in anew"));
+                steps.push(act.because(match s.state.as_str() {
+                    "idle" => "its client logs in anew",
+                    _ => "its transaction is rolled back; its client logs in anew",
+                }));
                 continue;
             }
             "not shown to us as exactly as it takes to end no other".to_owned()
@@ -125,6 +138,8 @@ pub fn recovered(looks: &Looks, aim: &Aim, config: &Config) -> Recovered {
     }
     match (facts::fill(now, &s.name), aim.size) {
         (None, Some(_)) => Recovered::NotYet("the largest size of its pool is not known".into()),
+        // Who only suffered from it: that he is well is all he says.
+        (None, None) if aim.cause.is_none() && facts::pool(now, &s.name).is_none() => Recovered::Yes(says),
         // A shape that leaves the largest size out: only who waits is known.
         (None, None) if waiting == Some(0) => Recovered::Yes(format!("{says}; nobody waits for its pool")),
         (None, None) => Recovered::NotYet("what is in use of its pool is not known".into()),

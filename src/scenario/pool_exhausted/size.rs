@@ -4,7 +4,8 @@
 use super::super::facts;
 use crate::config::{Config, Postgres, Service};
 use crate::diagnosis::needs;
-use crate::plan::{Act, Ask, Draft, Needs, Remedy, Risk, draft, drop_in_with};
+use crate::plan::{Act, Ask, Draft, Remedy, Risk, draft};
+use crate::scenario::steps;
 use crate::snapshot::Snapshot;
 
 /// What all others may take of a server, and what is left of its slots.
@@ -114,70 +115,43 @@ type Way = Result<(Vec<Draft>, Vec<String>), (String, Vec<String>)>;
 fn way(s: &Service, size: u64, from: u64, ask: &Ask, now: &Snapshot) -> Way {
     let refuse = |why: String| (why, Vec::new());
     let by_api = interface(s).filter(|_| ask.near.resizable.contains(&s.name));
-    let mut steps = Vec::new();
+    let mut drafts = Vec::new();
     let mut notes = Vec::new();
     if let Some(url) = by_api.clone().filter(|_| from != size) {
         let set = |from, to| Act::ResizePool { service: s.name.clone(), url: url.clone(), from, to };
-        steps.push(draft(set(from, size), Risk::Disruptive).undo(vec![set(size, from)], Risk::Disruptive));
+        drafts.push(draft(set(from, size), Risk::Disruptive).undo(vec![set(size, from)], Risk::Disruptive));
         if !ask.persist {
             notes.push("set in the process that runs: it ends with it; --persist adds the drop-in".into());
         }
     }
     if by_api.is_some() && !ask.persist {
-        return Ok((steps, notes));
+        return Ok((drafts, notes));
     }
     let unit = s.unit.as_deref();
     let unit = unit.ok_or_else(|| refuse(format!("{} has no unit to write a drop-in for", s.name)))?;
     let variable = s.pool.as_ref().and_then(|p| p.max_env.as_deref());
     let variable =
         variable.ok_or_else(|| refuse(format!("`pool.max_env` of {} is not configured", s.name)))?;
-    let found = match ask.near.drop_ins.get(unit) {
-        Some(Ok(found)) => found.clone(),
-        Some(Err(why)) => return Err(refuse(why.clone())),
-        None => return Err(refuse(format!("the drop-ins of {unit} could not be seen"))),
-    };
-    let text = drop_in_with(found.as_deref(), &format!("Environment={variable}="), &size.to_string());
-    let write = |from: &Option<String>, to: &Option<String>| Act::DropIn {
-        unit: unit.into(),
-        from: from.clone(),
-        to: to.clone(),
-    };
-    let (former, new) = (found, Some(text));
+    let setting = (format!("Environment={variable}="), size.to_string());
+    let (write, back) = steps::drop_in(unit, ask, &[(&setting.0, setting.1)]).map_err(refuse)?;
     if by_api.is_some() {
-        let undo = vec![write(&new, &former)];
-        steps.push(draft(write(&former, &new), Risk::Safe).undo(undo, Risk::Safe));
-        return Ok((steps, notes));
+        drafts.push(draft(write, Risk::Safe).undo(vec![back], Risk::Safe));
+        return Ok((drafts, notes));
     }
-    let needs = run(s, unit, ask, now)?;
+    let needs = steps::run(unit, ask, now).map_err(|why| {
+        let down = now.unit(unit).is_some_and(|u| u.active != "active");
+        let hint = down.then(|| format!("mcp-ir recover server --service {}", s.name));
+        (format!("{why}: a size is set where it runs"), hint.into_iter().collect())
+    })?;
     let restart = || Act::RestartUnit { unit: unit.into() };
-    let undo = vec![write(&new, &former), restart()];
-    steps.push(draft(write(&former, &new), Risk::Safe).undo(undo, Risk::Disruptive));
-    steps.push(draft(restart(), Risk::Disruptive).needs(needs).because("with the drop-in it is taken back"));
+    drafts.push(draft(write, Risk::Safe).undo(vec![back, restart()], Risk::Disruptive));
+    drafts.push(draft(restart(), Risk::Disruptive).needs(needs).because("with the drop-in it is taken back"));
     let proof = Act::Prove { unit: unit.into(), variable: variable.into(), value: size.to_string() };
-    steps.push(draft(proof, Risk::Safe).because("nothing is changed"));
-    Ok((steps, notes))
+    drafts.push(draft(proof, Risk::Safe).because("nothing is changed"));
+    Ok((drafts, notes))
 }
 
 /// Where its own interface is.
 fn interface(s: &Service) -> Option<String> {
     Some(format!("{}{}", s.url.as_ref()?, s.pool.as_ref()?.resize.as_ref()?))
-}
-
-/// The very run that shall read the setting by a restart: what somebody stopped is not started by it, and
-/// what was started anew meanwhile is not restarted a second time.
-fn run(s: &Service, unit: &str, ask: &Ask, now: &Snapshot) -> Result<Needs, (String, Vec<String>)> {
-    match now.unit(unit) {
-        Some(u) if u.active == "active" => {}
-        Some(u) => {
-            let why = format!("{unit} is {}: a size is set where it runs", facts::state(u));
-            return Err((why, vec![format!("mcp-ir recover server --service {}", s.name)]));
-        }
-        None => return Err((format!("how {unit} is could not be seen"), Vec::new())),
-    }
-    let seen = facts::detail(now, unit).and_then(|d| d.invocation.clone());
-    let invocation = seen.or_else(|| ask.near.runs.get(unit).cloned());
-    let invocation = invocation.ok_or_else(|| {
-        (format!("which run of {unit} this is could not be seen: it is not restarted on a guess"), Vec::new())
-    })?;
-    Ok(Needs::Unit { active: vec!["active".into()], invocation: Some(invocation) })
 }

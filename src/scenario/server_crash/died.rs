@@ -202,11 +202,11 @@ fn oom(end: &End) -> Option<Finding> {
     let f = Finding { of_its_limit, ..f };
     // No larger limit on a guess.
     Some(match limit.filter(|_| certainty == Certainty::Proven) {
-        Some(bytes) => f.remedy(
-            raise(end, bytes.saturating_mul(2)),
-            "If the host has the memory: a larger limit, then restart it; if it comes again, it leaks",
-            Risk::Disruptive,
-        ),
+        Some(bytes) => {
+            let words = "If the host has the memory: a larger limit, then restart it; if it comes again, it leaks";
+            let to = bytes.saturating_mul(2);
+            f.remedy(raise(end, to), words, Risk::Disruptive).raises("MemoryMax", to)
+        }
         None => f.remedy(
             end.place.restart(),
             "See first what uses the memory, then restart that one service",

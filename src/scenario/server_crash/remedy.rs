@@ -6,11 +6,14 @@ use crate::diagnosis::Finding;
 use crate::plan::{Act, Aim, Ask, Draft, Needs, Recovered, Remedy, Risk, draft};
 use crate::scenario::facts;
 use crate::scenario::registry::{advice, by_symptom};
+use crate::scenario::steps;
 use crate::snapshot::{Looks, Snapshot};
 
-pub fn plan(looks: &Looks, f: &Finding, _: &Ask, config: &Config) -> Remedy {
+pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
     let now = &looks.now;
-    let Some(unit) = config.service(&f.subject).and_then(|s| s.unit.as_deref()) else { return advice(f) };
+    let Some((s, unit)) = config.service(&f.subject).and_then(|s| Some((s, s.unit.as_deref()?))) else {
+        return advice(f);
+    };
     let Some(listed) = now.unit(unit) else { return advice(f) };
     let goes_on = listed.sub.starts_with("auto-restart") || listed.job.is_some();
     let cause = f.cause.rsplit('/').next().unwrap_or_default();
@@ -35,12 +38,25 @@ pub fn plan(looks: &Looks, f: &Finding, _: &Ask, config: &Config) -> Remedy {
         ],
         // Only where the finding itself says that a restart mends it, and of the run that was seen.
         "not-listening" | "unhealthy" | "mcp-broken" if listed.active == "active" && f.remedy.restart => {
-            let needs = needs(unit, &["active"], now);
-            if !needs.names_a_run() {
-                return advice(f);
+            match steps::restart(unit, ask, now) {
+                Ok(restart) => vec![restart],
+                Err(why) => return because(f, &why),
             }
-            let restart = draft(Act::RestartUnit { unit: unit.into() }, Risk::Disruptive);
-            vec![restart.needs(needs).because("the process of before is gone")]
+        }
+        "oom-killed" | "tasks-limit" => {
+            let Some(limit) = f.remedy.limit else { return advice(f) };
+            let then = match listed.active.as_str() {
+                _ if goes_on => Ok(Some(wait(&f.subject))),
+                "failed" | "inactive" => Ok(Some(start(unit, now).because(FAILED))),
+                // A larger limit holds at once; what was refused its threads stays without them.
+                "active" if f.remedy.restart => steps::restart(unit, ask, now).map(Some),
+                _ => Ok(None),
+            };
+            let raised = steps::raise(s, limit, ask, now);
+            match raised.and_then(|steps| Ok(steps.into_iter().chain(then?).collect())) {
+                Ok(steps) => steps,
+                Err(why) => return because(f, &why),
+            }
         }
         "paused" if facts::detail(now, unit).is_some_and(|d| d.frozen) => {
             vec![
@@ -59,6 +75,11 @@ pub fn plan(looks: &Looks, f: &Finding, _: &Ask, config: &Config) -> Remedy {
         _ => return advice(f),
     };
     Remedy::Steps { steps, notes: notes(cause, f) }
+}
+
+/// For people, with what keeps us from it.
+fn because(f: &Finding, why: &str) -> Remedy {
+    Remedy::Advice(format!("{}: {why}", f.remedy.summary))
 }
 
 const FAILED: &str = "it had failed: that is no state to go back to";

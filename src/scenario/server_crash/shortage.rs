@@ -101,7 +101,7 @@ fn tasks(s: &Service, place: Where, lines: &[&LogLine], now: &Snapshot) -> Optio
 fn more_tasks(f: Finding, place: Where, max: Option<u64>) -> Finding {
     let unit = shell_word(place.name());
     let restart = place.restart();
-    f.remedy(
+    let f = f.restarts(
         match (max.map(|m| m.saturating_mul(2)), place) {
             (Some(more), Where::Unit(_)) => {
                 format!("systemctl set-property --runtime {unit} TasksMax={more} && {restart}")
@@ -112,8 +112,11 @@ fn more_tasks(f: Finding, place: Where, max: Option<u64>) -> Finding {
             (None, _) => restart,
         },
         "See first what its threads wait for; then a larger limit, and restart that one service",
-        Risk::Disruptive,
-    )
+    );
+    match max {
+        Some(max) => f.raises("TasksMax", max.saturating_mul(2)),
+        None => f,
+    }
 }
 
 /// What runtimes say of a thread or process that they were not given.

@@ -20,7 +20,7 @@ fn resizable() -> Stack {
 pub fn size(n: u64, service: Option<&str>) -> Request {
     let drop_ins = [A_UNIT, C_UNIT].map(|u| (u.to_owned(), Ok(None))).into();
     let runs = [A_UNIT, C_UNIT].map(|u| (u.to_owned(), format!("run of {u}"))).into();
-    let near = Near { drop_ins, runs, resizable: Vec::new() };
+    let near = Near { drop_ins, runs, ..Near::default() };
     let ask = Ask { max_size: Some(n), near, ..Ask::default() };
     Request { services: service.map(str::to_owned).into_iter().collect(), ask, ..of("pool-exhausted") }
 }

@@ -1,7 +1,7 @@
 //! Whose sessions are ended: those that do the harm, at what they were seen doing, and nobody else's.
 
-use mcp_ir::engine::recover::Choice;
-use mcp_ir::plan::{Act, Ending, Plan, Whom};
+use mcp_ir::engine::recover::{Choice, Request};
+use mcp_ir::plan::{Act, Ask, Ending, Near, Plan, Whom};
 use mcp_ir::snapshot::postgres::Session;
 
 use super::{acts, chosen, of, planned};
@@ -99,6 +99,47 @@ fn rule_7_where_slots_are_short_backups_stay_all_the_same() {
     let backups = [idle_tx(2000, "pg_dump", 900.0), idle_tx(2001, "barman_backup", 900.0)];
     let s = Stack::healthy().used(37).sessions(held.chain(backups));
     assert_eq!(pids(&planned(&s, &of("pool-exhausted"))), (1000..1032).collect::<Vec<_>>());
+}
+
+/// Of a server whose every session was looked at.
+fn crowded(used: u32, all: Vec<Session>) -> (Stack, Request) {
+    let near = Near { sessions: [("postgres".to_owned(), all)].into(), ..Near::default() };
+    let request = Request { ask: Ask { near, ..Ask::default() }, ..of("pool-exhausted") };
+    (Stack::healthy().used(used), request)
+}
+
+fn idle(pid: i32, application: &str, age_s: f64) -> Session {
+    Session { state: "idle".into(), xact_start: None, ..session(pid, application, age_s) }
+}
+
+#[test]
+fn slots_are_freed_in_the_order_of_uselessness_and_no_more_than_it_takes() {
+    let mut all: Vec<Session> = (0..30).map(|n| idle(1000 + n, "nightly-batch", 400.0 + f64::from(n))).collect();
+    all.push(idle_tx(2000, "shell", 350.0));
+    let listens = Session { query: "LISTEN jobs".into(), ..idle(3004, "worker", 900.0) };
+    let elsewhere = Session { database: "payroll".into(), ..idle(3005, "batch", 900.0) };
+    all.extend([
+        idle(3000, A, 900.0),
+        idle(3001, "", 900.0),
+        idle(3002, "pg_dump", 900.0),
+        idle(3003, "young", 20.0),
+        listens,
+        elsewhere,
+    ]);
+    let (s, request) = crowded(37, all);
+    let plan = planned(&s, &request);
+    // 37 used, 29 of 37 are four fifths: eight.
+    assert_eq!(pids(&plan), [2000, 1029, 1028, 1027, 1026, 1025, 1024, 1023]);
+    let sql = &ended(&plan)[1].statements().unwrap()[0];
+    assert!(sql.contains("locktype = 'advisory'") && sql.contains("a.state_change::text"), "{sql}");
+    assert!(!plan.steps[1].undo_reason.as_ref().unwrap().contains("rolled back"));
+}
+
+#[test]
+fn where_too_few_hold_a_slot_for_nothing_none_is_ended() {
+    let (s, request) = crowded(37, vec![idle(1000, "nightly-batch", 400.0)]);
+    let Choice::Advice { why, .. } = chosen(&s, &request) else { panic!() };
+    assert!(why.contains("too few"), "{why}");
 }
 
 #[test]

@@ -76,6 +76,14 @@ fn rule_6_a_broken_mcp_is_recovered_by_its_handshake_alone() {
     recovered(&unhealthy, "server-crash", &broken).expect_err("it is unhealthy");
 }
 
+#[test]
+fn who_suffered_and_says_nothing_of_a_pool_is_well_by_his_health() {
+    let s = Stack::healthy().health(A, payload::json(200, r#"{"status":"healthy"}"#));
+    recovered(&s, "pool-exhausted", &aim(A)).expect("he is well");
+    let saturated = Aim { cause: Some("pool-exhausted/client-pool-saturated"), ..aim(A) };
+    recovered(&s, "pool-exhausted", &saturated).expect_err("what was full is not seen");
+}
+
 const IDLE: &str = "pool-exhausted/idle-in-transaction";
 
 #[test]

@@ -6,6 +6,7 @@
 mod bench;
 mod guarded;
 mod killed;
+mod limits;
 mod pool;
 mod prompt;
 mod remedies;

@@ -12,6 +12,8 @@ fn a_pool_is_widened_verified_and_put_back() {
     by_a_drop_in(&mut b);
     somebody_elses_change_is_not_taken_back(&mut b);
     ignored_it_is_rolled_back_and_says_which_file_wins(&mut b);
+    a_variable_that_its_server_does_not_read_is_rolled_back(&mut b);
+    where_its_payload_leaves_the_size_out_its_process_says_it(&mut b);
     fatal_it_is_rolled_back(&mut b);
     by_its_interface(&mut b);
 }
@@ -75,6 +77,35 @@ fn fatal_it_is_rolled_back(b: &mut Bench) {
     assert!(run.stdout.contains("rolled back"), "{}", run.stdout);
     b.stack.wait_until_healthy().unwrap();
     assert_eq!(b.settings(), former);
+    b.heal();
+}
+
+/// Its process has the variable, and its pool is what it was (errata 33).
+fn a_variable_that_its_server_does_not_read_is_rolled_back(b: &mut Bench) {
+    let (former, settings) = (b.settings(), b.stack.settings().clone());
+    let config = fs::read_to_string(b.stack.config()).unwrap();
+    assert!(config.contains("max_env = \"POOL_MAX_SIZE\""));
+    fs::write(b.stack.config(), config.replace("POOL_MAX_SIZE", "POOL_LARGEST")).unwrap();
+    let failed = b.json(&[&ASK[..], &["--wait", "4s"]].concat(), 5);
+    let reason = failed["reason"].as_str().unwrap();
+    assert!(reason.contains("not of 20") && reason.contains("rolled back"), "{reason}");
+    b.stack.configure(&settings).unwrap();
+    b.stack.wait_until_healthy().unwrap();
+    assert_eq!(b.settings(), former);
+    b.heal();
+}
+
+fn where_its_payload_leaves_the_size_out_its_process_says_it(b: &mut Bench) {
+    let former = b.property(C_UNIT, "Environment");
+    let ask = ["recover", "pool", "--service", "workflow-mcp", "--max-size", "20", "--yes"];
+    let done = b.json(&ask, 0);
+    let reason = done["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("of 20 connections") && reason.contains("by POOL_MAX_SIZE of process"),
+        "{reason}"
+    );
+    b.undo(&done);
+    assert_eq!(b.property(C_UNIT, "Environment"), former);
     b.heal();
 }
 

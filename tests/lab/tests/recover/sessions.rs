@@ -11,6 +11,7 @@ fn who_does_the_harm_is_met_and_no_innocent() {
     b.stack.cluster().sql(&format!("GRANT pg_signal_backend TO {}", TOOL.role)).unwrap();
     rule_4_the_second_of_two_is_refused_and_told_who_acts(&mut b);
     rule_7_slots_are_freed_of_the_harmful_and_backups_stay(&mut b);
+    slots_are_given_back_by_who_holds_them_for_nothing(&mut b);
     rule_6_sessions_that_are_gone_are_no_cure_of_a_service_that_stays_ill(&mut b);
     a_root_that_runs_a_statement_is_cancelled_and_keeps_its_session(&mut b);
     a_root_that_a_cancel_does_not_free_is_ended(&mut b);
@@ -77,6 +78,34 @@ fn rule_7_slots_are_freed_of_the_harmful_and_backups_stay(b: &mut Bench) {
     drop((dump, shell));
     b.stack.configure(&settings).unwrap();
     b.heal();
+}
+
+fn slots_are_given_back_by_who_holds_them_for_nothing(b: &mut Bench) {
+    let settings = impatient(b);
+    let leader = b.stack.session(&SERVICES, "scheduler").unwrap();
+    leader.run("SELECT pg_advisory_lock(4711)").unwrap();
+    let (led, own) = (pid(&leader), of_services(b));
+    assert!(!own.is_empty());
+    b.inject("server-slots-full/free-ones");
+    let young = "SELECT 1 FROM pg_stat_activity WHERE state = 'idle' AND state_change > now() - interval '2.2 s'";
+    until("all have been idle for long", || {
+        let sql = format!("{young} AND application_name IN ('nightly-batch', 'scheduler')");
+        b.stack.cluster().sql(&sql).unwrap().is_empty()
+    });
+    // Where no slot is left nobody is let in to see who holds them: one goes by itself.
+    b.stack.cluster().sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'nightly-batch' LIMIT 1").unwrap();
+    let done = b.json(&["recover", "pool", "--yes", "--wait", "20s"], 0);
+    assert_eq!(done["outcome"], "recovered", "{done}");
+    assert!(is_there(b, &led), "who leads by a lock is not useless: {done}");
+    let left = of_services(b);
+    assert!(own.iter().all(|p| left.contains(p)), "a pool keeps its spares: {own:?} {left:?}");
+    drop(leader);
+    b.stack.configure(&settings).unwrap();
+    b.heal();
+}
+
+fn of_services(b: &Bench) -> Vec<String> {
+    b.stack.cluster().sql("SELECT pid FROM pg_stat_activity WHERE application_name LIKE '%-mcp' ORDER BY 1").unwrap()
 }
 
 fn rule_6_sessions_that_are_gone_are_no_cure_of_a_service_that_stays_ill(b: &mut Bench) {

@@ -1,0 +1,65 @@
+//! What gives memory and descriptors back: a larger limit where the host has the memory, else the one
+//! service begins anew. The whole look is kept before.
+
+use super::descriptors::FD_EXHAUSTION;
+use super::limit::NEAR_LIMIT;
+use super::who::{self, Who};
+use crate::config::Config;
+use crate::diagnosis::Finding;
+use crate::plan::{Aim, Ask, Recovered, Remedy};
+use crate::scenario::registry::{advice, by_symptom};
+use crate::scenario::{server_crash, steps};
+use crate::snapshot::Looks;
+use crate::snapshot::memory::ProcessUse;
+
+pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
+    let Some((s, unit)) = config.service(&f.subject).and_then(|s| Some((s, s.unit.as_deref()?))) else {
+        return advice(f);
+    };
+    let steps = match f.remedy.limit {
+        Some(limit) => steps::raise(s, limit, ask, &looks.now),
+        None if f.remedy.restart => steps::restart(unit, ask, &looks.now).map(|step| vec![step]),
+        None => return advice(f),
+    };
+    match steps {
+        Ok(steps) => Remedy::Steps { steps, notes: Vec::new() },
+        Err(why) => Remedy::Advice(format!("{}: {why}", f.remedy.summary)),
+    }
+}
+
+/// It does its work, and has room again by the same count.
+pub fn recovered(looks: &Looks, aim: &Aim, config: &Config) -> Recovered {
+    let now = &looks.now;
+    let symptoms = (server_crash::SCENARIO.symptoms)(looks, config);
+    let says = match by_symptom(&symptoms, aim.subject) {
+        Recovered::Yes(says) => says,
+        not_yet => return not_yet,
+    };
+    let Some(w) = who::all(config).find(|w| w.name == aim.subject) else {
+        return Recovered::NotYet("it is not under care".into());
+    };
+    let (what, fill, share) = if aim.cause == Some(FD_EXHAUSTION.name) {
+        let fill = w.process(now).and_then(ProcessUse::fill);
+        ("descriptors", fill, config.thresholds.descriptors)
+    } else if aim.cause == Some(NEAR_LIMIT.name) {
+        ("bytes", of_limit(&w, looks), config.thresholds.memory)
+    } else {
+        // What leaks shows again in hours.
+        return match w.process(now) {
+            Some(p) => Recovered::Yes(format!("{says}; resident {} MiB", p.resident >> 20)),
+            None => Recovered::NotYet("its memory could not be seen".into()),
+        };
+    };
+    match fill {
+        None => Recovered::NotYet(format!("its {what} could not be counted")),
+        Some((used, max)) if used as f64 > share * max as f64 => {
+            Recovered::NotYet(format!("{used} of {max} {what}"))
+        }
+        Some((used, max)) => Recovered::Yes(format!("{says}; {used} of {max} {what}")),
+    }
+}
+
+fn of_limit(w: &Who, looks: &Looks) -> Option<(u64, u64)> {
+    let group = w.group(&looks.now)?;
+    Some((group.working(), group.limit?))
+}

@@ -1,0 +1,110 @@
+//! Larger limits, once and within the host's means; and what begins anew because nothing else frees it.
+
+use mcp_ir::engine::recover::{Choice, Request};
+use mcp_ir::plan::{Act, Aim, Ask, Near, Plan, Recovered, Risk};
+use mcp_ir::scenario::by_name;
+use mcp_ir::snapshot::units::{Kernel, UnitDetail};
+use mcp_ir::snapshot::Reading;
+
+use super::{acts, chosen, down, looks, of, planned};
+use crate::payload;
+use crate::stack::memory::{GIB, MIB};
+use crate::stack::{A, A_UNIT, Stack};
+
+const GROUP: &str = "/system.slice/codebase-mcp.service";
+
+/// Of a stack whose drop-ins and runs were looked at.
+fn near(scenario: &str, drop_in: Option<&str>) -> Request {
+    let drop_ins = [(A_UNIT.to_owned(), Ok(drop_in.map(str::to_owned)))].into();
+    let runs = [(A_UNIT.to_owned(), "abc".to_owned())].into();
+    let near = Near { drop_ins, runs, ..Near::default() };
+    Request { ask: Ask { near, ..Ask::default() }, ..of(scenario) }
+}
+
+fn detail(mut s: Stack, bend: impl FnOnce(&mut UnitDetail)) -> Stack {
+    let Reading::Seen { value } = &mut s.now.units.details.get_mut(A_UNIT).unwrap().reading else {
+        panic!("not seen")
+    };
+    bend(value);
+    s
+}
+
+/// Killed by the kernel at its limit.
+fn killed(limit: u64) -> Stack {
+    let s = down("failed", "failed").detail(A_UNIT, "oom-kill", 2, 9, 30.0);
+    detail(s, |d| d.memory_max = Some(limit)).kernel(&[(30.0, GROUP, Kernel::OomLimit)])
+}
+
+#[track_caller]
+fn text(plan: &Plan) -> &str {
+    match &plan.steps[0].act {
+        Act::DropIn { to: Some(text), .. } => text,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_was_killed_for_memory_gets_twice_as_much_and_is_started() {
+    let plan = planned(&killed(512 * MIB), &near("server-crash", None));
+    assert!(text(&plan).contains(&format!("MemoryMax={GIB}\n")), "{}", text(&plan));
+    assert!(text(&plan).contains("MemoryHigh="), "slowed down before it is killed (errata 42)");
+    let [Act::DropIn { from, to, unit }, Act::ProveLimit { key, value, .. }, Act::StartUnit { .. }] =
+        acts(&plan)[..]
+    else {
+        panic!("{plan:?}")
+    };
+    assert_eq!((key.as_str(), *value), ("MemoryMax", GIB));
+    let undo = plan.steps[0].undo.as_ref().unwrap();
+    assert_eq!(undo.acts, [Act::DropIn { unit: unit.clone(), from: to.clone(), to: from.clone() }]);
+    assert_eq!(undo.risk, Risk::Disruptive, "the former limit may kill it");
+}
+
+#[track_caller]
+fn advised(s: &Stack, request: &Request, word: &str) {
+    let Choice::Advice { why, .. } = chosen(s, request) else { panic!("{:?}", chosen(s, request)) };
+    assert!(why.contains(word), "{why}");
+}
+
+#[test]
+fn a_limit_is_raised_only_by_what_the_host_has_and_only_once() {
+    let request = near("server-crash", None);
+    advised(&killed(512 * MIB).memory(|m| m.available = GIB - 1), &request, "the host has 1023 MiB left");
+    let again = near("server-crash", Some("[Service]\nMemoryMax=536870912\n"));
+    advised(&killed(512 * MIB), &again, "raised by mcp-ir before");
+    let unread = near("server-crash", None);
+    let mut unread = unread;
+    unread.ask.near.drop_ins.clear();
+    advised(&killed(512 * MIB), &unread, "could not be seen");
+}
+
+#[test]
+fn what_has_no_threads_left_gets_more_and_its_run_begins_anew() {
+    let s = Stack::healthy().health(A, payload::a_own()).detail(A_UNIT, "success", 0, 0, 900.0);
+    let says = "RuntimeError: can't start new thread";
+    let s = detail(s, |d| (d.tasks, d.tasks_max) = (Some(20), Some(20))).line(A_UNIT, 5.0, 6, says);
+    let plan = planned(&s, &near("server-crash", None));
+    assert_eq!(plan.findings, ["server-crash/tasks-limit@codebase-mcp"]);
+    assert!(text(&plan).contains("TasksMax=40\n"), "{}", text(&plan));
+    assert!(matches!(acts(&plan)[..], [Act::DropIn { .. }, Act::ProveLimit { .. }, Act::RestartUnit { .. }]));
+}
+
+#[test]
+fn who_has_no_descriptors_left_is_restarted_and_counted_again() {
+    let s = Stack::healthy().opens(1000, &[]);
+    let plan = planned(&s, &near("memory", None));
+    assert_eq!(acts(&plan), [&Act::RestartUnit { unit: A_UNIT.into() }]);
+    let recovered = |s: &Stack| {
+        let looks = looks(s);
+        let aim = Aim { cause: Some("memory/fd-exhaustion"), subject: A, size: None };
+        (by_name("memory").unwrap().recovered)(&looks, &aim, &looks.now.config)
+    };
+    assert!(matches!(recovered(&s), Recovered::NotYet(_)));
+    assert!(matches!(recovered(&Stack::healthy()), Recovered::Yes(_)));
+    let mut unseen = Stack::healthy();
+    unseen.now.host.taken.clear();
+    assert!(matches!(recovered(&unseen), Recovered::NotYet(_)), "rule 6: what was not counted");
+    // On a guess nobody is restarted.
+    let mut unknown = near("memory", None);
+    unknown.ask.near.runs.clear();
+    advised(&s, &unknown, "on a guess");
+}
