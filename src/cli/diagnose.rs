@@ -197,7 +197,7 @@ fn text(d: &Diagnosis, now: &Snapshot, global: &Global, out: &Out) -> Result<Str
     Ok(text)
 }
 
-fn known_scenario(name: &str) -> Result<String> {
+pub fn known_scenario(name: &str) -> Result<String> {
     if let Some(s) = scenario::by_name(name) {
         return Ok(s.name.to_owned());
     }

@@ -20,6 +20,7 @@ mod save;
 mod schema;
 mod tree;
 mod undo;
+mod verify;
 mod who;
 mod why_not;
 

@@ -9,7 +9,7 @@ use clap::error::ErrorKind;
 use super::exit::Exit;
 use super::load::load;
 use super::tree::{Cli, Global, Output, Verb};
-use super::{check, config, diagnose, generate, hold, incident, recover, runbook, schema, undo, who};
+use super::{check, config, diagnose, generate, hold, incident, recover, runbook, schema, undo, verify, who};
 use crate::config::Env;
 use crate::error::{Error, Result};
 use crate::render::{self, Color, Out};
@@ -48,6 +48,7 @@ fn verb(cli: Cli, out: &Out, start: Instant) -> Result<Exit> {
         Verb::Diagnose(args) => diagnose::run(&args, &cli.global, out, start),
         Verb::Who(args) => who::run(&args, &cli.global, out, start),
         Verb::Recover(args) => recover::run(&args, &cli.global, out, start),
+        Verb::Verify(args) => verify::run(&args, &cli.global, out, start),
         Verb::Undo(args) => undo::run(&args, &cli.global, out),
         Verb::Hold(args) => hold::run(&args, &cli.global, out),
         Verb::Incident(command) => incident::run(&command, &cli.global, out),

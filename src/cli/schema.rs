@@ -42,6 +42,8 @@ pub enum Document {
     Runbook,
     /// recover -o json
     Recovery,
+    /// verify -o json
+    Verification,
     /// undo -o json
     Undo,
     /// hold -o json
@@ -69,6 +71,7 @@ impl Document {
             Document::Runbook => schemas::RUNBOOK,
             Document::Recovery => schemas::RECOVERY,
             Document::Hold => schemas::HOLD,
+            Document::Verification => schemas::VERIFICATION,
             Document::Undo => schemas::UNDO,
             Document::Incidents => schemas::INCIDENTS,
             Document::Incident => schemas::INCIDENT,

@@ -13,6 +13,7 @@ use super::recover::RecoverArgs;
 use super::runbook::RunbookArgs;
 use super::schema::SchemaArgs;
 use super::undo::UndoArgs;
+use super::verify::VerifyArgs;
 use super::who::WhoArgs;
 use crate::config::{Flags, Span};
 use crate::render::Color;
@@ -112,6 +113,8 @@ pub enum Verb {
     Who(WhoArgs),
     /// Mend what is wrong: detect, plan, consent, act, verify
     Recover(RecoverArgs),
+    /// See whether everything does its work, also under a load
+    Verify(VerifyArgs),
     /// Take back what a recovery did
     Undo(UndoArgs),
     /// Let nothing be recovered for now, or end that

@@ -18,6 +18,7 @@ pub mod recover;
 mod rows;
 mod runtime;
 mod silence;
+pub mod verify;
 mod who;
 mod why_not;
 

@@ -19,6 +19,7 @@ pub mod schemas;
 mod style;
 mod table;
 pub mod text;
+mod verification;
 mod who;
 mod why_not;
 
@@ -34,5 +35,6 @@ pub use prometheus::page as prometheus_page;
 pub use recovery::{ending, plan, told, undone};
 pub use runbook::markdown;
 pub use table::plain as plain_table;
+pub use verification::verification;
 pub use who::{not_seen, sessions as who};
 pub use why_not::why_not;

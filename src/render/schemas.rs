@@ -14,5 +14,6 @@ pub const RUNBOOKS: &str = include_str!("schemas/runbooks.json");
 pub const SNAPSHOT: &str = include_str!("schemas/snapshot.json");
 pub const TEMPLATE: &str = include_str!("schemas/template.json");
 pub const UNDO: &str = include_str!("schemas/undo.json");
+pub const VERIFICATION: &str = include_str!("schemas/verification.json");
 pub const WHO: &str = include_str!("schemas/who.json");
 pub const WHY_NOT: &str = include_str!("schemas/why-not.json");

@@ -14,3 +14,4 @@ mod recover;
 mod schemas;
 mod sessions;
 mod texts;
+mod verify;

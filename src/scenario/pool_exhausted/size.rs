@@ -133,7 +133,7 @@ fn way(s: &Service, size: u64, from: u64, ask: &Ask, now: &Snapshot) -> Way {
     let variable =
         variable.ok_or_else(|| refuse(format!("`pool.max_env` of {} is not configured", s.name)))?;
     let setting = (format!("Environment={variable}="), size.to_string());
-    let (write, back) = steps::drop_in(unit, ask, &[(&setting.0, setting.1)]).map_err(refuse)?;
+    let (write, back) = steps::drop_in(unit, ask, &[(setting.0.as_str(), setting.1)]).map_err(refuse)?;
     if by_api.is_some() {
         drafts.push(draft(write, Risk::Safe).undo(vec![back], Risk::Safe));
         return Ok((drafts, notes));

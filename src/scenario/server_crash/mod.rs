@@ -20,6 +20,7 @@ mod why_not;
 mod words;
 
 pub use dependency::blaming;
+pub use mcp::serves as serves_mcp;
 use std::collections::BTreeSet;
 
 use super::db_down;

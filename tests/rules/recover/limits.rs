@@ -3,8 +3,8 @@
 use mcp_ir::engine::recover::{Choice, Request};
 use mcp_ir::plan::{Act, Aim, Ask, Near, Plan, Recovered, Risk};
 use mcp_ir::scenario::by_name;
-use mcp_ir::snapshot::units::{Kernel, UnitDetail};
 use mcp_ir::snapshot::Reading;
+use mcp_ir::snapshot::units::{Kernel, UnitDetail};
 
 use super::{acts, chosen, down, looks, of, planned};
 use crate::payload;
@@ -71,8 +71,7 @@ fn a_limit_is_raised_only_by_what_the_host_has_and_only_once() {
     advised(&killed(512 * MIB).memory(|m| m.available = GIB - 1), &request, "the host has 1023 MiB left");
     let again = near("server-crash", Some("[Service]\nMemoryMax=536870912\n"));
     advised(&killed(512 * MIB), &again, "raised by mcp-ir before");
-    let unread = near("server-crash", None);
-    let mut unread = unread;
+    let mut unread = near("server-crash", None);
     unread.ask.near.drop_ins.clear();
     advised(&killed(512 * MIB), &unread, "could not be seen");
 }

@@ -12,3 +12,4 @@ mod prompt;
 mod remedies;
 mod sessions;
 mod signals;
+mod verify;
