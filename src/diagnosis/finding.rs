@@ -69,6 +69,9 @@ pub struct Remedy {
     /// A restart of the subject is what mends it: nothing else speaks for one.
     #[serde(skip)]
     pub restart: bool,
+    /// It goes on by itself: a restart would begin it anew.
+    #[serde(skip)]
+    pub wait: bool,
     /// A larger limit of its unit mends it: its name in systemd, and how much.
     #[serde(skip)]
     pub limit: Option<(&'static str, u64)>,
@@ -94,6 +97,7 @@ impl Finding {
                 risk: Risk::Safe,
                 runbook: cause.name.replace('/', "#"),
                 restart: false,
+                wait: false,
                 limit: None,
             },
             own: false,
@@ -148,6 +152,13 @@ impl Finding {
         let mut f = self.remedy(command, summary, Risk::Disruptive);
         f.remedy.restart = true;
         f
+    }
+
+    /// The remedy is to wait.
+    #[must_use]
+    pub fn waits(mut self, wait: bool) -> Self {
+        self.remedy.wait = wait;
+        self
     }
 
     /// The remedy is a larger limit of its unit.

@@ -14,7 +14,7 @@ const UNIT: &str = "redis-server.service";
 const A_BAD: &str = "server-crash/unhealthy@codebase-mcp";
 
 /// Both services need it; it answers, and is empty.
-fn stack(bend: impl FnOnce(&mut RedisLook)) -> Stack {
+pub fn stack(bend: impl FnOnce(&mut RedisLook)) -> Stack {
     with(false, bend)
 }
 

@@ -53,12 +53,14 @@ pub struct Trouble {
     pub command: Option<String>,
     pub advice: &'static str,
     pub risk: Risk,
+    /// It comes by itself.
+    pub waits: bool,
 }
 
 impl Trouble {
     pub fn new(certainty: Certainty, what: impl Into<String>, advice: &'static str) -> Self {
         let (what, evidence) = (what.into(), Vec::new());
-        Self { certainty, what, gone: false, evidence, command: None, advice, risk: Risk::Safe }
+        Self { certainty, what, gone: false, evidence, command: None, advice, risk: Risk::Safe, waits: false }
     }
 
     pub fn saw(mut self, probe: &'static str, fact: &str, value: impl Into<String>) -> Self {
@@ -295,7 +297,7 @@ fn finding(d: &Dependency, trouble: Trouble, now: &Snapshot, config: &Config) ->
         f.spares.extend(DIES_OF_IT.iter().map(|(cause, _)| *cause));
     }
     let command = trouble.command.unwrap_or_else(|| runbook(&DEPENDENCY_DOWN));
-    Some(f.remedy(command, trouble.advice, trouble.risk))
+    Some(f.remedy(command, trouble.advice, trouble.risk).waits(trouble.waits))
 }
 
 /// What an optional one weighs that is not there: nothing where nobody installed it, little where

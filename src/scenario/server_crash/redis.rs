@@ -76,6 +76,7 @@ fn loading(r: &Redis, server: Option<&RedisServer>) -> Trouble {
     let mut trouble = Trouble::new(Certainty::Proven, what, "Wait: a restart would begin anew")
         .command(cli(r, "INFO persistence"))
         .saw("redis", "PING", "LOADING");
+    trouble.waits = true;
     if let Some(eta) = server.and_then(|s| s.loading_eta_s) {
         trouble = trouble.saw("redis info", "done in", facts::age(eta));
     }

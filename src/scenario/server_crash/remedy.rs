@@ -1,6 +1,7 @@
 //! What mends a service that does not do its work: the one unit, and nothing else. Who stopped it, who is
 //! about to bring it back, and what needs a person's eye are respected.
 
+use super::dependency::DEPENDENCY_DOWN;
 use crate::config::Config;
 use crate::diagnosis::Finding;
 use crate::plan::{Act, Aim, Ask, Draft, Needs, Recovered, Remedy, Risk, draft};
@@ -11,6 +12,9 @@ use crate::snapshot::{Looks, Snapshot};
 
 pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
     let now = &looks.now;
+    if f.cause == DEPENDENCY_DOWN.name {
+        return dependency(f, now, config);
+    }
     let Some((s, unit)) = config.service(&f.subject).and_then(|s| Some((s, s.unit.as_deref()?))) else {
         return advice(f);
     };
@@ -75,6 +79,36 @@ pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
         _ => return advice(f),
     };
     Remedy::Steps { steps, notes: notes(cause, f) }
+}
+
+/// What a service needs beside its database: started where it does not run, let go on where it was stopped
+/// by a signal, waited for where it loads. What it holds is its own: it is never restarted.
+fn dependency(f: &Finding, now: &Snapshot, config: &Config) -> Remedy {
+    let steps = |step: Draft| Remedy::Steps { steps: vec![step], notes: Vec::new() };
+    if f.remedy.wait {
+        return steps(wait(&f.subject));
+    }
+    let redis = config.redis.iter().find(|r| r.name == f.subject).and_then(|r| r.unit.as_deref());
+    let ollama = || config.ollama.iter().find(|o| o.name == f.subject).and_then(|o| o.unit.as_deref());
+    let Some((unit, listed)) = redis.or_else(ollama).and_then(|unit| Some((unit, now.unit(unit)?))) else {
+        return advice(f);
+    };
+    match listed.active.as_str() {
+        _ if listed.sub.starts_with("auto-restart") || listed.job.is_some() => steps(wait(&f.subject)),
+        "inactive" => {
+            steps(start(unit, now).undo(vec![Act::StopUnit { unit: unit.into() }], Risk::Disruptive))
+        }
+        "failed" => steps(start(unit, now).because(FAILED)),
+        "active" => match facts::stuck_process(now, unit) {
+            Some((_, what)) if what.starts_with('T') => {
+                let go_on = draft(Act::Continue { unit: unit.into() }, Risk::Disruptive);
+                let again = "to stop it again would make it hang again";
+                steps(go_on.needs(needs(unit, &["active"], now)).because(again))
+            }
+            _ => advice(f),
+        },
+        _ => advice(f),
+    }
 }
 
 /// For people, with what keeps us from it.

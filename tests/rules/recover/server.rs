@@ -10,6 +10,7 @@ use mcp_ir::snapshot::{FailKind, Failure, Reading, Stage};
 use super::{acts, chosen, looks, of, planned};
 use crate::mcp;
 use crate::payload;
+use crate::redis;
 use crate::stack::{A, A_UNIT, Stack, fail};
 
 /// Of a run that was seen.
@@ -63,6 +64,29 @@ fn a_broken_mcp_is_restarted_only_where_a_restart_helps() {
     ] {
         assert!(matches!(chosen(&s, &of("server-crash")), Choice::Advice { .. }));
     }
+}
+
+#[test]
+fn what_a_service_needs_is_started_or_waited_for_and_never_restarted() {
+    let unit = || "redis-server.service".to_owned();
+    let gone = |active: &str, sub: &str| {
+        let s = redis::stack(|r| r.ping = crate::stack::failed(crate::stack::refused()));
+        s.unit("redis-server.service", active, sub)
+    };
+    let plan = planned(&gone("inactive", "dead"), &of("server-crash"));
+    assert_eq!(plan.findings, ["server-crash/dependency-down@redis"]);
+    assert_eq!(acts(&plan), [&Act::StartUnit { unit: unit() }]);
+    assert_eq!(plan.steps[0].undo.as_ref().unwrap().acts, [Act::StopUnit { unit: unit() }]);
+    let plan = planned(&gone("failed", "failed"), &of("server-crash"));
+    assert_eq!((acts(&plan), &plan.steps[0].undo), (vec![&Act::StartUnit { unit: unit() }], &None));
+    // It runs by its unit: who listens elsewhere is for people.
+    assert!(matches!(chosen(&gone("active", "running"), &of("server-crash")), Choice::Advice { .. }));
+    let loads = redis::stack(|r| {
+        let loading = Failure { code: Some("LOADING".into()), ..fail(FailKind::Refused, Stage::Answer) };
+        r.ping = crate::stack::failed(loading);
+    });
+    let plan = planned(&loads, &of("server-crash"));
+    assert_eq!(acts(&plan), [&Act::Wait { subject: "redis".into() }]);
 }
 
 #[test]

@@ -13,6 +13,7 @@ fn what_is_broken_is_mended_verified_and_taken_back() {
     rule_4_of_two_recoveries_at_the_same_moment_one_acts(&mut b);
     others_are_mended(&mut b);
     assert_eq!(b.property(C_UNIT, "MainPID"), innocent, "the other service was not touched");
+    what_a_service_needs_is_started_or_waited_for(&mut b);
     a_stopped_database_is_started_and_stopped_again(&mut b);
     the_root_of_a_chain_is_ended_and_no_innocent(&mut b);
 }
@@ -102,6 +103,24 @@ fn rule_5_what_is_restarted_was_looked_at_before(b: &Bench) {
     let file = captured["file"].as_str().unwrap();
     let judged = b.tool.run(&b.stack, &["diagnose", "--from", file]).unwrap();
     assert_eq!(judged.code, Some(1), "what was wrong then: {}{}", judged.stdout, judged.stderr);
+}
+
+fn what_a_service_needs_is_started_or_waited_for(b: &mut Bench) {
+    b.inject("dependency-down/redis-stopped");
+    let unit = "redis-server.service";
+    assert_eq!(b.property(unit, "ActiveState"), "inactive");
+    let done = b.json(&["recover", "server", "--yes", "--wait", "20s"], 0);
+    assert_eq!(done["outcome"], "recovered", "{done}");
+    assert_eq!(b.property(unit, "ActiveState"), "active");
+    b.undo(&done);
+    assert_eq!(b.property(unit, "ActiveState"), "inactive");
+    b.heal();
+    b.inject("dependency-down/redis-loading");
+    let main = b.property(unit, "MainPID");
+    let done = b.json(&["recover", "server", "--yes", "--wait", "30s"], 0);
+    assert_eq!(done["outcome"], "recovered", "{done}");
+    assert_eq!(b.property(unit, "MainPID"), main, "it was waited for");
+    b.heal();
 }
 
 fn a_stopped_database_is_started_and_stopped_again(b: &mut Bench) {
