@@ -53,6 +53,10 @@ impl Draft {
         self.risk
     }
 
+    pub fn act(&self) -> &Act {
+        &self.act
+    }
+
     #[must_use]
     pub fn needs(mut self, needs: Needs) -> Self {
         self.needs = needs;

@@ -114,6 +114,28 @@ fn a_consequence_is_refused_with_its_root_and_the_command_for_it() {
 }
 
 #[test]
+fn of_all_who_died_of_it_is_started_behind_it_and_who_suffers_has_to_be_well() {
+    let s = Stack::outage().no_answer(A, refused()).unit(A_UNIT, "failed", "failed").detail(
+        A_UNIT,
+        "exit-code",
+        1,
+        1,
+        90.0,
+    );
+    let all = Request { all: true, ..Request::default() };
+    let plan = planned(&s, &all);
+    assert_eq!(
+        acts(&plan),
+        [&Act::StartUnit { unit: PG_UNIT.into() }, &Act::StartUnit { unit: A_UNIT.into() }]
+    );
+    assert_eq!(plan.subjects, ["postgres", A]);
+    assert_eq!(plan.watched, [C]);
+    // `recover db` mends the database alone.
+    let db = planned(&s, &of("db-down"));
+    assert_eq!((db.steps.len(), db.watched.len()), (1, 0));
+}
+
+#[test]
 fn of_all_only_roots_are_planned_and_both_are() {
     let s = down("failed", "failed")
         .detail(A_UNIT, "exit-code", 1, 1, 90.0)

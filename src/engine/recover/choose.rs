@@ -1,8 +1,7 @@
 //! What is to be recovered, by the findings and by what was asked for; and the plan for it. Pure.
 
+use super::after::{dead_of_it, starved};
 use super::guard::never;
-use std::collections::BTreeSet;
-
 use crate::config::Config;
 use crate::diagnosis::{Diagnosis, Finding, Severity};
 use crate::plan::{Ask, Plan, Remedy};
@@ -165,7 +164,10 @@ fn plan(found: &[&Finding], d: &Diagnosis, looks: &Looks, request: &Request) -> 
     // Each is measured against what all others have now: one after another.
     let pools: Vec<&str> = found.iter().filter(|f| f.cause == SATURATED).map(|f| f.id.as_str()).collect();
     let later = |f: &Finding| pools.iter().skip(1).any(|id| *id == f.id);
-    for f in found {
+    // What others need comes before them.
+    let mut found = found.to_vec();
+    found.sort_by_key(|f| config.service(&f.subject).is_some());
+    for f in found.iter().copied() {
         if later(f) {
             plan.notes.push(format!("{} is for a run of its own: what fits is another sum then", f.id));
             plan.left.push(f.id.clone());
@@ -192,21 +194,16 @@ fn plan(found: &[&Finding], d: &Diagnosis, looks: &Looks, request: &Request) -> 
         }
     }
     if !plan.steps.is_empty() {
+        if request.all {
+            dead_of_it(&mut plan, d, looks, &request.ask);
+        }
         return Choice::Plan(plan);
     }
     advice.or(nothing).unwrap_or_else(|| Choice::NothingToDo("nothing was changed".into()))
 }
 
-/// Services whose connections it takes: that its sessions are gone is no cure of theirs. A dead database's
-/// services are another recovery's.
-fn starved(f: &Finding, d: &Diagnosis, config: &Config) -> BTreeSet<String> {
-    let its = |g: &&Finding| g.explained_by.contains(&f.id) && g.severity < Severity::P4;
-    let all = d.findings.iter().filter(|_| f.scenario == "pool-exhausted").filter(its);
-    all.map(|g| g.subject.clone()).filter(|s| *s != f.subject && config.service(s).is_some()).collect()
-}
-
 /// What the configuration says is never touched, whatever would mend it.
-fn left_to_people(remedy: Remedy, f: &Finding, config: &Config) -> Remedy {
+pub(super) fn left_to_people(remedy: Remedy, f: &Finding, config: &Config) -> Remedy {
     let Remedy::Steps { steps, notes } = remedy else { return remedy };
     let mut alone = Plan::default();
     alone.add(Some(&f.id), &f.subject, steps.clone(), Vec::new());

@@ -2,6 +2,7 @@
 //! Consent is asked for by the caller, between `choose` and `carry_out`.
 
 mod advisory;
+mod after;
 mod back;
 mod blame;
 mod carry;

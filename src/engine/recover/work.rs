@@ -14,7 +14,7 @@ use crate::action::{Failed, Sessions, World, apply};
 use crate::engine::Awaited;
 use crate::error::Result;
 use crate::incident::{Event, Journal, Outcome};
-use crate::plan::{Act, Recovered, Step};
+use crate::plan::{Act, Plan, Recovered, Step};
 use crate::probe::millis;
 
 pub(super) struct Work<'a, 'b> {
@@ -48,6 +48,13 @@ impl Work<'_, '_> {
             if self.stop.asked() {
                 return Ok(self.interrupted(touched));
             }
+            if touched && let Some(why) = self.too_early(step).await {
+                if self.stop.asked() {
+                    return Ok(self.interrupted(touched));
+                }
+                let why = format!("{why}; step {} ({}) was not begun", step.n, step.describe);
+                return Ok((Outcome::NotRecovered, why));
+            }
             match self.one(at, step).await? {
                 Ok(Went::Gone) => gone = Some(step),
                 Ok(went) => touched |= step.act.changes() && went == Went::Done,
@@ -59,6 +66,27 @@ impl Work<'_, '_> {
             return Ok(self.unchanged(&why).await);
         }
         self.judged(touched).await
+    }
+
+    /// What a service needs has to be well before it is started behind it: else it dies of it once more. Each
+    /// start is awaited before the next: a database that has just come back is not stormed.
+    async fn too_early(&mut self, step: &Step) -> Option<String> {
+        let (o, ask) = (self.order, &self.sight.request.ask);
+        let before = || o.plan.steps.iter().take_while(|s| s.n < step.n).map(|s| &s.subject);
+        if before().last() == Some(&step.subject) {
+            return None;
+        }
+        let needs = crate::diagnosis::needs(&step.subject, &o.loaded.config);
+        let mut first: Vec<String> = before().filter(|s| needs.contains(s.as_str())).cloned().collect();
+        first.sort();
+        first.dedup();
+        if first.is_empty() {
+            return None;
+        }
+        let steps = o.plan.steps.iter().take_while(|s| s.n < step.n).cloned().collect();
+        let alone = Plan { subjects: first, watched: Vec::new(), steps, ..o.plan.clone() };
+        let v = verify(o.loaded, &alone, ask, o.wait, self.stop, self.awaited).await;
+        (!v.verified).then_some(v.says)
     }
 
     /// Whether it worked, by the symptom that was there.

@@ -114,7 +114,8 @@ fn idle(pid: i32, application: &str, age_s: f64) -> Session {
 
 #[test]
 fn slots_are_freed_in_the_order_of_uselessness_and_no_more_than_it_takes() {
-    let mut all: Vec<Session> = (0..30).map(|n| idle(1000 + n, "nightly-batch", 400.0 + f64::from(n))).collect();
+    let mut all: Vec<Session> =
+        (0..30).map(|n| idle(1000 + n, "nightly-batch", 400.0 + f64::from(n))).collect();
     all.push(idle_tx(2000, "shell", 350.0));
     let listens = Session { query: "LISTEN jobs".into(), ..idle(3004, "worker", 900.0) };
     let elsewhere = Session { database: "payroll".into(), ..idle(3005, "batch", 900.0) };

@@ -2,7 +2,7 @@
 
 use lab::TOOL;
 
-use crate::bench::{A, A_UNIT, Bench, C_UNIT};
+use crate::bench::{A, A_UNIT, Bench, C_UNIT, until};
 
 #[test]
 fn what_is_broken_is_mended_verified_and_taken_back() {
@@ -14,6 +14,7 @@ fn what_is_broken_is_mended_verified_and_taken_back() {
     others_are_mended(&mut b);
     assert_eq!(b.property(C_UNIT, "MainPID"), innocent, "the other service was not touched");
     what_a_service_needs_is_started_or_waited_for(&mut b);
+    of_all_what_died_comes_back_in_order(&mut b);
     a_stopped_database_is_started_and_stopped_again(&mut b);
     the_root_of_a_chain_is_ended_and_no_innocent(&mut b);
 }
@@ -103,6 +104,19 @@ fn rule_5_what_is_restarted_was_looked_at_before(b: &Bench) {
     let file = captured["file"].as_str().unwrap();
     let judged = b.tool.run(&b.stack, &["diagnose", "--from", file]).unwrap();
     assert_eq!(judged.code, Some(1), "what was wrong then: {}{}", judged.stdout, judged.stderr);
+}
+
+fn of_all_what_died_comes_back_in_order(b: &mut Bench) {
+    b.inject("postgres-stopped");
+    b.stack.systemd().unwrap().systemctl(&["kill", "-s", "KILL", A_UNIT]).unwrap();
+    until("it is down", || b.property(A_UNIT, "ActiveState") == "failed");
+    let done = b.json(&["recover", "all", "--yes", "--wait", "30s"], 0);
+    assert_eq!(done["outcome"], "recovered", "{done}");
+    let steps: Vec<&str> =
+        done["steps"].as_array().unwrap().iter().map(|s| s["describe"].as_str().unwrap()).collect();
+    assert_eq!(steps, [format!("start {}", b.stack.postgres_unit()), format!("start {A_UNIT}")]);
+    assert!(b.stack.cluster().accepts() && b.is_healthy(A) && b.is_healthy("workflow-mcp"));
+    b.heal();
 }
 
 fn what_a_service_needs_is_started_or_waited_for(b: &mut Bench) {
