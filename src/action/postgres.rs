@@ -80,7 +80,7 @@ impl Sql<'_> {
     /// The first column of the first row. In a transaction of its own: a pooler in between keeps nothing of
     /// it.
     async fn ask(&mut self, sql: &str, acts: bool) -> Result<Option<String>, Failed> {
-        let sql = format!("BEGIN; {LIMITS}; {sql}; COMMIT");
+        let sql = limited(sql);
         let answer = tokio::time::timeout_at(self.deadline.into(), self.session.client.simple_query(&sql));
         let before = !(acts || self.told);
         let lost =
@@ -133,6 +133,10 @@ impl Sql<'_> {
     }
 }
 
+fn limited(sql: &str) -> String {
+    format!("BEGIN; {LIMITS}; {sql}; COMMIT")
+}
+
 /// An error that PostgreSQL answers with. Of class 57, operator intervention, it may come after the signal.
 fn answered(sqlstate: &str, message: &str, user: &str) -> Failed {
     let why = said(message, 200);
@@ -146,6 +150,16 @@ fn answered(sqlstate: &str, message: &str, user: &str) -> Failed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rule_11_what_we_ask_is_limited_and_leaves_nothing_in_a_pooler() {
+        let sql = limited("SELECT 1");
+        for part in ["statement_timeout = ", "lock_timeout = ", "search_path = pg_catalog"] {
+            assert!(sql.contains(&format!("SET LOCAL {part}")), "{part}: {sql}");
+        }
+        assert_eq!(sql.matches("SET ").count(), sql.matches("SET LOCAL ").count(), "{sql}");
+        assert!(sql.starts_with("BEGIN; ") && sql.ends_with("; SELECT 1; COMMIT"), "{sql}");
+    }
 
     #[test]
     fn rule_2_only_an_answer_before_the_signal_says_that_nothing_was_done() {

@@ -36,6 +36,20 @@ fn rule_1_only_the_root_of_a_chain_is_ended_and_only_at_the_transaction_that_was
 }
 
 #[test]
+fn rule_9_a_plan_holds_no_password() {
+    let s = Stack::healthy()
+        .postgres(|p| p.url.password = Some(mcp_ir::config::Secret::new("hunter2")))
+        .sessions([idle_tx(10, "migration", 60.0), waits(20, A, 50.0, &[10])]);
+    let plan = planned(&s, &of("pool-exhausted"));
+    assert!(
+        plan.steps[0].command.contains("psql 'postgresql://")
+            || plan.steps[0].command.contains("psql postgresql://")
+    );
+    let text = serde_json::to_string(&plan).unwrap();
+    assert!(!text.contains("hunter2"), "{text}");
+}
+
+#[test]
 fn a_root_that_runs_a_statement_is_cancelled_before_it_is_ended() {
     let root = session(10, "reindex", 60.0);
     let s = Stack::healthy().sessions([root.clone(), waits(20, A, 50.0, &[10])]);
