@@ -16,7 +16,7 @@ use crate::config::{Env, Loaded, Span};
 use crate::consent::{self, Consent, Policy, Question, Refused};
 use crate::diagnosis::{Diagnosis, Risk};
 use crate::engine::recover::{
-    Choice, Lacking, Order, Recovery, Request, Sight, Stop, carry_out, lacking, see,
+    Choice, Order, Recovery, Request, Sight, Stop, against, carry_out, guard::Held, see,
 };
 use crate::engine::{self, Awaited, recover};
 use crate::error::{Error, Result, nearest};
@@ -81,9 +81,6 @@ pub struct RecoverArgs {
     pub private_state: bool,
 }
 
-/// Of the question what may not be done.
-const RIGHTS: Duration = Duration::from_secs(2);
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Allow {
     Safe,
@@ -112,22 +109,25 @@ pub fn run(args: &RecoverArgs, global: &Global, out: &Out, start: Instant) -> Re
     let store = store(args.private_state, !args.plan)?;
     let ask = Ask { max_size: args.max_size, persist: args.persist, ..Ask::default() };
     let request = Request { scenario, all, services: args.service.clone(), ask, anyway: args.anyway };
-    let (sight, lacking) = look(&loaded, &request, global, start)?;
+    let force = args.force_cooldown;
+    let (sight, against) = look(&loaded, &request, &store, force, global, start)?;
     let diagnosis = sight.diagnosis;
     let mut plan = match sight.choice {
         Choice::Plan(plan) => plan,
         other => return without(other, diagnosis, global, out),
     };
-    plan.notes.extend(lacking.iter().map(Lacking::words));
+    plan.notes.extend(against.iter().map(|held| held.why.clone()));
     if args.plan {
         let reason = format!("nothing was changed: agree with `{}`", again(args));
         let report = Recovery::new(Outcome::Planned, reason, Some(diagnosis)).plan(&plan);
         return finish(report, Some(&plan), global, out);
     }
     show(&plan, !args.yes, global, out)?;
-    if let Some(first) = lacking.first() {
+    // Before somebody is asked: what would be refused anyway is no question.
+    if let Some(held) = against.into_iter().next() {
         let report = Recovery::new(Outcome::Refused, "", Some(diagnosis)).plan(&plan);
-        return finish(report.refused(first.words()), None, global, out);
+        let report = report.hints(held.hint.into_iter().collect()).refused(held.why);
+        return finish(report, None, global, out);
     }
     let consent = match agree(&plan, args, global, out) {
         Ok(consent) => consent,
@@ -146,7 +146,7 @@ pub fn run(args: &RecoverArgs, global: &Global, out: &Out, start: Instant) -> Re
         consent: &consent,
         store: &store,
         wait: args.wait.0,
-        force_cooldown: args.force_cooldown,
+        force_cooldown: force,
         reason: args.reason.as_deref().map(crate::config::mask::text),
         locks: Path::new(recover::LOCKS),
         evidence,
@@ -190,19 +190,21 @@ fn which(args: &RecoverArgs) -> Result<(Option<String>, bool)> {
 fn look(
     loaded: &Loaded,
     request: &Request,
+    store: &incident::Store,
+    force: bool,
     global: &Global,
     start: Instant,
-) -> Result<(Sight, Vec<Lacking>)> {
+) -> Result<(Sight, Vec<Held>)> {
     let runtime = engine::runtime()?;
     let awaited = Awaited::default();
     let progress = Progress::new(global.quiet || global.output != Output::Human);
     let seen = async {
         let sight = see(loaded, request, &awaited, start).await;
-        let lacking = match &sight.choice {
-            Choice::Plan(plan) => lacking(plan, loaded, Instant::now() + RIGHTS).await,
+        let against = match &sight.choice {
+            Choice::Plan(plan) => against(plan, &sight.looks, loaded, store, force).await,
             _ => Vec::new(),
         };
-        (sight, lacking)
+        (sight, against)
     };
     let seen = runtime.block_on(async {
         tokio::select! {

@@ -56,20 +56,21 @@ async fn session(p: &Postgres, password: Option<&Secret>, end: Instant) -> Optio
     }
 }
 
-/// `None`: it is ours. Else from where its holder is.
+/// `None`: it is ours. Else from where its holder is. A pooler that hands its connections on may keep a lock
+/// that nobody of us has any more: by the name of who has that connection now it is known for one.
 async fn ask(session: &postgres::Session) -> Result<Option<String>, tokio_postgres::Error> {
     let (a, b) = KEY;
-    let sql = format!("SELECT pg_catalog.pg_try_advisory_lock({a}, {b})");
+    let sql = postgres::limited(&format!("SELECT pg_catalog.pg_try_advisory_lock({a}, {b})"));
     if first(&session.client.simple_query(&sql).await?).as_deref() == Some("t") {
         return Ok(None);
     }
-    let sql = format!(
-        "SELECT coalesce(host(client_addr), 'this host') || ' (process ' || pid || ' of its)' \
-         FROM pg_catalog.pg_locks JOIN pg_catalog.pg_stat_activity USING (pid) \
-         WHERE locktype = 'advisory' AND classid = {a} AND objid = {b} AND objsubid = 2 AND granted"
-    );
-    let who = first(&session.client.simple_query(&sql).await?);
-    Ok(Some(who.unwrap_or_else(|| "somewhere else".into())))
+    let sql = postgres::limited(&format!(
+        "SELECT coalesce(host(client_addr), 'this host') || ' (process ' || pid || ' of the server)' \
+         FROM pg_locks JOIN pg_stat_activity USING (pid) \
+         WHERE locktype = 'advisory' AND classid = {a} AND objid = {b} AND objsubid = 2 AND granted \
+         AND application_name LIKE 'mcp-ir%'"
+    ));
+    Ok(first(&session.client.simple_query(&sql).await?))
 }
 
 fn first(messages: &[SimpleQueryMessage]) -> Option<String> {

@@ -10,7 +10,8 @@ use crate::snapshot::Looks;
 /// The subjects of a plan that are not as it would have them by this look.
 pub fn unwell(looks: &Looks, plan: &Plan) -> Vec<String> {
     let ill = |subject: &&String| {
-        let alone = Plan { subjects: vec![(*subject).clone()], ..plan.clone() };
+        // Who is only watched is blamed on nobody.
+        let alone = Plan { subjects: vec![(*subject).clone()], watched: Vec::new(), ..plan.clone() };
         matches!(as_planned(looks, &alone), Recovered::NotYet(_))
     };
     plan.subjects.iter().filter(ill).cloned().collect()

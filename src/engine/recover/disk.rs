@@ -16,7 +16,14 @@ const LIMIT: Duration = Duration::from_secs(2);
 
 /// `None`: it did not come back in time. Its thread is left behind, and ends with the program.
 async fn off<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    let end = Instant::now() + LIMIT;
+    within(LIMIT, call).await
+}
+
+async fn within<T: Send + 'static>(
+    limit: Duration,
+    call: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let end = Instant::now() + limit;
     tokio::time::timeout_at(end.into(), tokio::task::spawn_blocking(call)).await.ok()?.ok()
 }
 
@@ -75,5 +82,20 @@ pub async fn begin(store: &Store) -> Result<Journal> {
         None => off(move || second.begin_in_spare())
             .await
             .unwrap_or_else(|| Err(hangs("the folder of the incidents"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn rule_10_a_disk_that_does_not_answer_is_left_behind() {
+        let (never, blocked) = std::sync::mpsc::channel::<()>();
+        let begun = Instant::now();
+        assert!(within(Duration::from_millis(20), move || blocked.recv()).await.is_none());
+        assert!(begun.elapsed() < Duration::from_secs(5));
+        drop(never);
+        assert_eq!(within(LIMIT, || 7).await, Some(7));
     }
 }

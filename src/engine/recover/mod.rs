@@ -28,7 +28,7 @@ pub use carry::{Order, carry_out};
 pub use choose::{Choice, Request, choose};
 pub use lock::FOLDER as LOCKS;
 pub use report::{Recovery, StepRow, StepStatus, Told, Verification};
-pub use rights::{Lacking, lacking};
+pub use rights::against;
 pub use sight::{Now, Sight, see, still};
 pub use stop::Stop;
 pub use undo::{UndoOrder, UndoOutcome, Undone, undo};

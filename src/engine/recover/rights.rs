@@ -1,31 +1,48 @@
-//! What of a plan may not be done, seen before anything is: half a plan is worse than none. Only what can
-//! be known beforehand is said; what systemd's polkit allows is its own word, at the act.
+//! What of a plan may not be done, seen before anybody is asked: half a plan is worse than none. Only what
+//! can be known beforehand is said; what systemd's polkit allows is its own word, at the act.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio_postgres::SimpleQueryMessage;
 
+use super::guard::Held;
+use super::veto;
 use crate::config::{Config, Loaded, Postgres, Secret};
+use crate::incident::Store;
 use crate::plan::{Act, Plan, drop_in_path};
 use crate::probe::{blocking, host, postgres};
+use crate::snapshot::Looks;
+
+const LIMIT: Duration = Duration::from_secs(2);
+/// A session that has just ended still has its slot for a moment.
+const FREE: u32 = 4;
 
 /// A step that would be refused, and what would allow it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lacking {
-    pub n: usize,
-    pub why: String,
-    pub grant: String,
+struct Lacking {
+    n: usize,
+    why: String,
+    grant: String,
 }
 
 impl Lacking {
-    pub fn words(&self) -> String {
+    fn words(&self) -> String {
         format!("step {} may not be done: {} ({})", self.n, self.why, self.grant)
     }
 }
 
-pub async fn lacking(plan: &Plan, loaded: &Loaded, deadline: Instant) -> Vec<Lacking> {
+/// All that is against a plan before it is begun. What decides is the same again, under the lock.
+pub async fn against(plan: &Plan, looks: &Looks, loaded: &Loaded, store: &Store, force: bool) -> Vec<Held> {
+    let deadline = Instant::now() + LIMIT;
+    let lacking = lacking(plan, looks, loaded, deadline);
+    let (lacking, by_word) =
+        tokio::join!(lacking, veto::by_what_was_done(plan, store, &loaded.config, force));
+    let rights = lacking.iter().map(|l| Held { why: l.words(), hint: None });
+    by_word.err().into_iter().chain(rights).collect()
+}
+
+async fn lacking(plan: &Plan, looks: &Looks, loaded: &Loaded, deadline: Instant) -> Vec<Lacking> {
     let mut all = files(plan, &loaded.config, deadline).await;
     let mut sessions: BTreeMap<&str, Vec<(usize, i32)>> = BTreeMap::new();
     for s in &plan.steps {
@@ -35,6 +52,11 @@ pub async fn lacking(plan: &Plan, loaded: &Loaded, deadline: Instant) -> Vec<Lac
     }
     for (name, those) in sessions {
         let Some(p) = loaded.config.postgres(name) else { continue };
+        // The last slots are for the acts, which are told the same.
+        let server = looks.now.postgres.get(name).and_then(|l| l.server.seen());
+        if server.is_none_or(|s| s.used + FREE > s.slots()) {
+            continue;
+        }
         let asked = signals(p, loaded.secrets.postgres(name), &those, deadline);
         // Who can't even log in is told so by the act.
         if let Ok(Some(not)) = tokio::time::timeout_at(deadline.into(), asked).await {
@@ -83,7 +105,7 @@ async fn signals(
          (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) me WHERE a.pid IN ({})",
         pids.join(", ")
     );
-    let answer = session.client.simple_query(&sql).await.ok()?;
+    let answer = session.client.simple_query(&postgres::limited(&sql)).await.ok()?;
     let mut not = Vec::new();
     for m in &answer {
         let SimpleQueryMessage::Row(row) = m else { continue };

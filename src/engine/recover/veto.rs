@@ -16,25 +16,35 @@ const LARGEST: u64 = 64 << 10;
 
 /// `force`: the cooldown and the budget are passed over, by a person's word. What has to be told, where it
 /// is allowed all the same.
-pub async fn allowed(
+pub(super) async fn allowed(
+    plan: &Plan,
+    store: &Store,
+    config: &Config,
+    force: bool,
+) -> Result<Option<String>, Held> {
+    let told = by_what_was_done(plan, store, config, force).await?;
+    if let Some(program) = &config.guard.veto {
+        ask(&program.argv, plan).await?;
+    }
+    Ok(told)
+}
+
+/// All but the program, which is asked once.
+pub async fn by_what_was_done(
     plan: &Plan,
     store: &Store,
     config: &Config,
     force: bool,
 ) -> Result<Option<String>, Held> {
     hold(store).await?;
-    let mut told = None;
-    if !force {
-        match disk::of_late(store).await {
-            Some(before) => may(plan, &attempts(&before), now(), &config.guard)?,
-            // A database stays down for that no longer than for a full disk.
-            None => told = Some("the folder of the incidents does not answer: no cooldown is known".into()),
-        }
+    if force {
+        return Ok(None);
     }
-    if let Some(program) = &config.guard.veto {
-        ask(&program.argv, plan).await?;
+    match disk::of_late(store).await {
+        Some(before) => may(plan, &attempts(&before), now(), &config.guard).map(|()| None),
+        // A database stays down for that no longer than for a full disk.
+        None => Ok(Some("the folder of the incidents does not answer: no cooldown is known".into())),
     }
-    Ok(told)
 }
 
 /// Whether somebody said that nothing is to be changed now.

@@ -41,12 +41,22 @@ enum Went {
 
 type Ending = (Outcome, String);
 
+fn of(step: &Step) -> String {
+    format!("step {} ({})", step.n, step.describe)
+}
+
 impl Work<'_, '_> {
     pub async fn all(&mut self) -> Result<Ending> {
-        let (mut touched, mut gone) = (false, None);
+        // For whom something was done; and who was found to be another than was seen.
+        let (mut touched, mut other) = (Vec::new(), Vec::new());
+        let mut why = None;
         for (at, step) in self.order.plan.steps.iter().enumerate() {
             if self.stop.asked() {
-                return Ok(self.interrupted(touched));
+                return Ok(self.interrupted(!touched.is_empty()));
+            }
+            let subject = step.subject.as_str();
+            if other.contains(&subject) {
+                continue;
             }
             if touched && let Some(why) = self.too_early(step).await {
                 if self.stop.asked() {
@@ -56,16 +66,25 @@ impl Work<'_, '_> {
                 return Ok((Outcome::NotRecovered, why));
             }
             match self.one(at, step).await? {
-                Ok(Went::Gone) => gone = Some(step),
-                Ok(went) => touched |= step.act.changes() && went == Went::Done,
-                Err(failed) => return self.failed(step, &failed, touched || failed.touched()).await,
+                Ok(Went::Gone) => why = Some(format!("{}: it is gone", of(step))),
+                Ok(Went::Done) if step.act.changes() => touched.push(subject),
+                Ok(Went::Done | Went::Already) => {}
+                // It may have healed by itself, or by somebody's hand: nothing more is done for it, and the
+                // look afterwards says how it is.
+                Err(Failed::Changed(is)) if !touched.contains(&subject) => {
+                    other.push(subject);
+                    why = Some(format!("{}: {is}", of(step)));
+                }
+                Err(failed) => {
+                    let touched = !touched.is_empty() || failed.touched();
+                    return self.failed(step, &failed, touched).await;
+                }
             }
         }
-        if let Some(step) = gone.filter(|_| !touched) {
-            let why = format!("step {} ({}): it is gone", step.n, step.describe);
-            return Ok(self.unchanged(&why).await);
+        match why {
+            Some(why) if touched.is_empty() => Ok(self.unchanged(&why).await),
+            _ => self.judged(!touched.is_empty()).await,
         }
-        self.judged(touched).await
     }
 
     /// What a service needs has to be well before it is started behind it: else it dies of it once more. Each
@@ -190,7 +209,7 @@ impl Work<'_, '_> {
     }
 
     async fn failed(&mut self, step: &Step, failed: &Failed, touched: bool) -> Result<Ending> {
-        let why = format!("step {} ({}): {}", step.n, step.describe, failed.words());
+        let why = format!("{}: {}", of(step), failed.words());
         if touched {
             let back = match self.stop.asked() {
                 true => String::new(),
@@ -198,13 +217,10 @@ impl Work<'_, '_> {
             };
             return Ok((Outcome::Failed, format!("{why}{back}")));
         }
-        if matches!(failed, Failed::Changed(_)) {
-            return Ok(self.unchanged(&why).await);
-        }
         Ok((Outcome::Refused, format!("{why}; nothing was changed")))
     }
 
-    /// Nothing was done, since it is not what it was: it may have healed by itself, or by somebody's hand.
+    /// Nothing was done, since it is not what it was.
     async fn unchanged(&mut self, why: &str) -> Ending {
         let o = self.order;
         if !o.plan.findings.is_empty() {

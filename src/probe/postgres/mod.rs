@@ -106,6 +106,15 @@ pub async fn session(
     log_in(p, password, &place, deadline).await
 }
 
+/// A statement of ours, limited by the server too and in a transaction of its own: a pooler in between
+/// keeps nothing of it.
+pub fn limited(sql: &str) -> String {
+    format!(
+        "BEGIN; SET LOCAL search_path = pg_catalog; SET LOCAL statement_timeout = 5000; \
+         SET LOCAL lock_timeout = 200; {sql}; COMMIT"
+    )
+}
+
 /// The address as people write it.
 pub fn endpoint(p: &Postgres) -> String {
     match &p.url.host {

@@ -65,3 +65,12 @@ fn welcome() -> Vec<u8> {
     let key = [7u32.to_be_bytes(), 9u32.to_be_bytes()].concat();
     [message(b'R', &[0, 0, 0, 0]), message(b'K', &key), message(b'Z', b"I")].concat()
 }
+
+#[test]
+fn rule_11_a_statement_of_ours_is_limited_by_the_server_and_leaves_nothing_in_a_session() {
+    let sql = super::limited("SELECT 1");
+    for part in ["BEGIN; ", "SET LOCAL statement_timeout", "SET LOCAL lock_timeout", "; SELECT 1; COMMIT"] {
+        assert!(sql.contains(part), "{sql}");
+    }
+    assert!(!sql.replace("SET LOCAL", "").contains("SET "), "nothing outlives its transaction: {sql}");
+}

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::bench::{A, A_UNIT, Bench, C_UNIT};
+use crate::bench::{A, A_UNIT, Bench, C_UNIT, until};
 
 const ASK: [&str; 3] = ["recover", "server", "--yes"];
 
@@ -15,6 +15,7 @@ fn rule_4_and_12_what_holds_a_recovery_back_is_respected() {
     a_veto_stops_it_before_anything_is_begun(&mut b);
     what_is_left_to_people_is_advice(&mut b);
     half_a_recovery_is_not_called_one(&mut b);
+    who_healed_meanwhile_does_not_fail_the_others(&mut b);
 }
 
 fn the_same_again_waits_for_its_cooldown_unless_forced(b: &mut Bench) {
@@ -99,4 +100,24 @@ fn what_is_left_to_people_is_advice(b: &mut Bench) {
         assert!(advice["reason"].as_str().unwrap().contains("left to people"), "{advice}");
         assert_eq!(b.property(A_UNIT, "ActiveState"), "inactive");
     });
+}
+
+/// While one is started, somebody starts the other: nothing is done to that one, and all is well.
+fn who_healed_meanwhile_does_not_fail_the_others(b: &mut Bench) {
+    let booted = b.stack.systemd().unwrap();
+    for unit in [A_UNIT, C_UNIT] {
+        booted.drop_in(unit, "[Service]\nExecStartPre=/bin/sleep 2\n").unwrap();
+        booted.systemctl(&["stop", unit]).unwrap();
+    }
+    b.forget_incidents();
+    let mut child = b.spawn(&["recover", "all", "--yes"]);
+    until("the first one is being started", || b.events().last().is_some_and(|e| e == "intent"));
+    let first = b.journal().last().unwrap()["act"]["unit"].as_str().unwrap().to_owned();
+    let other = if first == A_UNIT { C_UNIT } else { A_UNIT };
+    b.stack.systemd().unwrap().systemctl(&["start", other]).unwrap();
+    let pid = b.property(other, "MainPID");
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{:?}", b.journal());
+    assert_eq!(b.property(other, "MainPID"), pid);
+    assert!(b.is_healthy(A));
+    b.heal();
 }

@@ -98,6 +98,53 @@ fn rule_3_an_undo_that_is_killed_is_gone_on_with() {
     }
 }
 
+/// Killed when an act is done and its end does not stand there: the next run finds it well and does nothing;
+/// undo takes back only what is known to be ours.
+#[test]
+fn rule_2_what_a_killed_run_has_done_is_not_done_again_nor_guessed_at() {
+    let Some(mut b) = Bench::start() else { return };
+    a_start(&mut b);
+    an_end_of_a_session(&mut b);
+}
+
+/// Dies with the last act done, and its intent alone in the journal. Gives the id of its incident.
+fn dies_before_it_says_so(b: &Bench, argv: &[&str], line: usize) -> String {
+    let status = killed_at(b, argv, line, "before").wait().unwrap();
+    assert_eq!((status.signal(), b.events().last().map(String::as_str)), (Some(9), Some("intent")));
+    let list = b.json(&["incident", "list"], 0);
+    assert_eq!(list["incidents"][0]["status"], "cut off");
+    list["incidents"][0]["id"].as_str().unwrap().to_owned()
+}
+
+fn a_start(b: &mut Bench) {
+    b.inject("stopped/exit-0");
+    let id = dies_before_it_says_so(b, &["recover", "server", "--yes"], 5);
+    b.stack.wait_until_healthy().unwrap();
+    let pid = b.property(A_UNIT, "MainPID");
+    assert_eq!(b.json(&["recover", "server", "--yes"], 0)["outcome"], "nothing-to-do");
+    let undo = b.json(&["undo", &id, "--yes"], 4);
+    assert!(undo["reason"].as_str().unwrap().contains("whether by us is not known"), "{undo}");
+    assert_eq!(b.property(A_UNIT, "MainPID"), pid, "it may be somebody else's");
+    b.heal();
+}
+
+fn an_end_of_a_session(b: &mut Bench) {
+    let grant = |b: &Bench, what: &str| {
+        b.stack.cluster().sql(&format!("{what} {}", lab::TOOL.role)).unwrap();
+    };
+    grant(b, "GRANT pg_signal_backend TO");
+    b.inject("blocking-chain/migration");
+    let id = dies_before_it_says_so(b, &["recover", "pool", "--yes"], 6);
+    let left = "SELECT pid FROM pg_stat_activity WHERE application_name = 'migration'";
+    until("it is ended", || b.stack.cluster().sql(left).unwrap().is_empty());
+    until("who waited goes on", || b.tool.run(&b.stack, &["diagnose", "pool"]).unwrap().code == Some(0));
+    assert_eq!(b.json(&["recover", "pool", "--yes"], 0)["outcome"], "nothing-to-do");
+    let undo = b.json(&["undo", &id, "--yes"], 0);
+    assert_eq!(undo["outcome"], "nothing-to-do", "a session is not brought back: {undo}");
+    grant(b, "REVOKE pg_signal_backend FROM");
+    b.heal();
+}
+
 /// Killed behind its file and before its restart: whoever starts the unit then has the setting in its
 /// process, and to take back the file alone would leave it there.
 #[test]
