@@ -81,6 +81,9 @@ pub struct RecoverArgs {
     pub private_state: bool,
 }
 
+/// How often a plan may turn out to be another one, in a script.
+const TRIES: u32 = 3;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Allow {
     Safe,
@@ -109,49 +112,80 @@ pub fn run(args: &RecoverArgs, global: &Global, out: &Out, start: Instant) -> Re
     let store = store(args.private_state, !args.plan)?;
     let ask = Ask { max_size: args.max_size, persist: args.persist, ..Ask::default() };
     let request = Request { scenario, all, services: args.service.clone(), ask, anyway: args.anyway };
+    // Nobody read the plan: where it was another by the time of its lock, what was agreed to beforehand is
+    // that one as well.
+    let mut tries = if args.yes { TRIES } else { 1 };
+    loop {
+        tries -= 1;
+        let asked = Asked { args, loaded: &loaded, store: &store, request: &request, last: tries == 0 };
+        if let Some(exit) = once(&asked, global, out, start)? {
+            return Ok(exit);
+        }
+    }
+}
+
+/// What a recovery is asked for, and with what.
+struct Asked<'a> {
+    args: &'a RecoverArgs,
+    loaded: &'a Loaded,
+    store: &'a incident::Store,
+    request: &'a Request,
+    /// It is not tried again, whatever comes of it.
+    last: bool,
+}
+
+/// `None`: the plan was another by the time of its lock.
+fn once(asked: &Asked<'_>, global: &Global, out: &Out, start: Instant) -> Result<Option<Exit>> {
+    let Asked { args, loaded, store, request, last } = *asked;
     let force = args.force_cooldown;
-    let (sight, against) = look(&loaded, &request, &store, force, global, start)?;
+    let (sight, against) = look(loaded, request, store, force, global)?;
     let diagnosis = sight.diagnosis;
     let mut plan = match sight.choice {
         Choice::Plan(plan) => plan,
-        other => return without(other, diagnosis, global, out),
+        other => return without(other, diagnosis, global, out).map(Some),
     };
     plan.notes.extend(against.iter().map(|held| held.why.clone()));
     if args.plan {
         let reason = format!("nothing was changed: agree with `{}`", again(args));
         let report = Recovery::new(Outcome::Planned, reason, Some(diagnosis)).plan(&plan);
-        return finish(report, Some(&plan), global, out);
+        return finish(report, Some(&plan), global, out).map(Some);
     }
     show(&plan, !args.yes, global, out)?;
     // Before somebody is asked: what would be refused anyway is no question.
     if let Some(held) = against.into_iter().next() {
         let report = Recovery::new(Outcome::Refused, "", Some(diagnosis)).plan(&plan);
         let report = report.hints(held.hint.into_iter().collect()).refused(held.why);
-        return finish(report, None, global, out);
+        return finish(report, None, global, out).map(Some);
     }
     let consent = match agree(&plan, args, global, out) {
         Ok(consent) => consent,
         Err(refused) => {
             let report = Recovery::new(Outcome::Refused, "", Some(diagnosis)).plan(&plan);
             let report = report.hints(refused.hint.into_iter().collect()).refused(refused.why);
-            return finish(report, None, global, out);
+            return finish(report, None, global, out).map(Some);
         }
     };
     let order = Order {
-        loaded: &loaded,
-        request: &request,
+        loaded,
+        request,
         holder: format!("{}@{} (pid {})", diagnosis.vantage.user, diagnosis.vantage.host, std::process::id()),
         diagnosis,
         plan: &plan,
         consent: &consent,
-        store: &store,
+        store,
         wait: args.wait.0,
         force_cooldown: force,
         reason: args.reason.as_deref().map(crate::config::mask::text),
         locks: Path::new(recover::LOCKS),
         evidence,
     };
-    act(order, global, out, start)
+    let (mut report, interrupted) = act(order, global, out)?;
+    if report.another && !last {
+        return Ok(None);
+    }
+    report.elapsed_ms = start.elapsed().as_secs_f64() * 1000.0;
+    let exit = finish(report, None, global, out)?;
+    Ok(Some(interrupted.unwrap_or(exit)))
 }
 
 /// Where incidents are kept. A folder that does not answer holds up no cure: its journal is elsewhere then.
@@ -193,8 +227,8 @@ fn look(
     store: &incident::Store,
     force: bool,
     global: &Global,
-    start: Instant,
 ) -> Result<(Sight, Vec<Held>)> {
+    let start = Instant::now();
     let runtime = engine::runtime()?;
     let awaited = Awaited::default();
     let progress = Progress::new(global.quiet || global.output != Output::Human);
@@ -274,7 +308,8 @@ fn agree(
     consent::ask(plan, &policy, &mut |q| typed(q, out))
 }
 
-fn act(order: Order<'_>, global: &Global, out: &Out, start: Instant) -> Result<Exit> {
+/// What it came to; and by which signal it was left before anything was changed.
+fn act(order: Order<'_>, global: &Global, out: &Out) -> Result<(Recovery, Option<Exit>)> {
     let runtime = engine::runtime()?;
     let awaited = Awaited::default();
     let progress = Progress::new(global.quiet || global.output != Output::Human);
@@ -294,11 +329,8 @@ fn act(order: Order<'_>, global: &Global, out: &Out, start: Instant) -> Result<E
         (done, stop)
     });
     runtime.shutdown_background();
-    let mut report = done;
-    report.elapsed_ms = start.elapsed().as_secs_f64() * 1000.0;
-    let interrupted = report.interrupted;
-    let exit = finish(report, None, global, out)?;
-    Ok(if interrupted { Exit::Interrupted(stop.code()) } else { exit })
+    let left = done.interrupted.then(|| Exit::Interrupted(stop.code()));
+    Ok((done, left))
 }
 
 fn finish(report: Recovery, plan: Option<&Plan>, global: &Global, out: &Out) -> Result<Exit> {

@@ -113,10 +113,7 @@ pub fn started_since(open: &Open, incident: &Incident) -> bool {
     let Act::DropIn { unit, .. } = &open.act else { return false };
     let started =
         |act: &Act| matches!(act, Act::RestartUnit { unit: u } | Act::StartUnit { unit: u } if u == unit);
-    incident.entries.iter().any(|e| match &e.event {
-        Event::Intent { act, .. } => e.at >= open.at && started(act),
-        _ => false,
-    })
+    incident.standing().iter().any(|o| o.at >= open.at && started(&o.act))
 }
 
 /// Takes one step back. `started`: a run of ours started its unit since it was done.

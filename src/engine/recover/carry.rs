@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::choose::Request;
+use super::choose::{Choice, Request};
 use super::report::{Recovery, StepStatus, Told};
 use super::sight::{Now, Sight, see, still};
 use super::stop::Stop;
@@ -65,7 +65,10 @@ pub async fn carry_out(
             report.reason = format!("it is well meanwhile: {why}");
             return report;
         }
-        Now::Another { why, hints } => return report.hints(hints).refused(why),
+        Now::Another { why, hints } => {
+            report.another = matches!(sight.choice, Choice::Plan(_));
+            return report.hints(hints).refused(why);
+        }
     }
     let word = tokio::select! {
         word = veto::allowed(order.plan, order.store, &order.loaded.config, order.force_cooldown) => word,

@@ -19,10 +19,7 @@ async fn off<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> Op
     within(LIMIT, call).await
 }
 
-async fn within<T: Send + 'static>(
-    limit: Duration,
-    call: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
+async fn within<T: Send + 'static>(limit: Duration, call: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let end = Instant::now() + limit;
     tokio::time::timeout_at(end.into(), tokio::task::spawn_blocking(call)).await.ok()?.ok()
 }

@@ -23,6 +23,9 @@ pub struct Recovery {
     /// By a signal, before anything was changed.
     #[serde(skip)]
     pub interrupted: bool,
+    /// Under the lock the plan was another than what was agreed to.
+    #[serde(skip)]
+    pub another: bool,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -117,6 +120,7 @@ impl Recovery {
             notes: Vec::new(),
             elapsed_ms: 0.0,
             interrupted: false,
+            another: false,
         }
     }
 

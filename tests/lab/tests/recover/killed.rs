@@ -13,6 +13,8 @@ const ASK: [&str; 7] = ["recover", "pool", "--service", A, "--max-size", "20", "
 /// More than a whole run writes: opened, planned, consented, captured, three steps, verified, ended.
 const LINES: usize = 14;
 const MOMENTS: u64 = 4;
+/// More of them, for who has the time.
+const MORE: &str = "MCP_IR_LAB_MOMENTS";
 /// What tells this program that it is the tool: its arguments, a line and an edge.
 const TOOL: [&str; 2] = ["MCP_IR_LAB_TOOL", "MCP_IR_LAB_DIE"];
 
@@ -75,7 +77,8 @@ fn rule_2_killed_at_any_line_or_moment_undo_or_the_next_run_goes_on() {
         }
     }
     assert!(killed >= 20, "a run writes ten lines at least: {killed}");
-    for moment in 0..MOMENTS {
+    let moments = std::env::var(MORE).map_or(MOMENTS, |n| n.parse().unwrap());
+    for moment in 0..moments {
         let mut child = b.spawn(&ASK);
         std::thread::sleep(Duration::from_millis(60 + moment * 61 % 400));
         let _ = child.kill();

@@ -163,7 +163,9 @@ fn sessions(b: &Bench, of: &str) -> Vec<String> {
 fn rule_4_a_run_from_another_host_holds_the_server(b: &Bench) -> Session {
     let theirs = b.stack.cluster().session("codebase_mcp").unwrap();
     let key = (0x6d63_7069, 0x7265_636f);
-    theirs.run(&format!("SET application_name = 'mcp-ir'; SELECT pg_advisory_lock({}, {})", key.0, key.1)).unwrap();
+    theirs
+        .run(&format!("SET application_name = 'mcp-ir'; SELECT pg_advisory_lock({}, {})", key.0, key.1))
+        .unwrap();
     let refused = b.json(&["recover", "pool", "--yes"], 4);
     assert!(refused["reason"].as_str().unwrap().contains("is being recovered by a run from"), "{refused}");
     assert_eq!(sessions(b, "= 'migration'").len(), 1);
