@@ -235,7 +235,9 @@ fn look(
     let seen = async {
         let sight = see(loaded, request, &awaited, start).await;
         let against = match &sight.choice {
-            Choice::Plan(plan) => against(plan, &sight.looks, loaded, store, force).await,
+            Choice::Plan(plan) => {
+                against(plan, &sight.looks, loaded, store, force || request.names_a_value()).await
+            }
             _ => Vec::new(),
         };
         (sight, against)

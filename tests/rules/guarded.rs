@@ -83,6 +83,14 @@ fn rule_4_a_run_that_was_cut_off_is_gone_on_with_once_and_not_for_ever() {
 }
 
 #[test]
+fn rule_4_a_pool_is_not_widened_again_and_again_by_itself() {
+    let widen = |from, to| Act::ResizePool { service: A.into(), url: "http://a".into(), from, to };
+    let before = [Attempt { at: ago(30.0), act: widen(10, 20), cut_off: false }];
+    assert!(may(&plan(&[widen(20, 40)]), &before, now(), &guard()).is_err());
+    assert!(may(&plan(&[start(A_UNIT)]), &before, now(), &guard()).is_ok());
+}
+
+#[test]
 fn rule_4_a_unit_has_a_budget_within_a_day_whatever_is_done_to_it() {
     let of = |n: u32| -> Vec<Attempt> {
         let at = |i: u32| ago(f64::from(i) * 3600.0 + 20_000.0);

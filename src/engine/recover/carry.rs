@@ -70,8 +70,9 @@ pub async fn carry_out(
             return report.hints(hints).refused(why);
         }
     }
+    let force = order.force_cooldown || order.request.names_a_value();
     let word = tokio::select! {
-        word = veto::allowed(order.plan, order.store, &order.loaded.config, order.force_cooldown) => word,
+        word = veto::allowed(order.plan, order.store, &order.loaded.config, force) => word,
         () = stop.times(1) => return report.interrupted(),
     };
     match word {

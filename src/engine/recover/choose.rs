@@ -21,6 +21,13 @@ pub struct Request {
     pub anyway: bool,
 }
 
+impl Request {
+    /// A person's own value: to set another one soon after is no loop.
+    pub fn names_a_value(&self) -> bool {
+        self.ask.max_size.is_some()
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub enum Choice {
     Plan(Plan),

@@ -56,14 +56,22 @@ fn is_counted(act: &Act) -> bool {
         | Act::ResetFailed { .. }
         | Act::Continue { .. }
         | Act::Thaw { .. }
-        | Act::Freeze { .. } => true,
-        // Each is of another session, another text, another size.
+        | Act::Freeze { .. }
+        | Act::ResizePool { .. } => true,
+        // Each is of another session, or comes with a restart.
         Act::DropIn { .. }
         | Act::Prove { .. }
         | Act::ProveLimit { .. }
-        | Act::ResizePool { .. }
         | Act::EndSession { .. }
         | Act::Wait { .. } => false,
+    }
+}
+
+/// A pool that is widened again and again is so by another size each time.
+fn is_same(a: &Act, b: &Act) -> bool {
+    match (a, b) {
+        (Act::ResizePool { service, .. }, Act::ResizePool { service: other, .. }) => service == other,
+        _ => a == b,
     }
 }
 
@@ -76,7 +84,7 @@ pub fn may(plan: &Plan, before: &[Attempt], now: Timestamp, guard: &Guard) -> Re
     let of_late: Vec<&Attempt> = before.iter().filter(|a| age(a) < DAY).collect();
     let forced = || Some("--force-cooldown does it all the same".to_owned());
     for act in plan.steps.iter().map(|s| &s.act).filter(|a| is_counted(a)) {
-        let mut same: Vec<&&Attempt> = of_late.iter().filter(|a| a.act == *act).collect();
+        let mut same: Vec<&&Attempt> = of_late.iter().filter(|a| is_same(&a.act, act)).collect();
         let once = matches!(same[..], [_] | [.., Attempt { cut_off: false, .. }, _]);
         if once && same.last().is_some_and(|a| a.cut_off) {
             same.pop();

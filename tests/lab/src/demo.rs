@@ -1,4 +1,4 @@
-//! `lab demo`: break the stack before the reader's eyes, and let the tool say what broke.
+//! `lab demo`: break the stack before the reader's eyes, and let the tool say what broke, and mend it.
 //! Commands and outputs are real; what the tool must end with is checked.
 
 use std::io::{IsTerminal, Write};
@@ -45,7 +45,12 @@ pub fn demo(args: &DemoArgs) -> Result<()> {
         is_active(&stack, "postgresql.service")?;
     }
     diagnose(&stack, &tool, 1)?;
-    say("The cluster is started again.");
+    if stack.booted().is_some() {
+        say("It is started, and looked at until it answers three times in a row.");
+        mcp_ir(&stack, &tool, &["recover", "db", "--yes"], 0)?;
+    } else {
+        say("The cluster is started again.");
+    }
     stopped.heal(&mut stack)?;
 
     let full = fault::find("client-pool-saturated/shape-a")?;
@@ -55,6 +60,9 @@ pub fn demo(args: &DemoArgs) -> Result<()> {
     full.inject(&mut stack)?;
     health(&stack, "codebase-mcp")?;
     diagnose(&stack, &tool, 1)?;
+    if stack.booted().is_some() {
+        mend(&stack, &tool)?;
+    }
     say("The requests end.");
     full.heal(&mut stack)?;
     diagnose(&stack, &tool, 0)?;
@@ -67,9 +75,33 @@ pub fn demo(args: &DemoArgs) -> Result<()> {
     Ok(())
 }
 
+/// A size that does not fit, one that does, and the way back.
+fn mend(stack: &Stack, tool: &Tool) -> Result<()> {
+    let size = |n, more: &[&'static str]| {
+        [&["recover", "pool", "--service", "codebase-mcp", "--max-size", n][..], more].concat()
+    };
+    say("A pool that is larger than its database has room for is refused, with the sum:");
+    mcp_ir(stack, tool, &size("5000", &["--yes"]), 4)?;
+    say("One that fits: first what would be done, then it is done, and proven.");
+    mcp_ir(stack, tool, &size("20", &["--plan"]), 0)?;
+    mcp_ir(stack, tool, &size("20", &["--yes"]), 0)?;
+    let incidents = std::fs::read_dir(stack.dir().join("state/incidents"))?.flatten();
+    let names = incidents.filter_map(|f| f.file_name().into_string().ok());
+    let last = names.filter_map(|n| Some(n.strip_suffix(".jsonl")?.to_owned())).max();
+    let id = last.context("the recovery has kept no journal")?;
+    say("All of it stands in a journal, each step from before it began:");
+    mcp_ir(stack, tool, &["incident", "show", &id], 0)?;
+    say("And it is taken back:");
+    mcp_ir(stack, tool, &["undo", &id, "--yes"], 0)
+}
+
 fn diagnose(stack: &Stack, tool: &Tool, expected: i32) -> Result<()> {
-    command("mcp-ir diagnose");
-    let status = tool.command(stack, &["diagnose"]).status().context("mcp-ir does not run")?;
+    mcp_ir(stack, tool, &["diagnose"], expected)
+}
+
+fn mcp_ir(stack: &Stack, tool: &Tool, argv: &[&str], expected: i32) -> Result<()> {
+    command(&format!("mcp-ir {}", argv.join(" ")));
+    let status = tool.command(stack, argv).status().context("mcp-ir does not run")?;
     println!("(exit code {})", status.code().unwrap_or(-1));
     pause();
     ensure!(status.code() == Some(expected), "mcp-ir ended with {status}, expected was {expected}");
