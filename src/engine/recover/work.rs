@@ -58,12 +58,16 @@ impl Work<'_, '_> {
             if other.contains(&subject) {
                 continue;
             }
-            if touched && let Some(why) = self.too_early(step).await {
+            let begun = !touched.is_empty() || !other.is_empty();
+            if begun && let Some(why) = self.too_early(step).await {
                 if self.stop.asked() {
-                    return Ok(self.interrupted(touched));
+                    return Ok(self.interrupted(!touched.is_empty()));
                 }
-                let why = format!("{why}; step {} ({}) was not begun", step.n, step.describe);
-                return Ok((Outcome::NotRecovered, why));
+                let why = format!("{why}; {} was not begun", of(step));
+                return Ok(match touched.is_empty() {
+                    true => (Outcome::Refused, format!("{why}; nothing was changed")),
+                    false => (Outcome::NotRecovered, why),
+                });
             }
             match self.one(at, step).await? {
                 Ok(Went::Gone) => why = Some(format!("{}: it is gone", of(step))),

@@ -161,7 +161,10 @@ mod tests {
         let both = Some("[Service]\nEnvironment=POOL_MAX_SIZE=20\nMemoryMax=1\n");
         assert!(!holds_at_once(both, None));
         assert!(holds_at_once(both, Some("[Service]\nEnvironment=POOL_MAX_SIZE=20\n")));
-        assert!(!holds_at_once(Some("[Service]\nLimitNOFILE=9\n"), None), "a process keeps what it was given");
+        assert!(
+            !holds_at_once(Some("[Service]\nLimitNOFILE=9\n"), None),
+            "a process keeps what it was given"
+        );
         assert!(!holds_at_once(limits, limits), "nothing differs");
     }
 }

@@ -203,7 +203,8 @@ fn oom(end: &End) -> Option<Finding> {
     // No larger limit on a guess.
     Some(match limit.filter(|_| certainty == Certainty::Proven) {
         Some(bytes) => {
-            let words = "If the host has the memory: a larger limit, then restart it; if it comes again, it leaks";
+            let words =
+                "If the host has the memory: a larger limit, then restart it; if it comes again, it leaks";
             let to = bytes.saturating_mul(2);
             f.remedy(raise(end, to), words, Risk::Disruptive).raises("MemoryMax", to)
         }

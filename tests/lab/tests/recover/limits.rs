@@ -15,10 +15,9 @@ fn left(b: &Bench, key: &str) -> Vec<String> {
 #[test]
 fn a_limit_that_was_reached_is_raised_and_put_back() {
     let Some(mut b) = Bench::start() else { return };
-    for (fault, key, before, after) in [
-        ("oom-killed/limit", "MemoryMax", 64 << 20, 128 << 20),
-        ("tasks-limit/threads", "TasksMax", 24, 48),
-    ] {
+    for (fault, key, before, after) in
+        [("oom-killed/limit", "MemoryMax", 64 << 20, 128 << 20), ("tasks-limit/threads", "TasksMax", 24, 48)]
+    {
         b.inject(fault);
         let former = left(&b, key);
         assert_eq!(b.property(A_UNIT, key), before.to_string(), "{fault}");

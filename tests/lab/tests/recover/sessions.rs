@@ -87,7 +87,8 @@ fn slots_are_given_back_by_who_holds_them_for_nothing(b: &mut Bench) {
     let (led, own) = (pid(&leader), of_services(b));
     assert!(!own.is_empty());
     b.inject("server-slots-full/free-ones");
-    let young = "SELECT 1 FROM pg_stat_activity WHERE state = 'idle' AND state_change > now() - interval '2.2 s'";
+    let young =
+        "SELECT 1 FROM pg_stat_activity WHERE state = 'idle' AND state_change > now() - interval '2.2 s'";
     until("all have been idle for long", || {
         let sql = format!("{young} AND application_name IN ('nightly-batch', 'scheduler')");
         b.stack.cluster().sql(&sql).unwrap().is_empty()
@@ -105,7 +106,10 @@ fn slots_are_given_back_by_who_holds_them_for_nothing(b: &mut Bench) {
 }
 
 fn of_services(b: &Bench) -> Vec<String> {
-    b.stack.cluster().sql("SELECT pid FROM pg_stat_activity WHERE application_name LIKE '%-mcp' ORDER BY 1").unwrap()
+    b.stack
+        .cluster()
+        .sql("SELECT pid FROM pg_stat_activity WHERE application_name LIKE '%-mcp' ORDER BY 1")
+        .unwrap()
 }
 
 fn rule_6_sessions_that_are_gone_are_no_cure_of_a_service_that_stays_ill(b: &mut Bench) {

@@ -9,7 +9,10 @@ fn verify_says_what_works_and_what_does_not() {
     let Some(mut b) = Bench::start() else { return };
     let healthy = b.json(&["verify", "--load", "4", "--for", "2s"], 0);
     assert_eq!(healthy["verdict"], "healthy", "{healthy}");
-    assert!(of(&healthy, "query", "postgres")["says"].as_str().unwrap().contains("answered a query"), "{healthy}");
+    assert!(
+        of(&healthy, "query", "postgres")["says"].as_str().unwrap().contains("answered a query"),
+        "{healthy}"
+    );
     let load = of(&healthy, "load", A);
     assert!(load["load"]["requests"].as_u64().unwrap() > 8 && load["load"]["failed"] == 0, "{load}");
     assert!(load["load"]["p99_ms"].as_f64() >= load["load"]["p50_ms"].as_f64(), "{load}");
