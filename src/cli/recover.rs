@@ -105,19 +105,33 @@ pub fn run(args: &RecoverArgs, global: &Global, out: &Out, start: Instant) -> Re
     let (scenario, all) = which(args)?;
     let loaded = load(global)?;
     known_names(&args.service, &loaded.config)?;
+    let ask = Ask { max_size: args.max_size, persist: args.persist, ..Ask::default() };
+    let request = Request { scenario, all, services: args.service.clone(), ask, anyway: args.anyway };
+    go(args, &again(args), request, loaded, global, out, start)
+}
+
+/// What was asked for, planned, agreed to and done. `again` is the command without --plan.
+pub fn go(
+    args: &RecoverArgs,
+    again: &str,
+    request: Request,
+    loaded: Loaded,
+    global: &Global,
+    out: &Out,
+    start: Instant,
+) -> Result<Exit> {
     for warning in loaded.warnings.iter().filter(|_| !global.quiet) {
         out.note(&format!("warning: {}\n", render::text::line(warning)));
     }
     // Before the look: who can't keep a journal shall not wait for it.
     let store = store(args.private_state, !args.plan)?;
-    let ask = Ask { max_size: args.max_size, persist: args.persist, ..Ask::default() };
-    let request = Request { scenario, all, services: args.service.clone(), ask, anyway: args.anyway };
     // Nobody read the plan: where it was another by the time of its lock, what was agreed to beforehand is
     // that one as well.
     let mut tries = if args.yes { TRIES } else { 1 };
     loop {
         tries -= 1;
-        let asked = Asked { args, loaded: &loaded, store: &store, request: &request, last: tries == 0 };
+        let asked =
+            Asked { args, again, loaded: &loaded, store: &store, request: &request, last: tries == 0 };
         if let Some(exit) = once(&asked, global, out, start)? {
             return Ok(exit);
         }
@@ -127,6 +141,8 @@ pub fn run(args: &RecoverArgs, global: &Global, out: &Out, start: Instant) -> Re
 /// What a recovery is asked for, and with what.
 struct Asked<'a> {
     args: &'a RecoverArgs,
+    /// The same command without --plan.
+    again: &'a str,
     loaded: &'a Loaded,
     store: &'a incident::Store,
     request: &'a Request,
@@ -136,7 +152,7 @@ struct Asked<'a> {
 
 /// `None`: the plan was another by the time of its lock.
 fn once(asked: &Asked<'_>, global: &Global, out: &Out, start: Instant) -> Result<Option<Exit>> {
-    let Asked { args, loaded, store, request, last } = *asked;
+    let Asked { args, again, loaded, store, request, last } = *asked;
     let force = args.force_cooldown;
     let (sight, against) = look(loaded, request, store, force, global)?;
     let diagnosis = sight.diagnosis;
@@ -146,7 +162,7 @@ fn once(asked: &Asked<'_>, global: &Global, out: &Out, start: Instant) -> Result
     };
     plan.notes.extend(against.iter().map(|held| held.why.clone()));
     if args.plan {
-        let reason = format!("nothing was changed: agree with `{}`", again(args));
+        let reason = format!("nothing was changed: agree with `{again}`");
         let report = Recovery::new(Outcome::Planned, reason, Some(diagnosis)).plan(&plan);
         return finish(report, Some(&plan), global, out).map(Some);
     }

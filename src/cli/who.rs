@@ -7,11 +7,14 @@ use serde::Serialize;
 
 use super::exit::Exit;
 use super::load::load;
+use super::recover::{Allow, RecoverArgs};
 use super::run::say;
 use super::tree::{Global, Output};
-use crate::config::Span;
+use crate::config::{Loaded, Span};
+use crate::engine::recover::Request;
 use crate::engine::{self, Awaited};
 use crate::error::{Error, Result};
+use crate::plan::Ask;
 use crate::render::{self, Out, Progress};
 use crate::snapshot::Reading;
 use crate::snapshot::postgres::Session;
@@ -26,9 +29,11 @@ Examples:
   mcp-ir who --blocked                     only those who wait, and whom they wait for
   mcp-ir who --state 'idle in transaction' --older 5m
   mcp-ir who --application api -o json
+  mcp-ir who --kill 4711 --plan            end one, as `recover` does what it does
 
 Literals of statements are masked; `mcp-ir`'s own session is left out.
-Exit codes: 0 seen, 2 usage or configuration, 3 a server could not be asked.")]
+Exit codes: 0 seen, 2 usage or configuration, 3 a server could not be asked;
+with --kill those of recover.")]
 pub struct WhoArgs {
     /// Only this server, by its configured name; may be repeated
     #[arg(long, value_name = "NAME")]
@@ -51,6 +56,21 @@ pub struct WhoArgs {
     /// Only sessions that wait for a lock or that others wait for
     #[arg(long)]
     pub blocked: bool,
+    /// End this session, at what it is seen doing; may be repeated
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(2..))]
+    pub kill: Vec<i32>,
+    /// Only show what would be done
+    #[arg(long, requires = "kill")]
+    pub plan: bool,
+    /// Agree beforehand to what is not destructive
+    #[arg(long, short, requires = "kill")]
+    pub yes: bool,
+    /// The most that may be done: a backup's session is destructive
+    #[arg(long, value_enum, value_name = "RISK", requires = "kill")]
+    pub allow: Option<Allow>,
+    /// Why, for the journal
+    #[arg(long, value_name = "TEXT", requires = "kill")]
+    pub reason: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -88,6 +108,9 @@ pub fn run(args: &WhoArgs, global: &Global, out: &Out, start: Instant) -> Result
         return Err(Error::usage("no PostgreSQL server is under care by that name")
             .hint("`mcp-ir config show` lists the servers under [[postgres]]"));
     }
+    if !args.kill.is_empty() {
+        return kill(args, loaded, global, out, start);
+    }
     let awaited = Awaited::default();
     let progress = Progress::new(global.quiet || global.output != Output::Human);
     let look = engine::who(&loaded, &awaited, progress.run(start, || awaited.names()), start)?;
@@ -99,6 +122,35 @@ pub fn run(args: &WhoArgs, global: &Global, out: &Out, start: Instant) -> Result
     };
     say(&text, out)?;
     Ok(if seen { Exit::Fine } else { Exit::Unknown })
+}
+
+/// By the same way as every recovery: planned, agreed to, in the journal, and only where it still is so.
+fn kill(args: &WhoArgs, mut loaded: Loaded, global: &Global, out: &Out, start: Instant) -> Result<Exit> {
+    let servers: Vec<String> = loaded.config.postgres.iter().map(|p| p.name.clone()).collect();
+    let [server] = &servers[..] else {
+        let e = Error::usage("a pid is of one server, and more than one is under care");
+        return Err(servers.iter().fold(e, |e, s| e.hint(format!("--service {s}"))));
+    };
+    loaded = loaded.only(std::slice::from_ref(server));
+    let ask = Ask { kill: args.kill.clone(), ..Ask::default() };
+    let request = Request { services: vec![server.clone()], ask, ..Request::default() };
+    let recover = RecoverArgs {
+        scenario: None,
+        plan: args.plan,
+        service: vec![server.clone()],
+        yes: args.yes,
+        allow: args.allow,
+        reason: args.reason.clone(),
+        wait: Span(std::time::Duration::from_secs(10)),
+        max_size: None,
+        persist: false,
+        anyway: false,
+        private_state: false,
+        force_cooldown: false,
+    };
+    let mut again = format!("mcp-ir who --service {}", crate::diagnosis::shell_word(server));
+    again.extend(args.kill.iter().map(|pid| format!(" --kill {pid}")));
+    super::recover::go(&recover, &again, request, loaded, global, out, start)
 }
 
 pub fn document(taken_at: jiff::Timestamp, servers: &[engine::WhoServer], args: &WhoArgs) -> Result<String> {

@@ -81,6 +81,8 @@ pub struct Whom {
     pub state_change: Option<String>,
     /// Only while another session waits for it.
     pub blocks: bool,
+    /// Only where it holds no advisory lock: that may be how somebody leads.
+    pub follows: bool,
     pub how: Ending,
 }
 

@@ -11,6 +11,8 @@ use crate::snapshot::postgres::Session;
 pub struct Ask {
     /// `--max-size`: a request, done though nothing is wrong.
     pub max_size: Option<u64>,
+    /// `who --kill`: these sessions of the server that is named, by their pids.
+    pub kill: Vec<i32>,
     /// The size is set for this process and by the drop-in.
     pub persist: bool,
     pub near: Near,
@@ -26,7 +28,7 @@ pub struct Near {
     pub runs: BTreeMap<String, String>,
     /// Services whose resize interface answers.
     pub resizable: Vec<String>,
-    /// By server whose slots are short: all its sessions.
+    /// By server whose slots are short, or whose sessions are to be ended: all of them.
     #[serde(default)]
     pub sessions: BTreeMap<String, Vec<Session>>,
 }

@@ -61,8 +61,7 @@ pub fn statement(whom: &Whom, what: Statement) -> Result<String, String> {
     conditions.push(format!("a.datname IN ({})", databases.join(", ")));
     conditions.push("a.pid <> pg_catalog.pg_backend_pid()".into());
     conditions.push("coalesce(a.backend_type, 'client backend') = 'client backend'".into());
-    if whom.state == "idle" {
-        // It may be how somebody leads: who holds such a lock does nothing else.
+    if whom.follows {
         conditions.push(
             "NOT EXISTS (SELECT 1 FROM pg_catalog.pg_locks l WHERE l.pid = a.pid AND l.locktype = 'advisory')"
                 .into(),
@@ -105,6 +104,7 @@ mod tests {
             query_start: Some("2026-11-27 08:00:00.3+00".into()),
             state_change: None,
             blocks: true,
+            follows: false,
             how: Ending::CancelThenTerminate,
         }
     }

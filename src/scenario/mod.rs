@@ -24,6 +24,6 @@ mod way;
 mod witness;
 
 pub use facts::{is_closed, pool_max};
-pub use pool_exhausted::{recovered as pool_recovered, request as pool_request};
+pub use pool_exhausted::{kill, recovered as pool_recovered, request as pool_request};
 pub use registry::{ALL, Scenario, again, by_name, causes, plan, remark, undecided, why_not};
 pub use server_crash::{bare_process, serves_mcp};

@@ -53,6 +53,9 @@ const SATURATED: &str = "pool-exhausted/client-pool-saturated";
 
 /// `d` is the whole diagnosis: a root elsewhere has to be seen.
 pub fn choose(looks: &Looks, d: &Diagnosis, request: &Request) -> Choice {
+    if !request.ask.kill.is_empty() {
+        return ended(looks, request);
+    }
     let asked = |f: &&Finding| {
         f.severity < Severity::P4
             && request.scenario.as_ref().is_none_or(|s| f.scenario == *s)
@@ -163,6 +166,28 @@ fn requested(looks: &Looks, request: &Request) -> Choice {
         return Choice::Refused { why, hints: Vec::new() };
     }
     Choice::Plan(plan)
+}
+
+/// Sessions that somebody named, whatever is wrong.
+fn ended(looks: &Looks, request: &Request) -> Choice {
+    let config = &looks.now.config;
+    let [server] = request.services.as_slice() else {
+        return Choice::Unclear { why: "more than one server could be meant".into(), hints: Vec::new() };
+    };
+    let mut plan = Plan::default();
+    match scenario::kill(server, &request.ask, config) {
+        Remedy::Steps { steps, notes } => plan.add(None, server, steps, notes),
+        Remedy::Advice(why) => return Choice::Advice { why, command: String::new() },
+        Remedy::Nothing(why) => return Choice::NothingToDo(why),
+        Remedy::Refused { why, hints } => return Choice::Refused { why, hints },
+    }
+    match never(&plan, config) {
+        Some(name) => {
+            let why = format!("{name} is left to people (`guard.never`)");
+            Choice::Refused { why, hints: Vec::new() }
+        }
+        None => Choice::Plan(plan),
+    }
 }
 
 fn plan(found: &[&Finding], d: &Diagnosis, looks: &Looks, request: &Request) -> Choice {

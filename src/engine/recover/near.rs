@@ -2,13 +2,14 @@
 //! resize interfaces answer.
 //! All at once, each by the deadline; it changes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::iter;
 
+use super::choose::Request;
 use crate::action::{drop_in, ours};
 use crate::config::{Config, Loaded, Service};
 use crate::diagnosis::Diagnosis;
@@ -43,8 +44,11 @@ pub async fn near(loaded: &Loaded, deadline: Instant) -> Near {
 }
 
 /// Of servers whose slots are short, all sessions. Behind the look: where one slot is left, it was taken.
-pub async fn sessions(loaded: &Loaded, d: &Diagnosis) -> BTreeMap<String, Vec<Session>> {
-    let short = d.findings.iter().filter(|f| f.cause == SLOTS && f.is_root());
+/// So too where some are to be ended.
+pub async fn sessions(loaded: &Loaded, d: &Diagnosis, request: &Request) -> BTreeMap<String, Vec<Session>> {
+    let short = d.findings.iter().filter(|f| f.cause == SLOTS && f.is_root()).map(|f| &f.subject);
+    let named = request.services.iter().filter(|_| !request.ask.kill.is_empty());
+    let servers: BTreeSet<&String> = short.chain(named).collect();
     let ask = async |name: &String| {
         let (p, end) = (loaded.config.postgres(name)?, Instant::now() + SESSIONS);
         loop {
@@ -60,7 +64,7 @@ pub async fn sessions(loaded: &Loaded, d: &Diagnosis) -> BTreeMap<String, Vec<Se
             }
         }
     };
-    join_all(short.map(|f| ask(&f.subject))).await.into_iter().flatten().collect()
+    join_all(servers.into_iter().map(ask)).await.into_iter().flatten().collect()
 }
 
 const SLOTS: &str = "pool-exhausted/server-slots-full";

@@ -31,7 +31,8 @@ pub async fn see(loaded: &Loaded, request: &Request, awaited: &Awaited, start: I
     let diagnosis = diagnose(&looks, &Filter::default());
     let mut request = request.clone();
     request.ask.near = near;
-    request.ask.near.sessions = sessions(loaded, &diagnosis).await;
+    let sessions = sessions(loaded, &diagnosis, &request).await;
+    request.ask.near.sessions = sessions;
     let choice = choose(&looks, &diagnosis, &request);
     Sight { looks, diagnosis, choice, request }
 }

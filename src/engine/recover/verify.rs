@@ -55,8 +55,13 @@ fn judged(looks: &Looks, plan: &Plan, size: impl Fn(&str) -> Option<u64>) -> Rec
         let found: Vec<(String, &Scenario)> = plan.findings.iter().filter_map(of).collect();
         let mut all: Vec<Recovered> =
             found.iter().map(|(cause, s)| (s.recovered)(looks, &aim(Some(cause)), config)).collect();
-        if found.is_empty() {
-            all.push(pool_recovered(looks, &aim(None), config));
+        let ended = plan.steps.iter().any(|s| matches!(s.act, Act::EndSession(_)));
+        match looks.now.postgres.get(subject).map(|p| p.server.seen()) {
+            _ if !found.is_empty() => {}
+            // Each act has seen its session go; nothing else was asked for.
+            Some(Some(_)) if ended => all.push(Recovered::Yes("the sessions are gone".into())),
+            Some(None) if ended => all.push(Recovered::NotYet("its sessions could not be seen".into())),
+            _ => all.push(pool_recovered(looks, &aim(None), config)),
         }
         for one in all {
             match one {

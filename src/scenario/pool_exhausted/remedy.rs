@@ -37,7 +37,7 @@ pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
         ("pool-exhausted/server-slots-full", Some((p, server))) => {
             let all = ask.near.sessions.get(&p.name).map(Vec::as_slice).unwrap_or_default();
             match useless::sessions(p, all, server, config) {
-                Some(found) => end(&found, p, f, idle),
+                Some(found) => end(&found, p, f, follower),
                 None => Remedy::Advice(format!(
                     "{}: too few hold a slot for nothing; more of `max_connections` takes a restart",
                     f.remedy.summary
@@ -56,6 +56,42 @@ pub fn request(looks: &Looks, service: &str, ask: &Ask, config: &Config) -> Reme
     }
 }
 
+/// `who --kill`: these sessions, whoever they are, at what they are seen doing; all of them or none.
+pub fn kill(server: &str, ask: &Ask, config: &Config) -> Remedy {
+    let refused = |why: String| Remedy::Refused { why, hints: vec!["mcp-ir who".into()] };
+    let Some((p, all)) = config.postgres(server).zip(ask.near.sessions.get(server)) else {
+        return refused(format!("the sessions of {server} could not be seen"));
+    };
+    let (mut steps, mut notes) = (Vec::new(), Vec::new());
+    for pid in &ask.kill {
+        let Some(s) = all.iter().find(|s| s.pid == *pid) else {
+            return refused(format!("{server} has no client session {pid}"));
+        };
+        if !p.databases.contains(&s.database) {
+            return refused(format!(
+                "session {pid} is of the database {}, which is not under care",
+                s.database
+            ));
+        }
+        let whom = match s.state.as_str() {
+            "active" => Whom { query_start: s.query_start.clone(), ..whom(s, p) },
+            _ => idle(s, p),
+        };
+        if let Err(why) = whom.statements() {
+            return refused(format!("session {pid}: {why}"));
+        }
+        let backup = holders::meant_to_last(&s.application);
+        let risk = if backup { Risk::Destructive } else { Risk::Disruptive };
+        steps.push(draft(Act::EndSession(whom), risk).because("its client loses what it has begun"));
+        let (name, age) = (holders::session_name(s), facts::age(s.state_s));
+        notes.push(format!(
+            "session {pid}: {name} as {} from {}, {} for {age}: {}",
+            s.user, s.client, s.state, s.query
+        ));
+    }
+    Remedy::Steps { steps, notes }
+}
+
 /// A session as it was seen: without what it does, a pool's session is the same for days.
 fn whom(s: &Session, p: &Postgres) -> Whom {
     Whom {
@@ -69,6 +105,7 @@ fn whom(s: &Session, p: &Postgres) -> Whom {
         query_start: None,
         state_change: None,
         blocks: false,
+        follows: false,
         how: Ending::Terminate,
     }
 }
@@ -84,6 +121,10 @@ fn blocker(s: &Session, p: &Postgres) -> Whom {
 /// Idle since the very moment that was seen: who did something meanwhile is at work.
 fn idle(s: &Session, p: &Postgres) -> Whom {
     Whom { state_change: s.state_change.clone(), ..whom(s, p) }
+}
+
+fn follower(s: &Session, p: &Postgres) -> Whom {
+    Whom { follows: s.state == "idle", ..idle(s, p) }
 }
 
 fn long_query(s: &Session, p: &Postgres) -> Whom {

@@ -1,7 +1,7 @@
 //! Whose sessions are ended: those that do the harm, at what they were seen doing, and nobody else's.
 
 use mcp_ir::engine::recover::{Choice, Request};
-use mcp_ir::plan::{Act, Ask, Ending, Near, Plan, Whom};
+use mcp_ir::plan::{Act, Ask, Ending, Near, Plan, Risk, Whom};
 use mcp_ir::snapshot::postgres::Session;
 
 use super::{acts, chosen, of, planned};
@@ -155,6 +155,34 @@ fn where_too_few_hold_a_slot_for_nothing_none_is_ended() {
     let (s, request) = crowded(37, vec![idle(1000, "nightly-batch", 400.0)]);
     let Choice::Advice { why, .. } = chosen(&s, &request) else { panic!() };
     assert!(why.contains("too few"), "{why}");
+}
+
+#[test]
+fn who_is_named_is_ended_at_what_he_is_seen_doing_and_all_or_none() {
+    let named = |pids: &[i32], all: &[Session]| {
+        let (s, mut request) = crowded(4, all.to_vec());
+        (request.scenario, request.services, request.ask.kill) =
+            (None, vec!["postgres".into()], pids.to_vec());
+        chosen(&s, &request)
+    };
+    let all = [
+        session(10, "report", 60.0),
+        idle(11, "psql", 60.0),
+        idle_tx(12, "pg_dump", 60.0),
+        Session { database: "payroll".into(), ..idle(13, "psql", 60.0) },
+    ];
+    let Choice::Plan(plan) = named(&[10, 11], &all) else { panic!() };
+    assert_eq!(pids(&plan), [10, 11]);
+    assert!(ended(&plan)[0].query_start.is_some() && ended(&plan)[1].state_change.is_some());
+    assert_eq!(plan.risk(), Risk::Disruptive);
+    assert!(plan.notes[0].contains("report as mcp_user"), "{:?}", plan.notes);
+    // A backup's is lost: its server's name has to be typed.
+    let Choice::Plan(plan) = named(&[12], &all) else { panic!() };
+    assert_eq!(plan.risk(), Risk::Destructive);
+    for (pids, word) in [(&[10, 99][..], "no client session 99"), (&[13], "payroll")] {
+        let Choice::Refused { why, .. } = named(pids, &all) else { panic!("{pids:?}") };
+        assert!(why.contains(word), "{why}");
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ fn who_does_the_harm_is_met_and_no_innocent() {
     rule_4_the_second_of_two_is_refused_and_told_who_acts(&mut b);
     rule_7_slots_are_freed_of_the_harmful_and_backups_stay(&mut b);
     slots_are_given_back_by_who_holds_them_for_nothing(&mut b);
+    who_is_named_is_ended_and_nobody_else(&mut b);
     rule_6_sessions_that_are_gone_are_no_cure_of_a_service_that_stays_ill(&mut b);
     a_root_that_runs_a_statement_is_cancelled_and_keeps_its_session(&mut b);
     a_root_that_a_cancel_does_not_free_is_ended(&mut b);
@@ -102,6 +103,22 @@ fn slots_are_given_back_by_who_holds_them_for_nothing(b: &mut Bench) {
     assert!(own.iter().all(|p| left.contains(p)), "a pool keeps its spares: {own:?} {left:?}");
     drop(leader);
     b.stack.configure(&settings).unwrap();
+    b.heal();
+}
+
+fn who_is_named_is_ended_and_nobody_else(b: &mut Bench) {
+    let of = |name| b.stack.session(&SERVICES, name).unwrap();
+    let (named, other) = (of("psql"), of("psql"));
+    let (named, other) = ((pid(&named), named), (pid(&other), other));
+    let plan = b.json(&["who", "--kill", &named.0, "--plan"], 0);
+    assert_eq!(plan["outcome"], "planned", "{plan}");
+    assert!(is_there(b, &named.0));
+    let done = b.json(&["who", "--kill", &named.0, "--yes", "--reason", "a test"], 0);
+    assert_eq!(done["outcome"], "recovered", "{done}");
+    assert!(!is_there(b, &named.0) && is_there(b, &other.0), "{done}");
+    let gone = b.json(&["who", "--kill", &named.0, "--yes"], 4);
+    assert!(gone["reason"].as_str().unwrap().contains("no client session"), "{gone}");
+    assert!(is_there(b, &other.0));
     b.heal();
 }
 
