@@ -78,7 +78,11 @@ fn rule_6_a_broken_mcp_is_recovered_by_its_handshake_alone() {
 
 #[test]
 fn who_suffered_and_says_nothing_of_a_pool_is_well_by_his_health() {
-    let s = Stack::healthy().health(A, payload::json(200, r#"{"status":"healthy"}"#));
+    let mut health = payload::a_healthy(5, 5, 10);
+    if let mcp_ir::snapshot::Reading::Seen { value } = &mut health.reading {
+        value.pool = None;
+    }
+    let s = Stack::healthy().health(A, health);
     recovered(&s, "pool-exhausted", &aim(A)).expect("he is well");
     let saturated = Aim { cause: Some("pool-exhausted/client-pool-saturated"), ..aim(A) };
     recovered(&s, "pool-exhausted", &saturated).expect_err("what was full is not seen");
