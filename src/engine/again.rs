@@ -74,8 +74,8 @@ pub async fn ask(
         let mut before = looks.now.clone();
         let due = begun + wait;
         let fresh = begun.saturating_duration_since(start) < FRESH;
-        let is_first = |w: &&Again| !(fresh && is_read(w, &looks.now));
-        let first: Vec<Again> = wanted.iter().filter(is_first).cloned().collect();
+        let is_missing = |w: &&Again| !(fresh && is_read(w, &looks.now));
+        let first: Vec<Again> = wanted.iter().filter(is_missing).cloned().collect();
         put(&mut before, read(&first, loaded, &looks.now, Vec::new(), due).await);
         // What is no rate is read once.
         for (name, s) in &before.services {

@@ -323,7 +323,7 @@ pub fn sync_wait(p: &Postgres, slow: &[&Slow], looks: &Looks) -> Option<Finding>
         if there == 0 { Certainty::Proven } else { Certainty::Likely },
         format!("{count:.0} commits wait for a standby, the longest for {}; {who}", facts::age(longest)),
     )
-    .share(share.unwrap_or(1.0))
+    .share(share.unwrap_or(0.0))
     .saw("postgres settings", "synchronous_standby_names", now.synchronous.clone())
     .saw("postgres sessions", "standbys that count", who)
     .remedy(

@@ -101,7 +101,7 @@ pub const FAULTS: &[Fault] = &[
         |stack| {
             stack.set_environment(A, &[("LAB_BACKLOG", "24".into()), ("LAB_ACCEPT_MS", "50".into())])?;
             stack.wait_until_healthy()?;
-            stack.keep_posting(A, 27, r#"{"query":"test_search_7","think_ms":100}"#)?;
+            stack.keep_posting(A, 32, r#"{"query":"test_search_7","think_ms":100}"#)?;
             let before = overflows()?;
             until("its queue overflows", Duration::from_secs(15), || {
                 overflows().is_ok_and(|now| now > before + 10)
