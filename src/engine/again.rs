@@ -23,9 +23,10 @@ use crate::snapshot::work::Work;
 use crate::snapshot::{Again, FailKind, Look, Looks, Reading, Snapshot};
 
 /// Between two readings. That of the first look is the first of what it has read already: it counts from
-/// there, but for so much of it at most.
+/// there, but for so much of it at most; what is older is read anew, or rates would be of different times.
 const INTERVAL: Duration = Duration::from_secs(1);
 const OF_THE_FIRST: Duration = Duration::from_millis(100);
+const FRESH: Duration = Duration::from_millis(250);
 /// How often it is made longer where too little was counted.
 const MORE: u32 = 4;
 /// What comes in a shorter time than this has no rate that means anything.
@@ -72,7 +73,9 @@ pub async fn ask(
         let _guard = awaited.begin(format!("a second reading, {:.1} s after the first", wait.as_secs_f64()));
         let mut before = looks.now.clone();
         let due = begun + wait;
-        let first: Vec<Again> = wanted.iter().filter(|w| !is_read(w, &looks.now)).cloned().collect();
+        let fresh = begun.saturating_duration_since(start) < FRESH;
+        let is_missing = |w: &&Again| !(fresh && is_read(w, &looks.now));
+        let first: Vec<Again> = wanted.iter().filter(is_missing).cloned().collect();
         put(&mut before, read(&first, loaded, &looks.now, Vec::new(), due).await);
         // What is no rate is read once.
         for (name, s) in &before.services {
@@ -86,6 +89,9 @@ pub async fn ask(
     }
     let rates: Vec<Again> = wanted.iter().filter(|w| !is_known(w, &looks.now)).cloned().collect();
     let taken = read(&rates, loaded, &looks.now, ready, end).await;
+    if let Some(before) = looks.before.as_mut().filter(|_| plan.before.is_none()) {
+        forget(before, &taken);
+    }
     put(&mut looks.now, taken);
     // Requests that take long end seldom, and pages come in bursts: so short a time may not tell.
     let mut more = MORE;
@@ -121,7 +127,10 @@ fn is_read(what: &Again, now: &Snapshot) -> bool {
 /// It is no rate, and was read.
 fn is_known(what: &Again, now: &Snapshot) -> bool {
     match what {
-        Again::Level(name) => now.services.get(name).is_some_and(|s| s.log_level.is_some()),
+        Again::Level(name) => {
+            let level = now.services.get(name).and_then(|s| s.log_level.as_ref());
+            level.is_some_and(|l| l.seen().is_some())
+        }
         _ => false,
     }
 }
@@ -211,6 +220,35 @@ async fn one(
     })
 }
 
+/// What could not be read a second time was read once: that is no reading before another.
+fn forget(before: &mut Snapshot, taken: &[Taken]) {
+    const WHY: &str = "no second reading";
+    for taken in taken {
+        match taken {
+            Taken::Health(name, look) if look.seen().is_none() => {
+                if let Some(s) = before.services.get_mut(name) {
+                    s.health = Look::not_asked(WHY);
+                }
+            }
+            Taken::Metrics(name, look) if look.seen().is_none() => {
+                if let Some(s) = before.services.get_mut(name) {
+                    s.metrics = None;
+                }
+            }
+            Taken::Ollama(name, look) if look.models.seen().is_none() => {
+                before.ollama.remove(name);
+            }
+            Taken::Memory(memory) if memory.seen().is_none() => {
+                before.host.memory = Reading::not_asked(WHY);
+            }
+            Taken::Of(name, taken) if taken.process.seen().is_none() => {
+                before.host.taken.remove(name);
+            }
+            _ => {}
+        }
+    }
+}
+
 /// What could not be read a second time leaves what was seen before: it makes nothing worse.
 fn put(snapshot: &mut Snapshot, all: Vec<Taken>) {
     for taken in all {
@@ -263,5 +301,25 @@ fn put(snapshot: &mut Snapshot, all: Vec<Taken>) {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn what_was_read_once_is_no_reading_before_another() {
+        let text = include_str!("../../tests/snapshots/healthy-idle.json");
+        let mut before: Snapshot = serde_json::from_str(text).unwrap();
+        let name = "codebase-mcp".to_owned();
+        let health = before.services[&name].health.clone();
+        assert!(health.seen().is_some());
+        forget(&mut before, &[Taken::Health(name.clone(), health)]);
+        assert!(before.services[&name].health.seen().is_some(), "it was read twice");
+        forget(&mut before, &[Taken::Health(name.clone(), Look::not_asked("refused meanwhile"))]);
+        assert!(before.services[&name].health.seen().is_none());
     }
 }

@@ -48,20 +48,18 @@ pub fn config(roots: &Roots) -> Result<ClientConfig, String> {
 /// The same as far as it is wanted, for a library that keeps the stream to itself: what is shown is noted.
 pub fn noting(check: Check, roots: &Roots) -> Result<(ClientConfig, Shown), String> {
     let provider = Arc::new(ring::default_provider());
-    let chain = || {
-        WebPkiServerVerifier::builder_with_provider(Arc::new(store(roots)?), provider.clone())
-            .build()
-            .map_err(|e| format!("the root certificates can't be used: {e}"))
-    };
-    let lenient = |chain| Arc::new(Lenient { provider: provider.clone(), chain });
-    let judge: Arc<dyn ServerCertVerifier> = match check {
-        Check::Nothing => lenient(None),
-        Check::Chain => lenient(Some(chain()?)),
-        Check::Name => chain()?,
+    let chain = match check {
+        Check::Nothing => None,
+        Check::Chain | Check::Name => {
+            let chain =
+                WebPkiServerVerifier::builder_with_provider(Arc::new(store(roots)?), provider.clone());
+            Some(chain.build().map_err(|e| format!("the root certificates can't be used: {e}"))?)
+        }
     };
     let shown = Shown::default();
-    let verifier = Arc::new(Noting { judge, shown: shown.clone() });
-    let config = builder(&provider)?.dangerous().with_custom_certificate_verifier(verifier);
+    let by_name = check == Check::Name;
+    let verifier = Noting { provider: provider.clone(), chain, by_name, shown: shown.clone() };
+    let config = builder(&provider)?.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
     Ok((config.with_no_client_auth(), shown))
 }
 
@@ -75,58 +73,17 @@ fn builder(provider: &Provider) -> Result<ConfigBuilder<ClientConfig, WantsVerif
 /// refuse it.
 pub fn shown(chain: Option<&[CertificateDer]>) -> Option<Certificate> {
     let own = x509_cert::Certificate::from_der(chain?.first()?).ok()?;
+    // One without an end is dated to the last second of 9999, which is after the last that is known here.
     let at = |t: x509_cert::time::Time| {
-        Timestamp::from_second(t.to_unix_duration().as_secs().try_into().ok()?).ok()
+        let seconds = t.to_unix_duration().as_secs().try_into().unwrap_or(i64::MAX);
+        Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX)
     };
     let validity = own.tbs_certificate.validity;
-    Some(Certificate { begins: at(validity.not_before)?, ends: at(validity.not_after)? })
+    Some(Certificate { begins: at(validity.not_before), ends: at(validity.not_after) })
 }
 
 /// What the server showed in the handshake; nothing before it.
 pub type Shown = Arc<OnceLock<Option<Certificate>>>;
-
-/// Notes what is shown, and leaves the judgement to another.
-#[derive(Debug)]
-struct Noting {
-    judge: Arc<dyn ServerCertVerifier>,
-    shown: Shown,
-}
-
-impl ServerCertVerifier for Noting {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        self.shown.get_or_init(|| shown(Some(std::slice::from_ref(end_entity))));
-        self.judge.verify_server_cert(end_entity, intermediates, server_name, ocsp, now)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.judge.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.judge.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.judge.supported_verify_schemes()
-    }
-}
 
 fn store(roots: &Roots) -> Result<RootCertStore, String> {
     let mut store = RootCertStore::empty();
@@ -153,14 +110,16 @@ fn store(roots: &Roots) -> Result<RootCertStore, String> {
     Ok(store)
 }
 
-/// Checks the chain or nothing, as libpq's lesser modes do; signatures always.
+/// Checks the name as well, the chain or nothing, as libpq's modes do; signatures always. Notes what is shown.
 #[derive(Debug)]
-struct Lenient {
+struct Noting {
     provider: Provider,
     chain: Option<Arc<WebPkiServerVerifier>>,
+    by_name: bool,
+    shown: Shown,
 }
 
-impl ServerCertVerifier for Lenient {
+impl ServerCertVerifier for Noting {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -169,11 +128,12 @@ impl ServerCertVerifier for Lenient {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        self.shown.get_or_init(|| shown(Some(std::slice::from_ref(end_entity))));
         let Some(chain) = &self.chain else { return Ok(ServerCertVerified::assertion()) };
         match chain.verify_server_cert(end_entity, intermediates, server_name, ocsp, now) {
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) => Ok(ServerCertVerified::assertion()),
+            )) if !self.by_name => Ok(ServerCertVerified::assertion()),
             other => other,
         }
     }

@@ -1,12 +1,14 @@
 #!/bin/bash
 # guest.sh BINARY - what would endanger the machine itself, in a second kernel (User-Mode Linux): a host without memory,
 # a host that swaps without end, kills and limits of a pure cgroup v2. A real systemd is its PID 1; three minutes in all.
-# Needs root and the package user-mode-linux. Each case is told once by BINARY; exit 0 where all of them are right.
+# Needs root and the package user-mode-linux. Each case is told once by BINARY; exit 0 where all of them are right, 125 where no
+# second kernel boots.
 set -euo pipefail
 self=$(realpath "$0")
 case ${1:?BINARY, the path of mcp-ir} in
 --inside) # in the guest, as root: /mnt is the shared folder
   cd /mnt
+  touch booted
   export MCP_IR_STATE_DIR=/run/mcp-ir
   printf 'timeout = "20s"\npostgres = []\nredis = []\nollama = []\n[[service]]\nname = "job"\nunit = "job.service"\nneeds = []\n' >/run/c.toml
   # Keeps so many MiB, every page of them written, and sleeps.
@@ -109,7 +111,8 @@ if [ "${2:-}" != --boot ]; then
   timeout -k 1 580 unshare --fork --kill-child=KILL --pid --mount --mount-proc --ipc --uts --propagation private -- \
     "$self" "$binary" --boot "$D" </dev/null >"$D/console" 2>&1 || true
   cat "$D/share/out" 2>/dev/null || tail -n 30 "$D/console"
-  exit "$(cat "$D/share/rc" 2>/dev/null || echo 125)"
+  [ -e "$D/share/booted" ] || exit 125                                    # none boots here
+  exit "$(cat "$D/share/rc" 2>/dev/null || echo 1)"
 fi
 D=$3; R=$D/root
 mount -t tmpfs -o mode=755,size=1g lab "$D/ov"; mkdir "$D/ov/"{u,w}

@@ -95,9 +95,43 @@ fn one_slow_request_is_enough_with_those_that_are_under_way_for_longer() {
     assert!(!is_slow(one, 3, &runs[1..]), "one of them is quick so far");
     assert!(!is_slow(one, 1, &runs), "these are another's, by its own word");
     assert!(!is_slow(quick, 3, &runs), "another one ended quickly");
-    let mut dump = runs.clone();
-    dump.iter_mut().for_each(|s| s.application = "pg_dump".into());
-    assert!(!is_slow(one, 3, &dump));
+    let all_of = |change: fn(&mut Session)| {
+        let mut all = runs.clone();
+        all.iter_mut().for_each(change);
+        all
+    };
+    assert!(!is_slow(one, 3, &all_of(|s| s.application = "pg_dump".into())));
+    assert!(!is_slow(one, 3, &all_of(|s| s.database = "warehouse".into())), "of nobody under care");
+    assert!(!is_slow(one, 3, &all_of(|s| s.query = "CREATE INDEX ON a (b)".into())), "maintenance");
+}
+
+#[test]
+fn a_job_that_takes_long_is_not_the_requests_that_are_quick() {
+    let mut two = Two::healthy().work(|w| w.running = vec![session(1, A, 40.0), session(2, A, 300.0)]);
+    two.now = two.now.health(A, payload::a_healthy(6, 3, 10));
+    let job = |counts, sum| {
+        let mut job = histogram(counts, sum);
+        if let Reading::Seen { value } = &mut job.reading {
+            value.durations.iter_mut().for_each(|h| h.name = "reindex_latency_seconds".into());
+        }
+        job
+    };
+    for (look, counts, of_job) in [
+        (&mut two.before, [400.0, 400.0, 400.0, 400.0], job([0.0; 4], 0.0)),
+        (&mut two.now, [800.0, 800.0, 800.0, 800.0], job([0.0, 0.0, 0.0, 1.0], 30.0)),
+    ] {
+        let mut page = histogram(counts, 4.0);
+        if let (Reading::Seen { value }, Reading::Seen { value: job }) = (&mut page.reading, of_job.reading) {
+            value.durations.extend(job.durations);
+        }
+        let place = look.now.services.get_mut(A).unwrap();
+        let at = place.metrics.as_ref().and_then(|m| m.seen()).unwrap().at;
+        if let Reading::Seen { value } = &mut page.reading {
+            value.at = at;
+        }
+        place.metrics = Some(page);
+    }
+    two.is(&[], &[]);
 }
 
 #[test]

@@ -105,6 +105,11 @@ fn busy_processors_are_no_reason_for_who_does_not_wait_for_them() {
     crowded().host(|h| h.stalled.cpu.as_mut().unwrap().some_us = 9_300_000).is(OWN, &[]);
     crowded().host(|h| h.running = 3).is(OWN, &[]);
     crowded().host_before(|h| h.running = 3).is(OWN, &[]);
+    // They were busy until a moment ago, as the load of a minute still says.
+    let over =
+        |busy_s: f64| crowded().host(move |h| (h.running, h.load, h.busy_s) = (2, 9.0, 1000.0 + busy_s));
+    over(1.2).is(OWN, &[]);
+    over(1.9).is(&[BUSY], &[]);
 }
 
 #[test]

@@ -80,7 +80,7 @@ impl Encryption {
         Ok(Self { make: MakeRustlsConnect::new(config), host, required, shown })
     }
 
-    /// By the last handshake.
+    /// In its handshake; nothing before it.
     pub fn shown(&self) -> Option<Certificate> {
         self.shown.get().copied().flatten()
     }

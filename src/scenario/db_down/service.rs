@@ -113,8 +113,10 @@ pub fn tls_failed(p: &Postgres, look: &PostgresLook, now: &Snapshot, config: &Co
     let refused = facts::login_meaning(look) == Some(Meaning::Tls);
     // Its date is over by whichever roots.
     let ended = look.certificate.filter(|c| certificate::has_ended(c, now));
+    // Our clock may be wrong, and the reason another one: only both together prove it.
+    let of_date = |w: &witness::Witness| ended.is_some() && w.text.to_ascii_lowercase().contains("expired");
     let (certainty, who) = match witnesses.first() {
-        Some(w) if refused || ended.is_some() => (Certainty::Proven, w.service),
+        Some(w) if refused || of_date(w) => (Certainty::Proven, w.service),
         Some(w) if facts::takes_logins(look) => (Certainty::Likely, w.service),
         // A service that is connected has another way, or other roots: then it is ours alone.
         None if refused && facts::says_connected(&p.name, now, config).is_none() => (Certainty::Likely, "us"),
@@ -132,7 +134,8 @@ pub fn tls_failed(p: &Postgres, look: &PostgresLook, now: &Snapshot, config: &Co
 }
 
 fn certificate_ends(p: &Postgres, look: &PostgresLook, now: &Snapshot, config: &Config) -> Option<Finding> {
-    let (place, shown) = (&look.endpoint, look.certificate);
+    let encrypted = look.login.seen().is_some_and(|l| l.tls);
+    let (place, shown) = (&look.endpoint, look.certificate.filter(|_| encrypted));
     certificate::ending(&CERTIFICATE_ENDS, &p.name, place, "-starttls postgres ", shown, now, config)
 }
 

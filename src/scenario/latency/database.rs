@@ -134,15 +134,24 @@ pub fn slow_ones<'a>(looks: &'a Looks, server: &str, config: &Config) -> Option<
 /// Client statements that run for over half a second, as many as at one of the readings, where no totals
 /// are had: those that all begin at once are young at the other.
 pub fn long_ones<'a>(looks: &'a Looks, server: &str) -> Vec<&'a Session> {
-    let own = |s: &&Session| is_under_care(server, &s.database, &looks.now) && !is_maintenance(&s.query);
-    let long = |all: &'a [Session]| -> Vec<&'a Session> {
-        let runs = |s: &&Session| is_long_query(s) && s.state_s > LONG_S && !is_commit(s);
-        all.iter().filter(runs).filter(own).collect()
-    };
+    let long = |all: &'a [Session]| -> Vec<&'a Session> { longer(all, server, LONG_S, &looks.now).collect() };
     let first = facts::server(&looks.now, server).map_or_else(Vec::new, |x| long(&x.sessions));
     let works = looks.before.iter().chain([&looks.now]).filter_map(|l| work(l, server));
     let all = works.map(|w| long(&w.running)).chain([first]);
     all.max_by_key(Vec::len).unwrap_or_default()
+}
+
+/// Client statements of a database under care that have run for more than these seconds.
+pub fn longer<'a>(
+    all: &'a [Session],
+    server: &str,
+    seconds: f64,
+    now: &Snapshot,
+) -> impl Iterator<Item = &'a Session> {
+    all.iter().filter(move |s| {
+        let runs = is_long_query(s) && s.state_s > seconds && !is_commit(s);
+        runs && is_under_care(server, &s.database, now) && !is_maintenance(&s.query)
+    })
 }
 
 /// It is done, but for its commit: that waits for the disk of the WAL, and no statement makes it wait.
@@ -314,7 +323,7 @@ pub fn sync_wait(p: &Postgres, slow: &[&Slow], looks: &Looks) -> Option<Finding>
         if there == 0 { Certainty::Proven } else { Certainty::Likely },
         format!("{count:.0} commits wait for a standby, the longest for {}; {who}", facts::age(longest)),
     )
-    .share(share.unwrap_or(1.0))
+    .share(share.unwrap_or(0.0))
     .saw("postgres settings", "synchronous_standby_names", now.synchronous.clone())
     .saw("postgres sessions", "standbys that count", who)
     .remedy(

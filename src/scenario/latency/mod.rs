@@ -152,11 +152,17 @@ pub fn undecided(looks: &Looks, config: &Config) -> bool {
         if ended >= slow::FEW && !between.is_doubtful(limit) {
             return false;
         }
-        let some = || ended > 0.0 || is_under_way(s, now, config) || is_due(s, now, &between);
-        let sign = busy(s, now, config) || (slow_so_far(s, now, limit) && some());
+        let some = || ended > 0.0 || is_under_way(s, now, config);
+        // Nobody waits for long where nothing is seen to be under way: at night it only is idle.
+        let early = between.seconds < IDLE_S;
+        let sign = (busy(s, now, config) && (early || some()))
+            || (slow_so_far(s, now, limit) && (some() || (early && is_due(s, now, &between))));
         sign && !matches!(pace(s, looks, config), Pace::Slow(_))
     })
 }
+
+/// After so many seconds in which none of its requests ended.
+const IDLE_S: f64 = 2.5;
 
 /// By its pace since it began one would have ended in that time: that none did may be chance, or all of them
 /// hang where its pool does not show it.
@@ -205,7 +211,7 @@ fn short_of_pool(s: &Service, now: &Snapshot, config: &Config) -> bool {
     let waits = facts::pool(now, &s.name).and_then(|p| p.waiting).is_some_and(|w| w > 0);
     // A pool is not well before it is below this again.
     let most = config.thresholds.pool_recovered;
-    waits || facts::fill(now, &s.name).is_some_and(|f| f.in_use as f64 >= most * f.max as f64)
+    waits || facts::fill(now, &s.name).is_some_and(|f| f.max > 0 && f.in_use as f64 >= most * f.max as f64)
 }
 
 /// Statements that run for over a second or wait, in a database that it uses; a Redis or Ollama that

@@ -41,6 +41,8 @@ pub static CPU_THROTTLED: Cause = Cause {
 const PRESSURE: f64 = 0.4;
 /// Who wants to run, for each processor.
 const LOAD: f64 = 2.0;
+/// Of their time that is taken, by whomever: the load is of the last minute, and may be over.
+const BUSY: f64 = 0.85;
 /// Who takes them is only told where so much of it was seen.
 const SEEN: f64 = 0.25;
 /// Of the periods, and of the time.
@@ -108,6 +110,11 @@ pub fn saturated(slow: &[Slow], busy: &BTreeSet<&str>, looks: &Looks, config: &C
     if wanted <= LOAD * f64::from(now.cores) {
         return Err(ruled_out("/proc", "load", load, &needs));
     }
+    let took = now.busy_s - before.busy_s;
+    let taken = (took + now.stolen_s - before.stolen_s) / (f64::from(now.cores.max(1)) * seconds);
+    if taken < BUSY {
+        return Err(ruled_out("/proc", fact, format!("busy {:.0} % of the time", taken * 100.0), &needs));
+    }
     let waiting: Vec<Share> = slow.iter().filter_map(|s| share(s, looks, config)).collect();
     let Some(share) = waiting.iter().map(|w| w.all).reduce(f64::max) else {
         return Err(unseen(
@@ -121,7 +128,6 @@ pub fn saturated(slow: &[Slow], busy: &BTreeSet<&str>, looks: &Looks, config: &C
         let little = format!("the slow ones {:.0} % of their requests' time", share * 100.0);
         return Err(ruled_out("/proc", "who waits for one", little, &needs));
     }
-    let took = now.busy_s - before.busy_s;
     let all = takers(before, now, |w| Some(w.cpu_s));
     let seen: f64 = all.iter().map(|t| t.amount).sum();
     let Some(first) = all.first().filter(|_| took > 0.0 && seen >= SEEN * took) else {

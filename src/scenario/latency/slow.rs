@@ -2,10 +2,10 @@
 //! both times. One slow answer is a spike.
 
 use super::super::facts;
+use super::database;
 use super::quantile::{Between, between, wholes};
 use crate::config::{Config, Service};
 use crate::diagnosis::{Finding, needs};
-use crate::scenario::pool_exhausted::is_long_query;
 use crate::snapshot::metrics::Metrics;
 use crate::snapshot::{Looks, Snapshot};
 
@@ -67,7 +67,12 @@ pub fn pace<'a>(s: &'a Service, looks: &'a Looks, config: &'a Config) -> Pace<'a
     let health = before.and_then(|b| health_ms(s, b)).zip(last);
     let over = |ms: f64| ms > limit * 1000.0;
     let slow_health = health.filter(|(a, b)| over(*a) && over(*b));
-    let all = |p: &Between| p.are_all_over(limit, under_way(s, &looks.now, config, limit));
+    // A job's own histogram is not of the requests, where one of those was quick.
+    let none_quick = || {
+        let mut whole = pages.iter().flat_map(|(b, n)| wholes(b, n));
+        whole.all(|w| w.count <= 0.0 || w.are_all_over(limit, u64::MAX))
+    };
+    let all = |p: &Between| p.are_all_over(limit, under_way(s, &looks.now, config, limit)) && none_quick();
     let slow_p95 = p95.as_ref().is_some_and(|p| p.is_over(limit) || all(p));
     if slow_p95 || slow_health.is_some() {
         let routes = pages.map(|(b, n)| routes(b, n)).unwrap_or_default();
@@ -100,9 +105,9 @@ pub fn pace<'a>(s: &'a Service, looks: &'a Looks, config: &'a Config) -> Pace<'a
 /// and as many statements of no tool's where it keeps its data.
 fn under_way(s: &Service, now: &Snapshot, config: &Config, limit: f64) -> u64 {
     let in_use = facts::pool(now, &s.name).and_then(|p| p.in_use).unwrap_or(0);
-    let works = needs(&s.name, config).into_iter().filter_map(|n| super::database::work(now, n));
-    let long = works.flat_map(|w| &w.running).filter(|x| is_long_query(x) && x.state_s > limit);
-    in_use.min(long.count() as u64)
+    let works = needs(&s.name, config).into_iter().filter_map(|n| Some((n, database::work(now, n)?)));
+    let long = works.map(|(n, w)| database::longer(&w.running, n, limit, now).count());
+    in_use.min(long.sum::<usize>() as u64)
 }
 
 /// The routes whose requests took the most time.
