@@ -127,7 +127,8 @@ pub fn go(
     let store = store(args.private_state, !args.plan)?;
     // Nobody read the plan: where it was another by the time of its lock, what was agreed to beforehand is
     // that one as well.
-    let mut tries = if args.yes { TRIES } else { 1 };
+    // A session that somebody named is not followed to what it does next.
+    let mut tries = if args.yes && request.ask.kill.is_empty() { TRIES } else { 1 };
     loop {
         tries -= 1;
         let asked =

@@ -14,7 +14,7 @@ use crate::config::{Loaded, Span};
 use crate::engine::recover::Request;
 use crate::engine::{self, Awaited};
 use crate::error::{Error, Result};
-use crate::plan::Ask;
+use crate::plan::{Ask, Like};
 use crate::render::{self, Out, Progress};
 use crate::snapshot::Reading;
 use crate::snapshot::postgres::Session;
@@ -30,6 +30,7 @@ Examples:
   mcp-ir who --state 'idle in transaction' --older 5m
   mcp-ir who --application api -o json
   mcp-ir who --kill 4711 --plan            end one, as `recover` does what it does
+  mcp-ir who --kill 4711 --application nightly --state idle
 
 Literals of statements are masked; `mcp-ir`'s own session is left out.
 Exit codes: 0 seen, 2 usage or configuration, 3 a server could not be asked;
@@ -56,7 +57,8 @@ pub struct WhoArgs {
     /// Only sessions that wait for a lock or that others wait for
     #[arg(long)]
     pub blocked: bool,
-    /// End this session, at what it is seen doing; may be repeated
+    /// End this session, at what it is seen doing, and only where it is one of those that the other
+    /// options name; may be repeated
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(2..))]
     pub kill: Vec<i32>,
     /// Only show what would be done
@@ -132,7 +134,7 @@ fn kill(args: &WhoArgs, mut loaded: Loaded, global: &Global, out: &Out, start: I
         return Err(servers.iter().fold(e, |e, s| e.hint(format!("--service {s}"))));
     };
     loaded = loaded.only(std::slice::from_ref(server));
-    let ask = Ask { kill: args.kill.clone(), ..Ask::default() };
+    let ask = Ask { kill: args.kill.clone(), like: args.like(), ..Ask::default() };
     let request = Request { services: vec![server.clone()], ask, ..Request::default() };
     let recover = RecoverArgs {
         scenario: None,
@@ -186,14 +188,18 @@ fn row<'a>(s: &'a engine::WhoServer, args: &WhoArgs) -> ServerRow<'a> {
 
 impl WhoArgs {
     fn shown<'a>(&self, who: &'a Who) -> Vec<&'a Session> {
-        let is = |want: &Option<String>, has: &str| want.as_deref().is_none_or(|w| w == has);
-        who.sessions
-            .iter()
-            .filter(|s| is(&self.application, &s.application))
-            .filter(|s| is(&self.user, &s.user) && is(&self.database, &s.database))
-            .filter(|s| self.state.as_deref().is_none_or(|w| s.state.starts_with(w)))
-            .filter(|s| self.older.is_none_or(|w| s.state_s > w.as_secs_f64()))
-            .filter(|s| !self.blocked || !s.blocked_by.is_empty() || who.victims(s.pid) > 0)
-            .collect()
+        let like = self.like();
+        who.sessions.iter().filter(|s| like.is(s, &who.sessions)).collect()
+    }
+
+    fn like(&self) -> Like {
+        Like {
+            application: self.application.clone(),
+            user: self.user.clone(),
+            database: self.database.clone(),
+            state: self.state.clone(),
+            older: self.older.map(|span| span.as_secs_f64()),
+            blocked: self.blocked,
+        }
     }
 }

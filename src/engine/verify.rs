@@ -1,5 +1,5 @@
-//! Whether everything does its work: by the symptoms of one look, by what each service does for its clients,
-//! and under a bounded load. It does nothing that a client would not do.
+//! Whether everything does its work: by the symptoms and the findings of one look, by what each service does
+//! for its clients, and under a bounded load. It does nothing that a client would not do.
 
 mod load;
 mod smoke;
@@ -11,11 +11,12 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::awaited::Awaited;
+use super::diagnose::{Filter, diagnose};
 use super::look::{Depth, Plan as LookPlan, look};
-use crate::config::Loaded;
-use crate::diagnosis::{SymptomState, Verdict};
+use crate::config::{Loaded, Service};
+use crate::diagnosis::{Finding, Severity, SymptomState, Verdict};
 use crate::plan::{Aim, Recovered};
-use crate::scenario::{ALL, pool_max, pool_recovered, serves_mcp};
+use crate::scenario::{ALL, pool_fill, pool_max, pool_recovered, pool_report, serves_mcp};
 use crate::snapshot::{FailKind, Looks, Reading};
 
 pub use load::{Load, Ordered};
@@ -41,6 +42,8 @@ pub enum What {
     Mcp,
     Smoke,
     Load,
+    /// What a diagnosis finds: nothing that is wrong is verified.
+    Finding,
 }
 
 impl What {
@@ -53,6 +56,7 @@ impl What {
             What::Mcp => "mcp",
             What::Smoke => "smoke",
             What::Load => "load",
+            What::Finding => "finding",
         }
     }
 
@@ -60,9 +64,10 @@ impl What {
     fn is_of(self, scenario: &str) -> bool {
         match scenario {
             "db-down" => self == What::Query,
-            "pool-exhausted" => matches!(self, What::Query | What::Pool),
+            // The pool of who is down is no pool that is well.
+            "pool-exhausted" => matches!(self, What::Query | What::Pool | What::Health),
             "server-crash" => !matches!(self, What::Query | What::Pool | What::Load),
-            "latency" => matches!(self, What::Smoke | What::Load),
+            "latency" => matches!(self, What::Health | What::Smoke | What::Load),
             _ => self == What::Health,
         }
     }
@@ -82,6 +87,21 @@ impl Check {
     fn new(what: What, subject: &str, state: State, says: impl Into<String>) -> Self {
         Self { what, subject: subject.into(), state, says: says.into(), elapsed_ms: None, load: None }
     }
+
+    fn found(f: &Finding) -> Self {
+        let says = format!("{} {}: {}", f.severity.word(), f.cause, f.summary);
+        Self::new(What::Finding, &f.subject, State::Failed, says)
+    }
+
+    /// What passed and was late, where that is what is asked.
+    fn in_time(mut self, limit_ms: Option<f64>) -> Self {
+        let late = limit_ms.zip(self.elapsed_ms).filter(|(limit, took)| took > limit);
+        if let Some((limit, took)) = late.filter(|_| self.state == State::Passed) {
+            self.state = State::Failed;
+            self.says = format!("{}, after {took:.0} ms (limit {limit:.0})", self.says);
+        }
+        self
+    }
 }
 
 /// What is to be verified.
@@ -100,6 +120,11 @@ impl Wanted {
         (self.scenarios.is_empty() || of_scenario)
             && (self.subjects.is_empty() || self.subjects.iter().any(|s| s == subject))
     }
+
+    /// A note is nothing wrong; of what was not asked for nothing is said.
+    fn is_found(&self, f: &Finding) -> bool {
+        f.severity < Severity::P4 && (self.scenarios.is_empty() || self.scenarios.contains(&f.scenario))
+    }
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -113,7 +138,7 @@ pub struct Verified {
 
 pub async fn verify(loaded: &Loaded, wanted: &Wanted, awaited: &Awaited, start: Instant) -> Verified {
     let end = start + loaded.config.timeout.0;
-    let plan = LookPlan { quick: true, ..LookPlan::of(Depth::Symptoms) };
+    let plan = LookPlan { asked: wanted.scenarios.clone(), ..LookPlan::of(Depth::Wrong) };
     let smokes = join_all(
         loaded
             .config
@@ -123,14 +148,28 @@ pub async fn verify(loaded: &Loaded, wanted: &Wanted, awaited: &Awaited, start: 
             .map(|s| smoke::check(s, loaded, end)),
     );
     let (looked, smokes) = tokio::join!(look(loaded, awaited, start, &plan), smokes);
-    let mut checks = seen(&looked.looks);
+    let looks = &looked.looks;
+    let mut checks = seen(looks);
     checks.retain(|c| wanted.is(c.what, &c.subject));
-    checks.extend(smokes);
+    let limit = loaded.config.thresholds.p95.as_secs_f64() * 1000.0;
+    let late = wanted.scenarios.iter().any(|s| s == "latency").then_some(limit);
+    checks.extend(smokes.into_iter().map(|c| c.in_time(late)));
+    let found = diagnose(looks, &Filter { scenarios: Vec::new(), subjects: wanted.subjects.clone() });
+    checks.extend(found.findings.iter().filter(|f| wanted.is_found(f)).map(Check::found));
     if let Some(ordered) = &wanted.load {
         let services = loaded.config.service.iter().filter(|s| wanted.is(What::Load, &s.name));
         for s in services.filter(|s| s.url.is_some()) {
             // One after another: each has the machine for itself.
             checks.push(load::check(s, ordered, loaded, awaited).await);
+        }
+        if !checks.iter().any(|c| c.what == What::Load) {
+            let of = wanted.subjects.first().map_or("services", String::as_str);
+            checks.push(Check::new(
+                What::Load,
+                of,
+                State::Unknown,
+                "no load was made: no service with a `url` is meant",
+            ));
         }
     }
     checks.sort_by_key(|c| c.what);
@@ -178,12 +217,8 @@ fn seen(looks: &Looks) -> Vec<Check> {
     }
     for s in &config.service {
         let Some(look) = now.services.get(&s.name) else { continue };
-        if pool_max(now, &s.name).is_some() {
-            let aim = Aim { cause: None, subject: &s.name, size: None };
-            checks.push(match pool_recovered(looks, &aim, config) {
-                Recovered::Yes(says) => Check::new(What::Pool, &s.name, State::Passed, says),
-                Recovered::NotYet(why) => Check::new(What::Pool, &s.name, State::Failed, why),
-            });
+        if s.pool.is_some() || pool_max(now, &s.name).is_some() {
+            checks.push(pool(s, looks));
         }
         if let Some(metrics) = &look.metrics {
             checks.push(match &metrics.reading {
@@ -205,4 +240,20 @@ fn seen(looks: &Looks) -> Vec<Check> {
         }
     }
     checks
+}
+
+/// What is not known of it is no failure of its.
+fn pool(s: &Service, looks: &Looks) -> Check {
+    let (now, config) = (&looks.now, &looks.now.config);
+    let aim = Aim { cause: None, subject: &s.name, size: None };
+    let (state, says) = match pool_recovered(looks, &aim, config) {
+        _ if pool_report(now, &s.name).is_none() => (State::Unknown, "it could not be seen".into()),
+        Recovered::Yes(says) => (State::Passed, says),
+        Recovered::NotYet(why) => {
+            let waits = pool_report(now, &s.name).and_then(|p| p.waiting).is_some_and(|n| n > 0);
+            let known = waits || pool_fill(now, &s.name).is_some();
+            (if known { State::Failed } else { State::Unknown }, why)
+        }
+    };
+    Check::new(What::Pool, &s.name, state, says)
 }

@@ -13,9 +13,38 @@ pub struct Ask {
     pub max_size: Option<u64>,
     /// `who --kill`: these sessions of the server that is named, by their pids.
     pub kill: Vec<i32>,
+    /// And only where they are such.
+    pub like: Like,
     /// The size is set for this process and by the drop-in.
     pub persist: bool,
     pub near: Near,
+}
+
+/// Which sessions are meant; what is not named is any.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Like {
+    pub application: Option<String>,
+    pub user: Option<String>,
+    pub database: Option<String>,
+    /// How its state begins.
+    pub state: Option<String>,
+    /// In its state for longer, in seconds.
+    pub older: Option<f64>,
+    /// It waits for a lock, or another waits for it.
+    pub blocked: bool,
+}
+
+impl Like {
+    pub fn is(&self, s: &Session, all: &[Session]) -> bool {
+        let same = |want: &Option<String>, has: &str| want.as_deref().is_none_or(|w| w == has);
+        let blocks = || all.iter().any(|other| other.blocked_by.contains(&s.pid));
+        same(&self.application, &s.application)
+            && same(&self.user, &s.user)
+            && same(&self.database, &s.database)
+            && self.state.as_deref().is_none_or(|w| s.state.starts_with(w))
+            && self.older.is_none_or(|w| s.state_s > w)
+            && (!self.blocked || !s.blocked_by.is_empty() || blocks())
+    }
 }
 
 /// What a plan needs to know and a diagnosis does not.

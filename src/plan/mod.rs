@@ -10,7 +10,7 @@ mod whole;
 mod words;
 
 pub use act::{Act, Ending, Needs, Whom};
-pub use ask::{Aim, Ask, Near};
+pub use ask::{Aim, Ask, Like, Near};
 pub use drop_in::{DROP_IN, drop_in_path, drop_in_with};
 pub use risk::{Risk, shell_word};
 pub use sql::{Statement, statement};

@@ -52,6 +52,38 @@ fn a_load_is_counted_and_bounded() {
     keeps("verification", &down.stdout);
 }
 
+/// A service that is down has no pool that is well.
+#[test]
+fn rule_6_what_could_not_be_seen_of_what_was_asked_verifies_nothing() {
+    let pool = "pool = { max_env = 'POOL_MAX_SIZE' }\n";
+    let ran = verify(1, pool, &["pool"]);
+    assert_eq!(ran.code, Some(1), "{}", ran.stdout);
+    assert!(ran.stdout.contains("✗ health  api: "), "{}", ran.stdout);
+    assert!(ran.stdout.contains("pool    api: it could not be seen"), "{}", ran.stdout);
+    let ran = verify(serve(FULL), pool, &["pool"]);
+    assert_eq!(ran.code, Some(1), "{}", ran.stdout);
+    assert!(ran.stdout.contains("✗ finding api: P2 pool-exhausted/client-pool-saturated"), "{}", ran.stdout);
+    let login = "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    let ran = verify(serve(login), pool, &["pool"]);
+    assert_eq!(ran.code, Some(3), "{}", ran.stdout);
+}
+
+const FULL: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n\
+    {\"status\":\"healthy\",\"database_status\":\"connected\",\"connection_pool\":{\"size\":20,\"min_size\":2,\
+    \"max_size\":20,\"free\":0},\"uptime_seconds\":\"36.08\",\"details\":null}";
+
+#[test]
+fn a_load_that_was_not_made_is_not_passed() {
+    let desk = Desk::new();
+    desk.file(
+        "c.toml",
+        "postgres = []\nredis = []\nollama = []\n[[service]]\nname = 'api'\nunit = 'a.service'\n",
+    );
+    let ran = desk.run(&["--config", "c.toml", "verify", "--load", "2", "--for", "100ms"]);
+    assert_ne!(ran.code, Some(0), "{}", ran.stdout);
+    assert!(ran.stdout.contains("no load was made"), "{}", ran.stdout);
+}
+
 #[test]
 fn usage_is_checked_before_anything_is_asked() {
     for (args, word) in [

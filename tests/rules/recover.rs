@@ -135,6 +135,20 @@ fn of_all_who_died_of_it_is_started_behind_it_and_who_suffers_has_to_be_well() {
     assert_eq!((db.steps.len(), db.watched.len()), (1, 0));
 }
 
+/// By its name `codebase-mcp` comes first; it needs `workflow-mcp`.
+#[test]
+fn who_is_needed_is_started_before_who_needs_him() {
+    let mut s = Stack::outage();
+    for (name, unit) in [(A, A_UNIT), (C, C_UNIT)] {
+        s = s.no_answer(name, refused()).unit(unit, "failed", "failed");
+        s = s.detail(unit, "exit-code", 1, 1, 90.0);
+    }
+    let a = s.now.config.service.iter_mut().find(|of| of.name == A).unwrap();
+    a.needs = vec![C.into(), "postgres".into()];
+    let plan = planned(&s, &Request { all: true, ..Request::default() });
+    assert_eq!(plan.subjects, ["postgres", C, A]);
+}
+
 #[test]
 fn of_all_only_roots_are_planned_and_both_are() {
     let s = down("failed", "failed")

@@ -1,5 +1,5 @@
-//! One recovery a server also from two hosts: an advisory lock of PostgreSQL's, held by a session of ours as
-//! long as that lives. Where we can't log in, the act can't either, and says why.
+//! One recovery a database also from two hosts: an advisory lock of PostgreSQL's, held by a session of ours as
+//! long as that lives. It is of the database that the `url` names, as advisory locks are. Where we can't log in, the act can't either, and says why.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio_postgres::SimpleQueryMessage;
 
 use crate::action::Sessions;
-use crate::config::{Loaded, Postgres, Secret};
+use crate::config::{Loaded, PgHost, Postgres, Secret};
 use crate::plan::{Act, Plan};
 use crate::probe::{postgres, said};
 
@@ -33,7 +33,7 @@ pub async fn take(plan: &Plan, loaded: &Loaded) -> Result<Sessions, String> {
         let Some(p) = loaded.config.postgres(name) else { continue };
         let end = Instant::now() + LIMIT;
         let Some(session) = session(p, loaded.secrets.postgres(name), end).await else { continue };
-        let asked = tokio::time::timeout_at(end.into(), ask(&session)).await;
+        let asked = tokio::time::timeout_at(end.into(), ask(p, &session)).await;
         match asked {
             Ok(Ok(None)) => drop(held.insert(name.to_owned(), session)),
             Ok(Ok(Some(who))) => return Err(format!("{name} is being recovered by a run from {who}")),
@@ -56,21 +56,29 @@ async fn session(p: &Postgres, password: Option<&Secret>, end: Instant) -> Optio
     }
 }
 
-/// `None`: it is ours. Else from where its holder is. A pooler that hands its connections on may keep a lock
-/// that nobody of us has any more: by the name of who has that connection now it is known for one.
-async fn ask(session: &postgres::Session) -> Result<Option<String>, tokio_postgres::Error> {
+/// `None`: nobody else has it. Else from where its holder is. It is taken only where the server itself says
+/// that it is reached by our own address's port: a pooler in between hands its connections on, and would keep
+/// the lock for whoever has that one next.
+async fn ask(p: &Postgres, session: &postgres::Session) -> Result<Option<String>, tokio_postgres::Error> {
     let (a, b) = KEY;
-    let sql = postgres::limited(&format!("SELECT pg_catalog.pg_try_advisory_lock({a}, {b})"));
-    if first(&session.client.simple_query(&sql).await?).as_deref() == Some("t") {
+    let port = match p.url.host {
+        PgHost::Unix(_) => "NULL".to_owned(),
+        PgHost::Tcp(_) => p.url.port.to_string(),
+    };
+    let sql = postgres::limited(&format!(
+        "SELECT CASE WHEN pg_catalog.inet_server_port() IS NOT DISTINCT FROM {port} \
+         THEN pg_catalog.pg_try_advisory_lock({a}, {b}) END"
+    ));
+    if first(&session.client.simple_query(&sql).await?).as_deref() != Some("f") {
         return Ok(None);
     }
     let sql = postgres::limited(&format!(
-        "SELECT coalesce(host(client_addr), 'this host') || ' (process ' || pid || ' of the server)' \
-         FROM pg_locks JOIN pg_stat_activity USING (pid) \
-         WHERE locktype = 'advisory' AND classid = {a} AND objid = {b} AND objsubid = 2 AND granted \
-         AND application_name LIKE 'mcp-ir%'"
+        "SELECT coalesce('the host ' || host(client_addr), 'a host that is not shown to us') \
+         || ' (process ' || pid || ' of the server)' FROM pg_locks LEFT JOIN pg_stat_activity USING (pid) \
+         WHERE locktype = 'advisory' AND classid = {a} AND objid = {b} AND objsubid = 2 AND granted"
     ));
-    Ok(first(&session.client.simple_query(&sql).await?))
+    let who = first(&session.client.simple_query(&sql).await?);
+    Ok(Some(who.unwrap_or_else(|| "elsewhere, which has just ended".into())))
 }
 
 fn first(messages: &[SimpleQueryMessage]) -> Option<String> {

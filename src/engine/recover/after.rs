@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::choose::{left_to_people, of};
 use crate::config::Config;
-use crate::diagnosis::{Diagnosis, Finding, Severity};
+use crate::diagnosis::{Diagnosis, Finding, Severity, needs};
 use crate::plan::{Act, Ask, Draft, Plan, Remedy};
 use crate::scenario;
 use crate::snapshot::Looks;
@@ -18,8 +18,8 @@ pub fn starved(f: &Finding, d: &Diagnosis, config: &Config) -> BTreeSet<String> 
     all.map(|g| g.subject.clone()).filter(|s| *s != f.subject && config.service(s).is_some()).collect()
 }
 
-/// Who died of what is planned, near or far: started behind it, in the order of their names, where he is
-/// down; else he comes by himself, and is only waited for.
+/// Who died of what is planned, near or far: started behind it and behind whom he needs, where he is down;
+/// else he comes by himself, and is only waited for.
 pub fn dead_of_it(plan: &mut Plan, d: &Diagnosis, looks: &Looks, ask: &Ask) {
     let config = &looks.now.config;
     let planned: BTreeSet<String> = plan.findings.iter().cloned().collect();
@@ -40,7 +40,7 @@ pub fn dead_of_it(plan: &mut Plan, d: &Diagnosis, looks: &Looks, ask: &Ask) {
             && config.service(&f.subject).is_some()
     };
     let mut all: Vec<&Finding> = d.findings.iter().filter(suffers).collect();
-    all.sort_by(|a, b| a.subject.cmp(&b.subject));
+    all.sort_by_key(|f| first_needed(&f.subject, config));
     for f in all {
         let remedy = of(f).map(|s| left_to_people(scenario::plan(s, looks, f, ask, config), f, config));
         match remedy {
@@ -53,6 +53,11 @@ pub fn dead_of_it(plan: &mut Plan, d: &Diagnosis, looks: &Looks, ask: &Ask) {
     }
     plan.watched.sort();
     plan.watched.dedup();
+}
+
+/// In the order of what they need, near and far: who is needed needs less than who needs him.
+pub fn first_needed<'a>(subject: &'a str, config: &'a Config) -> (usize, &'a str) {
+    (needs(subject, config).len(), subject)
 }
 
 fn starts(steps: &[Draft]) -> bool {

@@ -1,6 +1,6 @@
 //! What is to be recovered, by the findings and by what was asked for; and the plan for it. Pure.
 
-use super::after::{dead_of_it, starved};
+use super::after::{dead_of_it, first_needed, starved};
 use super::guard::never;
 use crate::config::Config;
 use crate::diagnosis::{Diagnosis, Finding, Severity};
@@ -198,7 +198,7 @@ fn plan(found: &[&Finding], d: &Diagnosis, looks: &Looks, request: &Request) -> 
     let later = |f: &Finding| pools.iter().skip(1).any(|id| *id == f.id);
     // What others need comes before them.
     let mut found = found.to_vec();
-    found.sort_by_key(|f| config.service(&f.subject).is_some());
+    found.sort_by_key(|f| (config.service(&f.subject).is_some(), first_needed(&f.subject, config).0));
     for f in found.iter().copied() {
         if later(f) {
             plan.notes.push(format!("{} is for a run of its own: what fits is another sum then", f.id));

@@ -113,11 +113,12 @@ pub async fn verify(
     let end = start + wait;
     let loops = plan.findings.iter().any(|f| f.contains("/crash-loop@"));
     let held = if loops { LOOPED } else { Duration::ZERO };
+    let all: Vec<String> = plan.subjects.iter().chain(&plan.watched).cloned().collect();
     let (mut looks, mut pause, mut since) = (0, FIRST, None::<Instant>);
     let answer = |verified, looks, says| Verification { verified, looks, says, elapsed_ms: millis(start) };
     loop {
         let seen = tokio::select! {
-            seen = symptoms(loaded, &plan.subjects, awaited) => seen,
+            seen = symptoms(loaded, &all, awaited) => seen,
             () = stop.times(1) => return answer(false, looks, "interrupted before it was verified".into()),
         };
         let says = match as_planned(&seen, plan) {

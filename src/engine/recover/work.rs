@@ -58,8 +58,7 @@ impl Work<'_, '_> {
             if other.contains(&subject) {
                 continue;
             }
-            let begun = !touched.is_empty() || !other.is_empty();
-            if begun && let Some(why) = self.too_early(step).await {
+            if let Some(why) = self.too_early(step).await {
                 if self.stop.asked() {
                     return Ok(self.interrupted(!touched.is_empty()));
                 }
@@ -100,7 +99,8 @@ impl Work<'_, '_> {
             return None;
         }
         let needs = crate::diagnosis::needs(&step.subject, &o.loaded.config);
-        let mut first: Vec<String> = before().filter(|s| needs.contains(s.as_str())).cloned().collect();
+        let first = before().chain(&o.plan.watched).filter(|s| needs.contains(s.as_str()));
+        let mut first: Vec<String> = first.cloned().collect();
         first.sort();
         first.dedup();
         if first.is_empty() {

@@ -11,13 +11,15 @@ use super::smoke::Requests;
 use super::{Check, State, What};
 use crate::config::{Health, Loaded, Service, Smoke, SmokeRequest};
 use crate::engine::awaited::Awaited;
+use crate::snapshot::FailKind;
 
 /// Of one request.
 const LIMIT: Duration = Duration::from_secs(10);
 /// Who is refused asks again no faster than this.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Of one client: what is counted is kept.
-const LARGEST: usize = 100_000;
+/// Of all clients together, a second. Each request takes a port of this host for a minute, and others need
+/// some too: of 28,000 to one address.
+const MOST: u32 = 400;
 
 #[derive(Debug, Clone, Copy)]
 pub struct Ordered {
@@ -42,14 +44,11 @@ pub async fn check(s: &Service, ordered: &Ordered, loaded: &Loaded, awaited: &Aw
     let _guard = awaited.begin(format!("the load on {}", s.name));
     let unknown = |why: String| Check::new(What::Load, &s.name, State::Unknown, why);
     // What does no work is no load: else the health answer has to do.
-    let health = SmokeRequest {
-        method: "GET".into(),
-        path: s.health.as_ref().map_or_else(String::new, |h: &Health| h.path().to_owned()),
-        json: None,
-    };
-    let request = match &s.smoke {
-        Some(Smoke::Request(r)) => r,
-        _ => &health,
+    let path = s.health.as_ref().map(|h: &Health| h.path().to_owned());
+    let health = path.map(|path| SmokeRequest { method: "GET".into(), path, json: None });
+    let request = match (&s.smoke, &health) {
+        (Some(Smoke::Request(r)), _) | (_, Some(r)) => r,
+        _ => return unknown("neither `smoke` nor `health` says what to ask".into()),
     };
     let requests = match Requests::of(s, request, loaded, Instant::now() + LIMIT).await {
         Ok(requests) => requests,
@@ -57,11 +56,16 @@ pub async fn check(s: &Service, ordered: &Ordered, loaded: &Loaded, awaited: &Aw
     };
     let begun = Instant::now();
     let end = begun + ordered.length;
-    let users = join_all((0..ordered.users).map(|_| user(&requests, end))).await;
+    let each = Duration::from_secs(1) * u32::try_from(ordered.users).unwrap_or(u32::MAX) / MOST;
+    let users = join_all((0..ordered.users).map(|_| user(&requests, each, end))).await;
     let seconds = begun.elapsed().as_secs_f64();
     let mut took: Vec<f64> = Vec::new();
     let mut wrong: BTreeMap<String, usize> = BTreeMap::new();
-    for (well, ill) in users {
+    for user in users {
+        let (well, ill) = match user {
+            Ok(user) => user,
+            Err(why) => return unknown(why),
+        };
         took.extend(well);
         for (why, n) in ill {
             *wrong.entry(why).or_default() += n;
@@ -74,22 +78,29 @@ pub async fn check(s: &Service, ordered: &Ordered, loaded: &Loaded, awaited: &Aw
 }
 
 /// What each request took, and what went wrong how often.
-async fn user(requests: &Requests<'_>, end: Instant) -> (Vec<f64>, BTreeMap<String, usize>) {
+async fn user(
+    requests: &Requests<'_>,
+    each: Duration,
+    end: Instant,
+) -> Result<(Vec<f64>, BTreeMap<String, usize>), String> {
     let (mut took, mut wrong) = (Vec::new(), BTreeMap::<String, usize>::new());
-    while Instant::now() < end && took.len() < LARGEST {
+    while Instant::now() < end {
         let begun = Instant::now();
         let why = match requests.send(begun + LIMIT).await {
             Ok((status, _)) if (200..300).contains(&status) => {
                 took.push(crate::probe::millis(begun));
+                tokio::time::sleep_until((begun + each).into()).await;
                 continue;
             }
             Ok((status, _)) => format!("HTTP {status}"),
+            // It is this host that could not ask: nothing is known of the service.
+            Err(f) if f.kind == FailKind::NotTried => return Err(f.detail),
             Err(f) => f.detail,
         };
         *wrong.entry(why).or_default() += 1;
         tokio::time::sleep(PAUSE).await;
     }
-    (took, wrong)
+    Ok((took, wrong))
 }
 
 fn figures(users: usize, seconds: f64, mut took: Vec<f64>, failed: usize) -> Load {

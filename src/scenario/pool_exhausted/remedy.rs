@@ -35,7 +35,9 @@ pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
             end(&long, p, f, long_query)
         }
         ("pool-exhausted/server-slots-full", Some((p, server))) => {
-            let all = ask.near.sessions.get(&p.name).map(Vec::as_slice).unwrap_or_default();
+            let Some(all) = ask.near.sessions.get(&p.name) else {
+                return Remedy::Advice(format!("{}: who holds them could not be seen", f.remedy.summary));
+            };
             match useless::sessions(p, all, server, config) {
                 Some(found) => end(&found, p, f, follower),
                 None => Remedy::Advice(format!(
@@ -71,6 +73,16 @@ pub fn kill(server: &str, ask: &Ask, config: &Config) -> Remedy {
             return refused(format!(
                 "session {pid} is of the database {}, which is not under care",
                 s.database
+            ));
+        }
+        // By the time it is typed a pid may be another's.
+        if !ask.like.is(s, all) {
+            return refused(format!(
+                "session {pid} is none of those that were named: it is {} as {} in {}, {}",
+                holders::session_name(s),
+                s.user,
+                s.database,
+                s.state
             ));
         }
         let whom = match s.state.as_str() {

@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::diagnosis::Finding;
 use crate::plan::{Act, Aim, Ask, Draft, Needs, Recovered, Remedy, Risk, draft};
 use crate::scenario::facts;
+use crate::scenario::place::Place;
 use crate::scenario::registry::{advice, by_symptom};
 use crate::scenario::steps;
 use crate::snapshot::{Looks, Snapshot};
@@ -89,14 +90,23 @@ fn dependency(f: &Finding, now: &Snapshot, config: &Config) -> Remedy {
         return steps(wait(&f.subject));
     }
     let redis = config.redis.iter().find(|r| r.name == f.subject).and_then(|r| r.unit.as_deref());
-    let ollama = || config.ollama.iter().find(|o| o.name == f.subject).and_then(|o| o.unit.as_deref());
-    let Some((unit, listed)) = redis.or_else(ollama).and_then(|unit| Some((unit, now.unit(unit)?))) else {
+    let ollama = config.ollama.iter().find(|o| o.name == f.subject).and_then(|o| o.unit.as_deref());
+    // The unit of this host is not that of an address elsewhere: nobody wants a second, empty one.
+    let here = match now.redis.get(&f.subject) {
+        Some(look) => look.here,
+        None => now.ollama.get(&f.subject).and_then(|look| look.here),
+    };
+    let unit = redis.or(ollama).filter(|_| here == Some(true));
+    let Some((unit, listed)) = unit.and_then(|unit| Some((unit, now.unit(unit)?))) else {
         return advice(f);
     };
     match listed.active.as_str() {
         _ if listed.sub.starts_with("auto-restart") || listed.job.is_some() => steps(wait(&f.subject)),
         "inactive" => {
-            steps(start(unit, now).undo(vec![Act::StopUnit { unit: unit.into() }], Risk::Disruptive))
+            let stop = vec![Act::StopUnit { unit: unit.into() }];
+            let step = start(unit, now).undo(stop, Risk::Disruptive);
+            let step = step.because("a stop ends every connection; what was not saved by then is lost");
+            Remedy::Steps { steps: vec![step], notes: who_stopped(unit, now) }
         }
         "failed" => steps(start(unit, now).because(FAILED)),
         "active" => match facts::stuck_process(now, unit) {
@@ -126,6 +136,13 @@ fn notes(cause: &str, f: &Finding) -> Vec<String> {
     }
     let when = f.since.map(|at| format!(" at {at}")).unwrap_or_default();
     vec![format!("{}{when}: ask who did it, and why", f.summary)]
+}
+
+fn who_stopped(unit: &str, now: &Snapshot) -> Vec<String> {
+    let stop = Place::Unit(unit).stop_job(now);
+    stop.map(|stop| format!("{unit} was stopped by a stop job at {}: ask who did it, and why", stop.at))
+        .into_iter()
+        .collect()
 }
 
 fn start(unit: &str, now: &Snapshot) -> Draft {

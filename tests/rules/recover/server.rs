@@ -89,6 +89,19 @@ fn what_a_service_needs_is_started_or_waited_for_and_never_restarted() {
     assert_eq!(acts(&plan), [&Act::Wait { subject: "redis".into() }]);
 }
 
+/// A Redis at another host's address has a unit here, too: of its passive half.
+#[test]
+fn a_unit_of_this_host_is_not_started_for_an_address_elsewhere() {
+    for here in [Some(false), None] {
+        let s = redis::stack(|r| {
+            r.ping = crate::stack::failed(crate::stack::refused());
+            r.here = here;
+        });
+        let s = s.unit("redis-server.service", "inactive", "dead");
+        assert!(matches!(chosen(&s, &of("server-crash")), Choice::Advice { .. }), "{here:?}");
+    }
+}
+
 #[test]
 fn no_step_costs_more_than_its_finding_says() {
     let mut safe = 0;

@@ -1,7 +1,7 @@
 //! Whose sessions are ended: those that do the harm, at what they were seen doing, and nobody else's.
 
 use mcp_ir::engine::recover::{Choice, Request};
-use mcp_ir::plan::{Act, Ask, Ending, Near, Plan, Risk, Whom};
+use mcp_ir::plan::{Act, Ask, Ending, Like, Near, Plan, Risk, Whom};
 use mcp_ir::snapshot::postgres::Session;
 
 use super::{acts, chosen, of, planned};
@@ -182,6 +182,24 @@ fn who_is_named_is_ended_at_what_he_is_seen_doing_and_all_or_none() {
     for (pids, word) in [(&[10, 99][..], "no client session 99"), (&[13], "payroll")] {
         let Choice::Refused { why, .. } = named(pids, &all) else { panic!("{pids:?}") };
         assert!(why.contains(word), "{why}");
+    }
+}
+
+#[test]
+fn a_pid_that_is_anothers_by_now_is_not_ended() {
+    let (s, mut request) = crowded(5, vec![idle(70, "nightly-batch", 400.0), idle(71, "codebase-mcp", 2.0)]);
+    (request.scenario, request.services) = (None, vec!["postgres".into()]);
+    for (pid, ok) in [(70, true), (71, false)] {
+        request.ask.kill = vec![pid];
+        request.ask.like =
+            Like { application: Some("nightly-batch".into()), older: Some(60.0), ..Like::default() };
+        match chosen(&s, &request) {
+            Choice::Plan(plan) => assert!(ok && pids(&plan) == [pid], "{plan:?}"),
+            Choice::Refused { why, .. } => {
+                assert!(!ok && why.contains("none of those that were named"), "{why}")
+            }
+            other => panic!("{other:?}"),
+        }
     }
 }
 

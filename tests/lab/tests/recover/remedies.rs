@@ -1,6 +1,6 @@
 //! A remedy after another, on one stack.
 
-use lab::{Session, TOOL};
+use lab::TOOL;
 
 use crate::bench::{A, A_UNIT, Bench, C_UNIT, until};
 
@@ -158,19 +158,14 @@ fn sessions(b: &Bench, of: &str) -> Vec<String> {
     b.stack.cluster().sql(&sql).unwrap()
 }
 
-/// No file of this host says so: PostgreSQL does. What a pooler's connection kept of a run that is over, and
-/// somebody else has now, holds nobody off: it stays so from here on.
-fn rule_4_a_run_from_another_host_holds_the_server(b: &Bench) -> Session {
+/// No file of this host says so: PostgreSQL does.
+fn rule_4_a_run_from_another_host_holds_the_server(b: &Bench) {
     let theirs = b.stack.cluster().session("codebase_mcp").unwrap();
     let key = (0x6d63_7069, 0x7265_636f);
-    theirs
-        .run(&format!("SET application_name = 'mcp-ir'; SELECT pg_advisory_lock({}, {})", key.0, key.1))
-        .unwrap();
+    theirs.run(&format!("SELECT pg_advisory_lock({}, {})", key.0, key.1)).unwrap();
     let refused = b.json(&["recover", "pool", "--yes"], 4);
     assert!(refused["reason"].as_str().unwrap().contains("is being recovered by a run from"), "{refused}");
     assert_eq!(sessions(b, "= 'migration'").len(), 1);
-    theirs.run("SET application_name = 'somebody'").unwrap();
-    theirs
 }
 
 fn the_root_of_a_chain_is_ended_and_no_innocent(b: &mut Bench) {
@@ -187,7 +182,7 @@ fn the_root_of_a_chain_is_ended_and_no_innocent(b: &mut Bench) {
     assert!(plan["notes"].to_string().contains("GRANT pg_signal_backend"), "{plan}");
     assert_eq!(sessions(b, "= 'migration'").len(), 1);
     b.stack.cluster().sql(&format!("GRANT pg_signal_backend TO {}", TOOL.role)).unwrap();
-    let theirs = rule_4_a_run_from_another_host_holds_the_server(b);
+    rule_4_a_run_from_another_host_holds_the_server(b);
     let innocents = sessions(b, "LIKE '%-mcp'");
     assert!(innocents.len() > 5);
     let done = b.json(&["recover", "pool", "--yes"], 0);
@@ -195,7 +190,6 @@ fn the_root_of_a_chain_is_ended_and_no_innocent(b: &mut Bench) {
     assert!(sessions(b, "= 'migration'").is_empty());
     let after = sessions(b, "LIKE '%-mcp'");
     assert!(innocents.iter().all(|p| after.contains(p)), "none was lost: {innocents:?} {after:?}");
-    drop(theirs);
     b.stack.cluster().sql(&format!("REVOKE pg_signal_backend FROM {}", TOOL.role)).unwrap();
     b.heal();
 }
