@@ -26,6 +26,7 @@ mod db_refused;
 mod db_service;
 mod db_words;
 mod disks;
+mod errata;
 mod filters;
 mod firewall;
 mod graph;

@@ -22,6 +22,14 @@ fn read(name: &str) -> Snapshot {
     Snapshot::from_json(&text).unwrap_or_else(|e| panic!("{name}: {e}"))
 }
 
+/// Every look that was ever recorded, by its name.
+pub fn all() -> Vec<(String, Snapshot)> {
+    let files = fs::read_dir(folder()).unwrap().map(|f| f.unwrap().path());
+    let names = files.filter(|p| p.extension().is_some_and(|e| e == "json"));
+    let names = names.map(|p| p.file_stem().unwrap().to_string_lossy().into_owned());
+    names.map(|name| (name.clone(), read(&name))).collect()
+}
+
 fn replay(name: &str) -> Told {
     let looks = Looks { now: read(name), before: None };
     let d = diagnose(&looks, &Filter::default());

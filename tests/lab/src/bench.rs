@@ -1,6 +1,7 @@
 //! `lab bench`: whole processes, interleaved, on one healthy stack: medians and ratios of one run.
 //! A benchmark, not a test: it prints the limits and says what missed them.
 
+mod mending;
 mod second;
 mod thousands;
 
@@ -31,6 +32,12 @@ pub struct BenchArgs {
     /// A large metrics page, and looks that read a second time, instead of the healthy stack
     #[arg(long, conflicts_with = "services")]
     pub second: bool,
+    /// Faults mended by the tool, by a bare restart, and by what a user has without it
+    #[arg(long, conflicts_with_all = ["services", "second"])]
+    pub recover: bool,
+    /// A runbook with an `auto_recovery.py` in its text, to be compared with
+    #[arg(long, value_name = "FILE", requires = "recover")]
+    pub runbook: Option<PathBuf>,
     /// The tool; without it the release build beside this one
     #[arg(long)]
     pub binary: Option<PathBuf>,
@@ -96,6 +103,9 @@ pub fn bench(args: &BenchArgs) -> Result<bool> {
     }
     if args.second {
         return second::bench(args.runs, binary.as_deref());
+    }
+    if args.recover {
+        return mending::bench(args.runs, binary.as_deref(), args.runbook.as_deref());
     }
     let tool = Tool::new(binary.as_deref())?;
     let lab = lab_binary()?;

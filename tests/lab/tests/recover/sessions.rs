@@ -82,12 +82,12 @@ fn rule_7_slots_are_freed_of_the_harmful_and_backups_stay(b: &mut Bench) {
 }
 
 fn slots_are_given_back_by_who_holds_them_for_nothing(b: &mut Bench) {
-    let settings = impatient(b);
     let leader = b.stack.session(&SERVICES, "scheduler").unwrap();
     leader.run("SELECT pg_advisory_lock(4711)").unwrap();
     let (led, own) = (pid(&leader), of_services(b));
     assert!(!own.is_empty());
     b.inject("server-slots-full/free-ones");
+    let settings = impatient(b);
     let young =
         "SELECT 1 FROM pg_stat_activity WHERE state = 'idle' AND state_change > now() - interval '2.2 s'";
     until("all have been idle for long", || {
