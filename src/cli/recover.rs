@@ -187,6 +187,7 @@ fn once(asked: &Asked<'_>, global: &Global, out: &Out, start: Instant) -> Result
         request,
         holder: format!("{}@{} (pid {})", diagnosis.vantage.user, diagnosis.vantage.host, std::process::id()),
         diagnosis,
+        seen: sight.looks.now,
         plan: &plan,
         consent: &consent,
         store,
@@ -250,7 +251,7 @@ fn look(
     let awaited = Awaited::default();
     let progress = Progress::new(global.quiet || global.output != Output::Human);
     let seen = async {
-        let sight = see(loaded, request, &awaited, start).await;
+        let sight = see(loaded, request, None, &awaited, start).await;
         let against = match &sight.choice {
             Choice::Plan(plan) => {
                 against(plan, &sight.looks, loaded, store, force || request.names_a_value()).await

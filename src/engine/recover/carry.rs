@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::incident::{Event, Journal, Outcome, Store};
 use crate::plan::Plan;
 use crate::probe::millis;
-use crate::snapshot::Looks;
+use crate::snapshot::{Looks, Snapshot};
 
 /// All that is to be done, and by whom.
 pub struct Order<'a> {
@@ -25,6 +25,7 @@ pub struct Order<'a> {
     pub request: &'a Request,
     /// By which it was agreed to.
     pub diagnosis: Diagnosis,
+    pub seen: Snapshot,
     pub plan: &'a Plan,
     pub consent: &'a Consent,
     pub store: &'a Store,
@@ -54,7 +55,7 @@ pub async fn carry_out(
     };
     // Between the look and now somebody thought, typed, or mended it himself; or something else broke.
     let sight = tokio::select! {
-        sight = see(order.loaded, order.request, awaited, Instant::now()) => sight,
+        sight = see(order.loaded, order.request, Some(&order.seen), awaited, Instant::now()) => sight,
         () = stop.times(1) => return report.interrupted(),
     };
     report.diagnosis = Some(sight.diagnosis.clone());

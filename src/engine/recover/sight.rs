@@ -9,7 +9,7 @@ use crate::config::Loaded;
 use crate::diagnosis::Diagnosis;
 use crate::engine::look::{Depth, Plan as LookPlan, look};
 use crate::engine::{Awaited, Filter, diagnose};
-use crate::snapshot::Looks;
+use crate::snapshot::{Looks, Snapshot};
 
 #[derive(Debug, Clone)]
 pub struct Sight {
@@ -21,10 +21,19 @@ pub struct Sight {
     pub request: Request,
 }
 
-/// `start` is when the deadline of the look begins.
-pub async fn see(loaded: &Loaded, request: &Request, awaited: &Awaited, start: Instant) -> Sight {
+/// `start` is when the deadline of the look begins. Where there is an earlier look, what has a rate stands
+/// beside that one: it is not waited for again. Nor where a person names the value: what else is slow does not
+/// make it another.
+pub async fn see(
+    loaded: &Loaded,
+    request: &Request,
+    before: Option<&Snapshot>,
+    awaited: &Awaited,
+    start: Instant,
+) -> Sight {
     let asked = request.scenario.iter().cloned().collect();
-    let plan = LookPlan { asked, ..LookPlan::of(Depth::Wrong) };
+    let (quick, before) = (request.names_a_value() || before.is_some(), before.cloned());
+    let plan = LookPlan { asked, quick, before, ..LookPlan::of(Depth::Wrong) };
     let deadline = start + loaded.config.timeout.0;
     let (looked, near) = tokio::join!(look(loaded, awaited, start, &plan), near(loaded, deadline));
     let looks = looked.looks;

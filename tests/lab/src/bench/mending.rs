@@ -170,7 +170,7 @@ fn mender(fault: &str, by: &str, stack: &Stack, tool: &Tool, script: Option<&Pat
 /// Only what this program started: the shell that enters the booted system, and Monit by its own word.
 fn end(child: &mut Child, by: &str, stack: &Stack) -> Result<()> {
     if by == MONIT {
-        let file = stack.dir().join("monitrc-cure");
+        let file = stack.dir().join("share/monitrc-cure");
         let _ = stack.systemd()?.exec(&["monit", "-c", &file.to_string_lossy(), "quit"]);
     }
     if child.try_wait()?.is_none() {
@@ -246,14 +246,15 @@ fn script(runbook: &Path, stack: &Stack) -> Result<PathBuf> {
     let ours = whole
         .replace("http://localhost:8000", &url)
         .replace("https://api.pagerduty.com", "http://127.0.0.1:9");
-    let file = stack.dir().join("auto_recovery.py");
+    // Both sides see that folder.
+    let file = stack.dir().join("share/auto_recovery.py");
     fs::write(&file, ours)?;
     Ok(file)
 }
 
 fn monit(stack: &Stack) -> Result<PathBuf> {
     use std::os::unix::fs::PermissionsExt;
-    let (dir, port) = (stack.dir(), stack.service(A)?.port);
+    let (dir, port) = (stack.dir().join("share"), stack.service(A)?.port);
     let text = format!(
         "set daemon 1\nset log {0}/monit-cure.log\nset statefile {0}/monit-cure.state\nset idfile {0}/monit-cure.id\n\
          set pidfile {0}/monit-cure.pid\ncheck host {A} with address 127.0.0.1\n  \
