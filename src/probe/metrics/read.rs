@@ -208,20 +208,20 @@ fn sample(rest: &[u8]) -> Option<Sample<'_>> {
     let (mut key, mut route, mut method, mut le, mut bound) = (Cow::default(), None, None, None, None);
     let mut at = rest.trim_ascii_start();
     if let Some(labels) = at.strip_prefix(b"{") {
-        let (mut inside, mut begin) = (labels, 0);
+        let (mut inside, mut begin, mut gap) = (labels, 0, &b","[..]);
         // Up to here in the text of the labels: all of them, but for `le`.
         let from = |inside: &[u8]| labels.len() - inside.len();
         loop {
             inside = inside.trim_ascii_start();
             if let Some(after) = inside.strip_prefix(b"}") {
-                join(&mut key, &labels[begin..from(inside)]);
+                join(&mut key, gap, &labels[begin..from(inside)]);
                 at = after;
                 break;
             }
             let (label, raw, after) = label(inside)?;
             if label == b"le" {
                 le = Some(number(raw)?);
-                join(&mut key, &labels[begin..from(inside)]);
+                gap = join(&mut key, gap, &labels[begin..from(inside)]);
                 let end = from(after);
                 bound = after.starts_with(b"}").then(|| &labels[end - 1 - raw.len()..]);
                 begin = end;
@@ -237,16 +237,18 @@ fn sample(rest: &[u8]) -> Option<Sample<'_>> {
     Some(Sample { key, route, method, le, bound, value: value(at)? })
 }
 
-/// Adds what stands before or after a bound, as it would stand without one.
-fn join<'a>(key: &mut Cow<'a, [u8]>, part: &'a [u8]) {
+/// Adds what stands before or after a bound, as it would stand without one: with the gap of before it. Gives
+/// the gap that follows.
+fn join<'a>(key: &mut Cow<'a, [u8]>, gap: &[u8], part: &'a [u8]) -> &'a [u8] {
     let blank = |b: &u8| *b == b',' || b.is_ascii_whitespace();
     let begin = part.iter().position(|b| !blank(b)).unwrap_or(part.len());
     let end = part.iter().rposition(|b| !blank(b)).map_or(begin, |at| at + 1);
     match &part[begin..end] {
         [] => {}
         part if key.is_empty() => *key = Cow::Borrowed(part),
-        part => key.to_mut().extend_from_slice(&[&b","[..], part].concat()),
+        part => key.to_mut().extend_from_slice(&[gap, part].concat()),
     }
+    &part[end..]
 }
 
 /// A label: its name, its value with its escapes, and what follows.

@@ -56,6 +56,35 @@ process_start_time_seconds 1.79e+09"#);
     assert_eq!((m.started, m.durations.len()), (Some(1.79e9), 0));
 }
 
+/// A bucket like the one before is known by its bytes; every other is taken apart.
+#[test]
+fn where_the_bound_stands_and_what_comes_in_between_makes_no_difference() {
+    let orders: [fn(&str) -> String; 4] = [
+        |le| format!(r#"{{a="1",b="2",le="{le}"}}"#),
+        |le| format!(r#"{{le="{le}",a="1",b="2"}}"#),
+        |le| format!(r#"{{a="1",le="{le}",b="2"}}"#),
+        |le| format!(r#"{{a="1", le="{le}", b="2"}}"#),
+    ];
+    for (at, labels) in orders.iter().enumerate() {
+        let without = if at == 3 { r#"{a="1", b="2"}"# } else { r#"{a="1",b="2"}"# };
+        for (end, mixed) in [("\n", false), ("\r\n", false), ("\n", true)] {
+            let mut page = String::new();
+            for (le, n) in [("0.1", 3), ("0.5", 7), ("+Inf", 10)] {
+                let _ = write!(page, "request_duration_seconds_bucket{} {n}{end}", labels(le));
+                if mixed {
+                    let _ = write!(page, "other_latency_seconds_bucket{} {}{end}", labels(le), 2 * n);
+                }
+            }
+            let _ = write!(page, "request_duration_seconds_sum{without} 8.5{end}");
+            let all = durations(&page);
+            let h = all.iter().find(|h| h.name == "request_duration_seconds").unwrap();
+            let seen = (&h.bounds[..], &h.counts[..], h.count, h.sum);
+            assert_eq!(seen, (&[0.1, 0.5][..], &[3.0, 7.0][..], 10.0, Some(8.5)), "{page}");
+            assert_eq!(all.len(), 1 + usize::from(mixed), "{page}");
+        }
+    }
+}
+
 #[test]
 fn series_that_differ_in_other_labels_are_summed() {
     let text = |status: u32, n: u32| {

@@ -1,6 +1,7 @@
 //! From the series of a page to what is kept of them: summed by route and method, and as a whole.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use super::{NAMES, Series};
 use crate::probe::said;
@@ -10,6 +11,7 @@ use crate::snapshot::metrics::{Histogram, ROUTES};
 const LABEL: usize = 120;
 
 /// Whole and without contradiction, or not at all.
+#[derive(Clone)]
 struct Counted {
     bounds: Vec<f64>,
     counts: Vec<f64>,
@@ -46,11 +48,6 @@ impl Counted {
         self.count += other.count;
         self.sum = self.sum.zip(other.sum).map(|(a, b)| a + b);
     }
-
-    fn copy(&self) -> Self {
-        let (bounds, counts) = (self.bounds.clone(), self.counts.clone());
-        Self { bounds, counts, count: self.count, sum: self.sum }
-    }
 }
 
 /// Series with other bounds are not added: they stand apart.
@@ -72,7 +69,7 @@ impl<'a> Shapes<'a> {
         }
         match self.all.get_mut(self.last) {
             Some((_, whole)) => whole.add(c),
-            None => self.all.push((base, c.copy())),
+            None => self.all.push((base, c.clone())),
         }
         self.last
     }
@@ -98,8 +95,8 @@ pub fn durations(all: Vec<Series>, ours: &[&str]) -> Vec<Histogram> {
         if route.is_some() || method.is_some() {
             let way = (shape, route.map(ToOwned::to_owned), method.map(ToOwned::to_owned));
             match routes.entry(way) {
-                std::collections::hash_map::Entry::Vacant(e) => drop(e.insert(counted)),
-                std::collections::hash_map::Entry::Occupied(mut e) => e.get_mut().add(&counted),
+                Entry::Vacant(e) => drop(e.insert(counted)),
+                Entry::Occupied(mut e) => e.get_mut().add(&counted),
             }
         }
     }
