@@ -38,6 +38,10 @@ pub enum Failed {
     Refused { why: String, hint: Option<String> },
     /// It was begun, and did not end well or not in time.
     Broken(String),
+    /// It was begun, and goes on without us: what it comes to a look has to say.
+    GoesOn(String),
+    /// A proof that could not be looked at: that is none, and no evidence against what it was for.
+    Unseen(String),
 }
 
 impl Done {
@@ -54,7 +58,9 @@ impl Failed {
     pub fn words(&self) -> String {
         match self {
             Failed::NotInPlan => "it is no step of the plan that was agreed to".into(),
-            Failed::Changed(why) | Failed::Broken(why) => why.clone(),
+            Failed::Changed(why) | Failed::Broken(why) | Failed::GoesOn(why) | Failed::Unseen(why) => {
+                why.clone()
+            }
             Failed::Refused { why, hint: Some(hint) } => format!("{why} ({hint})"),
             Failed::Refused { why, hint: None } => why.clone(),
         }
@@ -62,7 +68,7 @@ impl Failed {
 
     /// Whether something may be another than before.
     pub fn touched(&self) -> bool {
-        matches!(self, Failed::Broken(_))
+        matches!(self, Failed::Broken(_) | Failed::GoesOn(_))
     }
 
     /// A failure before anything was begun.

@@ -1,6 +1,7 @@
 //! Proof by the process itself: what its environment holds, whatever the files say. Where it is another
 //! value, the file or variable that wins is named.
 
+use std::io::Read;
 use std::time::{Duration, Instant};
 
 use super::apply::{Done, Failed};
@@ -11,6 +12,8 @@ use crate::probe::{blocking, host, systemd};
 const EXEC: Duration = Duration::from_secs(2);
 const OTHER: Duration = Duration::from_millis(200);
 const PAUSE: Duration = Duration::from_millis(20);
+/// Of a file of an environment.
+const LARGEST: u64 = 1 << 20;
 
 pub async fn variable(
     unit: &str,
@@ -19,14 +22,15 @@ pub async fn variable(
     config: &Config,
     deadline: Instant,
 ) -> Result<Done, Failed> {
-    let broken = |f: crate::snapshot::Failure| Failed::Broken(f.detail);
-    let mut bus = systemd::Bus::connect(&config.systemd.bus, deadline).await.map_err(broken)?;
-    bus.list(&[unit], &[], deadline).await.map_err(broken)?;
-    let d = bus.detail(unit, deadline).await.map_err(broken)?;
+    // Not seen is not another value.
+    let unseen = |f: crate::snapshot::Failure| Failed::Unseen(f.detail);
+    let mut bus = systemd::Bus::connect(&config.systemd.bus, deadline).await.map_err(unseen)?;
+    bus.list(&[unit], &[], deadline).await.map_err(unseen)?;
+    let d = bus.detail(unit, deadline).await.map_err(unseen)?;
     let look = async || {
         let (proc, group, name) = (config.host.proc.clone(), d.control_group.clone(), variable.to_owned());
         let pid = d.main_pid;
-        blocking(deadline, "/proc", move || host::variable(&proc, pid, &group, &name)).await.map_err(broken)
+        blocking(deadline, "/proc", move || host::variable(&proc, pid, &group, &name)).await.map_err(unseen)
     };
     // A simple unit counts as started before its program is: until then this is the manager's environment,
     // which hardly has the variable.
@@ -62,10 +66,11 @@ pub async fn limit(
     config: &Config,
     deadline: Instant,
 ) -> Result<Done, Failed> {
-    let broken = |f: crate::snapshot::Failure| Failed::Broken(f.detail);
-    let mut bus = systemd::Bus::connect(&config.systemd.bus, deadline).await.map_err(broken)?;
-    bus.list(&[unit], &[], deadline).await.map_err(broken)?;
-    match bus.limit(unit, key, deadline).await.map_err(broken)? {
+    // Not seen is not another value.
+    let unseen = |f: crate::snapshot::Failure| Failed::Unseen(f.detail);
+    let mut bus = systemd::Bus::connect(&config.systemd.bus, deadline).await.map_err(unseen)?;
+    bus.list(&[unit], &[], deadline).await.map_err(unseen)?;
+    match bus.limit(unit, key, deadline).await.map_err(unseen)? {
         Some(found) if found == value => Ok(Done::new(format!("{key}={value} is in effect"))),
         found => {
             let has = found.map_or_else(|| "no limit".to_owned(), |n| n.to_string());
@@ -82,10 +87,13 @@ async fn winner(
     config: &Config,
     deadline: Instant,
 ) -> String {
-    for file in bus.environment_files(unit, deadline).await.unwrap_or_default() {
+    // The last one that sets it.
+    for file in bus.environment_files(unit, deadline).await.unwrap_or_default().into_iter().rev() {
         let path = host::rooted(&config.host.proc, &file);
         let text = blocking(deadline, "the file of its environment", move || {
-            Ok(std::fs::read_to_string(path).unwrap_or_default())
+            let mut text = String::new();
+            let read = std::fs::File::open(path).and_then(|f| f.take(LARGEST).read_to_string(&mut text));
+            Ok(read.map_or_else(|_| String::new(), |_| text))
         });
         let text = text.await.unwrap_or_default();
         if text

@@ -158,7 +158,7 @@ pub async fn job(
         Ok(None) => return Err(Failed::Broken("the connection to systemd was lost".into())),
         Err(_) => {
             let text = format!("systemd's job for {unit} did not end in time: it goes on in systemd");
-            return Err(Failed::Broken(text));
+            return Err(Failed::GoesOn(text));
         }
     }
     let after =
@@ -228,13 +228,26 @@ async fn within<T>(deadline: Instant, call: impl Future<Output = Result<T, Faile
 /// An error once the request has left: only an answer says that it was not done. Where the connection was
 /// lost it may have been heard.
 fn after(e: &zbus::Error) -> Failed {
-    match e {
-        zbus::Error::MethodError(..) | zbus::Error::FDO(_) => refused(e),
-        _ => Failed::Broken(format!(
-            "systemd: {}: whether it was done is not known",
-            said(&e.to_string(), 200)
-        )),
+    use zbus::fdo::Error as Fdo;
+    let lost = match e {
+        zbus::Error::FDO(e) => match &**e {
+            Fdo::ZBus(within) => return after(within),
+            Fdo::NoReply(_) | Fdo::Timeout(_) | Fdo::TimedOut(_) | Fdo::Disconnected(_) => true,
+            _ => false,
+        },
+        zbus::Error::MethodError(name, ..) => by_the_bus(name.as_str()),
+        _ => true,
+    };
+    if !lost {
+        return refused(e);
     }
+    Failed::Broken(format!("systemd: {}: whether it was done is not known", said(&e.to_string(), 200)))
+}
+
+/// Words of the bus, where systemd left it with the request in its hands: they are no answer of systemd's.
+fn by_the_bus(name: &str) -> bool {
+    let last = name.strip_prefix("org.freedesktop.DBus.Error.").unwrap_or_default();
+    matches!(last, "NoReply" | "Timeout" | "TimedOut" | "Disconnected")
 }
 
 /// An error that systemd answers with: it did not do it.
@@ -263,6 +276,12 @@ mod tests {
         let lost = zbus::Error::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
         assert!(after(&lost).touched(), "its undo must stand");
         assert!(!refused(&lost).touched(), "before it, nothing was done");
+        // dbus-daemon itself answers where systemd executes itself anew meanwhile.
+        let no_reply = zbus::Error::FDO(Box::new(zbus::fdo::Error::NoReply("it left".into())));
+        assert!(after(&no_reply).touched(), "its undo must stand");
+        for (name, no_answer) in [("NoReply", true), ("TimedOut", true), ("AccessDenied", false)] {
+            assert_eq!(by_the_bus(&format!("org.freedesktop.DBus.Error.{name}")), no_answer, "{name}");
+        }
         let denied = zbus::Error::from(zbus::fdo::Error::AccessDenied("no".into()));
         let Failed::Refused { hint, .. } = after(&denied) else { panic!("an answer is a refusal") };
         assert!(hint.is_some());

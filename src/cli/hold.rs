@@ -56,10 +56,34 @@ pub fn run(args: &HoldArgs, global: &Global, out: &Out) -> Result<Exit> {
     let until = args.until.as_deref().map(|text| end(text, since)).transpose()?;
     let env = Env::process();
     let by = env.text("SUDO_USER").map(str::to_owned).or(env.user).unwrap_or_else(|| env.euid.to_string());
+    let standing = {
+        let store = store.clone();
+        read(move || store.hold())?
+    };
     let hold = Hold { by, since, until, reason: mask::text(reason) };
+    if let Some(standing) = standing.filter(|s| !may_replace(s, &hold)) {
+        told(
+            Some(&standing),
+            "a hold stands that is somebody else's: mcp-ir hold --off ends it",
+            global,
+            out,
+        )?;
+        return Ok(Exit::Refused);
+    }
     let kept = hold.clone();
     read(move || store.set_hold(&kept))?;
     told(Some(&hold), "held", global, out)
+}
+
+/// One's own is changed by the next word; another's only where it lasts no longer than the new one.
+fn may_replace(standing: &Hold, new: &Hold) -> bool {
+    let over = standing.until.is_some_and(|until| until <= new.since);
+    let outlasts = match (new.until, standing.until) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(new), Some(standing)) => new >= standing,
+    };
+    over || standing.by == new.by || outlasts
 }
 
 /// A time, or how long from now.
@@ -94,6 +118,26 @@ fn told(hold: Option<&Hold>, words: &str, global: &Global, out: &Out) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rule_12_another_ones_hold_is_not_ended_by_a_shorter_one() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let hold = |by: &str, until: Option<&str>| Hold {
+            by: by.into(),
+            since: at("2026-11-27T12:00:00Z"),
+            until: until.map(at),
+            reason: String::new(),
+        };
+        let ann = hold("ann", Some("2026-11-27T18:00:00Z"));
+        assert!(!may_replace(&ann, &hold("bob", Some("2026-11-27T12:05:00Z"))));
+        assert!(!may_replace(&hold("ann", None), &hold("bob", Some("2026-11-27T19:00:00Z"))));
+        assert!(may_replace(&ann, &hold("bob", Some("2026-11-27T19:00:00Z"))));
+        assert!(may_replace(&ann, &hold("ann", Some("2026-11-27T12:05:00Z"))), "her own");
+        assert!(may_replace(
+            &hold("ann", Some("2026-11-27T11:00:00Z")),
+            &hold("bob", Some("2026-11-27T12:05:00Z"))
+        ));
+    }
 
     #[test]
     fn an_end_is_a_time_or_how_long_and_never_over_already() {

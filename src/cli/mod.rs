@@ -1,5 +1,6 @@
 //! The clap tree and nothing else: one file a verb. Looks nothing up, judges nothing, prints by `render`.
 
+mod again;
 mod before;
 mod check;
 mod config;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 
+use super::again::again;
 use super::diagnose::known_names;
 use super::exit::Exit;
 use super::load::{load, within};
@@ -16,7 +17,7 @@ use crate::config::{Env, Loaded, Span};
 use crate::consent::{self, Consent, Policy, Question, Refused};
 use crate::diagnosis::{Diagnosis, Risk};
 use crate::engine::recover::{
-    Choice, Order, Recovery, Request, Sight, Stop, against, carry_out, guard::Held, see,
+    Choice, Order, Recovery, Request, Sight, Stop, Word, against, carry_out, guard::Held, see,
 };
 use crate::engine::{self, Awaited, recover};
 use crate::error::{Error, Result, nearest};
@@ -83,6 +84,7 @@ pub struct RecoverArgs {
 
 /// How often a plan may turn out to be another one, in a script.
 const TRIES: u32 = 3;
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Allow {
@@ -103,11 +105,14 @@ impl From<Allow> for Risk {
 
 pub fn run(args: &RecoverArgs, global: &Global, out: &Out, start: Instant) -> Result<Exit> {
     let (scenario, all) = which(args)?;
+    if args.wait.0 > LONGEST {
+        return Err(Error::usage("nobody waits for longer than a day").hint("--wait 24h"));
+    }
     let loaded = load(global)?;
     known_names(&args.service, &loaded.config)?;
     let ask = Ask { max_size: args.max_size, persist: args.persist, ..Ask::default() };
     let request = Request { scenario, all, services: args.service.clone(), ask, anyway: args.anyway };
-    go(args, &again(args), request, loaded, global, out, start)
+    go(args, &again(args, global), request, loaded, global, out, start)
 }
 
 /// What was asked for, planned, agreed to and done. `again` is the command without --plan.
@@ -154,8 +159,8 @@ struct Asked<'a> {
 /// `None`: the plan was another by the time of its lock.
 fn once(asked: &Asked<'_>, global: &Global, out: &Out, start: Instant) -> Result<Option<Exit>> {
     let Asked { args, again, loaded, store, request, last } = *asked;
-    let force = args.force_cooldown;
-    let (sight, against) = look(loaded, request, store, force, global)?;
+    let word = Word { force: args.force_cooldown, by_value: request.names_a_value() };
+    let (sight, against) = look(loaded, request, store, word, global)?;
     let diagnosis = sight.diagnosis;
     let mut plan = match sight.choice {
         Choice::Plan(plan) => plan,
@@ -167,7 +172,11 @@ fn once(asked: &Asked<'_>, global: &Global, out: &Out, start: Instant) -> Result
         let report = Recovery::new(Outcome::Planned, reason, Some(diagnosis)).plan(&plan);
         return finish(report, Some(&plan), global, out).map(Some);
     }
-    show(&plan, !args.yes, global, out)?;
+    // What was agreed to beforehand is not kept from being done by a disk that is full of its own output.
+    let shown = show(&plan, !args.yes, global, out);
+    if !args.yes {
+        shown?;
+    }
     // Before somebody is asked: what would be refused anyway is no question.
     if let Some(held) = against.into_iter().next() {
         let report = Recovery::new(Outcome::Refused, "", Some(diagnosis)).plan(&plan);
@@ -192,7 +201,7 @@ fn once(asked: &Asked<'_>, global: &Global, out: &Out, start: Instant) -> Result
         consent: &consent,
         store,
         wait: args.wait.0,
-        force_cooldown: force,
+        force_cooldown: args.force_cooldown,
         reason: args.reason.as_deref().map(crate::config::mask::text),
         locks: Path::new(recover::LOCKS),
         evidence,
@@ -202,7 +211,12 @@ fn once(asked: &Asked<'_>, global: &Global, out: &Out, start: Instant) -> Result
         return Ok(None);
     }
     report.elapsed_ms = start.elapsed().as_secs_f64() * 1000.0;
-    let exit = finish(report, None, global, out)?;
+    // It is done: what it came to is its code, whether or not anybody can read the rest.
+    let outcome = report.outcome;
+    let exit = finish(report, None, global, out).unwrap_or_else(|e| {
+        out.note(&format!("{}\n", e.message));
+        outcome.into()
+    });
     Ok(Some(interrupted.unwrap_or(exit)))
 }
 
@@ -243,7 +257,7 @@ fn look(
     loaded: &Loaded,
     request: &Request,
     store: &incident::Store,
-    force: bool,
+    word: Word,
     global: &Global,
 ) -> Result<(Sight, Vec<Held>)> {
     let start = Instant::now();
@@ -251,11 +265,9 @@ fn look(
     let awaited = Awaited::default();
     let progress = Progress::new(global.quiet || global.output != Output::Human);
     let seen = async {
-        let sight = see(loaded, request, None, &awaited, start).await;
+        let sight = see(loaded, request, store, None, &awaited, start).await;
         let against = match &sight.choice {
-            Choice::Plan(plan) => {
-                against(plan, &sight.looks, loaded, store, force || request.names_a_value()).await
-            }
+            Choice::Plan(plan) => against(plan, &sight.looks, loaded, store, word).await,
             _ => Vec::new(),
         };
         (sight, against)
@@ -361,14 +373,4 @@ fn finish(report: Recovery, plan: Option<&Plan>, global: &Global, out: &Out) -> 
     };
     say(&text, out)?;
     Ok(report.outcome.into())
-}
-
-/// The same command without --plan.
-fn again(args: &RecoverArgs) -> String {
-    let mut words = vec!["mcp-ir recover".to_owned()];
-    words.extend(args.scenario.clone());
-    words.extend(args.service.iter().map(|s| format!("--service {}", crate::diagnosis::shell_word(s))));
-    words.extend(args.max_size.map(|n| format!("--max-size {n}")));
-    words.extend(args.persist.then(|| "--persist".to_owned()));
-    words.join(" ")
 }

@@ -61,7 +61,10 @@ pub fn run(args: &UndoArgs, global: &Global, out: &Out) -> Result<Exit> {
         Err(why) => return end(&Undone::of(UndoOutcome::Refused, why)).map(|()| Exit::Refused),
     };
     if !plan.steps.is_empty() || !plan.notes.is_empty() {
-        show(&plan, !args.yes && !args.plan, global, out)?;
+        let shown = show(&plan, !args.yes && !args.plan, global, out);
+        if !args.yes {
+            shown?;
+        }
     }
     if steps.is_empty() {
         let undone = Undone::of(UndoOutcome::NothingToDo, "nothing that can be taken back stands");
@@ -95,7 +98,10 @@ pub fn run(args: &UndoArgs, global: &Global, out: &Out) -> Result<Exit> {
         (undo(order, &stop).await, stop)
     });
     runtime.shutdown_background();
-    end(&undone)?;
+    // It is done: what it came to is its code, whether or not anybody can read the rest.
+    if let Err(e) = end(&undone) {
+        out.note(&format!("{}\n", e.message));
+    }
     Ok(match undone.outcome {
         UndoOutcome::Undone | UndoOutcome::NothingToDo | UndoOutcome::Planned => Exit::Fine,
         UndoOutcome::Refused => Exit::Refused,

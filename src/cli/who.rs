@@ -152,6 +152,10 @@ fn kill(args: &WhoArgs, mut loaded: Loaded, global: &Global, out: &Out, start: I
     };
     let mut again = format!("mcp-ir who --service {}", crate::diagnosis::shell_word(server));
     again.extend(args.kill.iter().map(|pid| format!(" --kill {pid}")));
+    again.extend(args.allow.map(|a| format!(" --allow {}", crate::diagnosis::Risk::from(a).word())));
+    let mask = |r: &String| crate::diagnosis::shell_word(&crate::config::mask::text(r));
+    again.extend(args.reason.as_ref().map(|r| format!(" --reason {}", mask(r))));
+    again.extend(super::again::of_all(global).iter().map(|o| format!(" {o}")));
     super::recover::go(&recover, &again, request, loaded, global, out, start)
 }
 

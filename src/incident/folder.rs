@@ -14,7 +14,7 @@ use super::read::{Incident, read};
 use crate::config::Env;
 use crate::error::{Error, Result};
 
-const SHARED: &str = "/var/lib/mcp-ir";
+pub(super) const SHARED: &str = "/var/lib/mcp-ir";
 const SHARED_MODE: u32 = 0o2770;
 const PRIVATE: &str = "--private-state keeps it in ~/.local/state/mcp-ir, where others do not see it";
 /// Room for the journal of some hundred steps.

@@ -4,11 +4,12 @@
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::folder::Store;
+use super::folder::{SHARED, Store};
 use crate::error::{Error, Result};
 
 const LIMIT: u64 = 64 << 10;
@@ -29,21 +30,19 @@ impl Store {
 
     /// One that can't be read holds all the same: who wrote it meant something by it.
     pub fn hold(&self) -> Result<Option<Hold>> {
-        let path = self.hold_path();
-        let bad = |e: String| {
-            Error::file(format!("the hold in {} can't be read: {e}", path.display()))
-                .hint("mcp-ir hold --off ends it")
-        };
-        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-        let opened = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(&path);
-        let file = match opened {
-            Ok(file) => file,
-            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
-            Err(e) => return Err(bad(e.to_string())),
-        };
-        let mut text = String::new();
-        file.take(LIMIT).read_to_string(&mut text).map_err(|e| bad(e.to_string()))?;
-        serde_json::from_str(&text).map(Some).map_err(|e| bad(e.to_string()))
+        read(&self.hold_path())
+    }
+
+    /// With the machine's own, which holds also who keeps incidents elsewhere; to whom it is closed can't
+    /// know of it.
+    pub fn holds(&self) -> Result<Vec<Hold>> {
+        let (own, shared) = (self.hold_path(), Path::new(SHARED).join("hold.json"));
+        let mut all: Vec<Hold> = read(&own)?.into_iter().collect();
+        let closed = matches!(fs::File::open(&shared), Err(e) if e.kind() == ErrorKind::PermissionDenied);
+        if own != shared && !closed {
+            all.extend(read(&shared)?);
+        }
+        Ok(all)
     }
 
     /// Written aside and renamed: nobody reads half of it.
@@ -74,4 +73,20 @@ impl Store {
             Err(e) => Err(Error::file(format!("{} can't be removed: {e}", path.display()))),
         }
     }
+}
+
+fn read(path: &Path) -> Result<Option<Hold>> {
+    let bad = |e: String| {
+        Error::file(format!("the hold in {} can't be read: {e}", path.display()))
+            .hint("mcp-ir hold --off ends it")
+    };
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let file = match OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path) {
+        Ok(file) => file,
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+        Err(e) => return Err(bad(e.to_string())),
+    };
+    let mut text = String::new();
+    file.take(LIMIT).read_to_string(&mut text).map_err(|e| bad(e.to_string()))?;
+    serde_json::from_str(&text).map(Some).map_err(|e| bad(e.to_string()))
 }

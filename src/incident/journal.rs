@@ -102,8 +102,8 @@ impl Journal {
         self.elsewhere().await
     }
 
-    /// Evidence, beside the journal and as private: what can't be kept is told, and stops nothing.
-    pub async fn capture(&mut self, run: u32, text: String) -> Result<()> {
+    /// Evidence, beside the journal and as private: what can't be kept stops nothing, and is told (why).
+    pub async fn capture(&mut self, run: u32, text: String) -> Result<Option<String>> {
         let path = self.path.with_extension(format!("{run}.look.json"));
         let to = path.clone();
         let keep = move || -> io::Result<()> {
@@ -121,7 +121,8 @@ impl Journal {
             Ok(Ok(Err(e))) => (None, Some(e.to_string())),
             _ => (None, Some("the disk did not answer in time".to_owned())),
         };
-        self.write(Event::Captured { run, file, why_not }).await
+        self.write(Event::Captured { run, file, why_not: why_not.clone() }).await?;
+        Ok(why_not)
     }
 
     /// All of it once more, in the other place.

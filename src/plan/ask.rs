@@ -52,6 +52,9 @@ impl Like {
 pub struct Near {
     /// By unit: the text of our own drop-in, where there is one; an error where it can't be read.
     pub drop_ins: BTreeMap<String, Result<Option<String>, String>>,
+    /// By unit whose drop-in a run of ours wrote that did not come to its end: what stood there before.
+    #[serde(default)]
+    pub former: BTreeMap<String, Option<String>>,
     /// By unit that runs: the id of its run.
     #[serde(default)]
     pub runs: BTreeMap<String, String>,

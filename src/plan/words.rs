@@ -14,6 +14,9 @@ pub fn describe(act: &Act) -> String {
         Act::Continue { unit } => format!("let the stopped main process of {unit} go on"),
         Act::Thaw { unit } => format!("thaw {unit}"),
         Act::Freeze { unit } => format!("freeze {unit}"),
+        Act::DropIn { unit, from, to: Some(to) } if from.as_ref() == Some(to) => {
+            format!("reload systemd, with {DROP_IN} of {unit} as it stands")
+        }
         Act::DropIn { unit, from, to: Some(to) } => {
             format!("write {DROP_IN} of {unit} ({}), reload systemd", changed(from.as_deref(), to).join(", "))
         }

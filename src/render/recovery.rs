@@ -53,7 +53,7 @@ fn step(row: &StepRow, out: &Out) -> String {
     let good = match row.status {
         StepStatus::Done | StepStatus::Already => Some(true),
         StepStatus::Failed => Some(false),
-        StepStatus::Planned | StepStatus::Changed | StepStatus::Undone => None,
+        StepStatus::Planned | StepStatus::Changed | StepStatus::Unseen | StepStatus::Undone => None,
     };
     let took = row.elapsed_ms.map(|ms| format!(" · {}", super::human_duration(ms))).unwrap_or_default();
     let detail = row.detail.as_deref().unwrap_or_else(|| row.status.word());
@@ -87,7 +87,9 @@ pub fn ending(r: &Recovery, out: &Out) -> String {
         text.push_str(&format!("  {} {}\n", paint.faint("try:"), text::line(hint)));
     }
     if let Some(id) = &r.incident {
-        let back = r.steps.iter().any(|s| s.undo.is_some() && s.status == StepStatus::Done);
+        // A step that failed may stand all the same: its journal knows.
+        let stands = |s: &StepRow| matches!(s.status, StepStatus::Done | StepStatus::Failed);
+        let back = r.steps.iter().any(|s| s.undo.is_some() && stands(s));
         text.push_str(&format!("  {} mcp-ir incident show {id}\n", paint.faint("more:")));
         if back {
             text.push_str(&format!("  {} mcp-ir undo {id}\n", paint.faint("back:")));

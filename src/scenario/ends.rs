@@ -79,6 +79,16 @@ pub fn deaths(journal: &Journal) -> Vec<Death> {
     all
 }
 
+/// The longest that one of several runs in a row lasted before it died: who has run for as long again is
+/// not known to be well yet. None where it died once, or not at all.
+pub fn longest_run(now: &Snapshot, unit: &str) -> Option<std::time::Duration> {
+    let deaths = deaths(super::facts::journal(now, unit)?);
+    let oom = deaths.iter().any(|d| d.oom);
+    let runs = deaths.iter().filter_map(Death::ran_s).filter(|s| (0.0..=GOOD_RUN_S).contains(s));
+    let longest = runs.fold(None::<f64>, |all, s| Some(all.map_or(s, |all| all.max(s))));
+    longest.filter(|_| deaths.len() > 1 || oom).map(std::time::Duration::from_secs_f64)
+}
+
 fn death(e: &UnitEvent, began: Option<Timestamp>, started: Option<Timestamp>) -> Option<Death> {
     let by_itself =
         |how: String| Death { at: e.at, how, status: None, sigkill: false, oom: false, began, started };

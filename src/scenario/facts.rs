@@ -121,10 +121,13 @@ pub fn pool<'a>(now: &'a Snapshot, service: &str) -> Option<&'a PoolReport> {
     health(now, service).and_then(|h| h.pool.as_ref())
 }
 
+/// What a size is known by, where the service itself says it.
+pub const PAYLOAD: &str = "payload";
+
 /// The largest size of a service's pool, where it is known, and by what.
 pub fn pool_max<'a>(now: &'a Snapshot, service: &str) -> Option<(u64, &'a str)> {
     if let Some(max) = pool(now, service)?.max {
-        return Some((max, "payload"));
+        return Some((max, PAYLOAD));
     }
     let named = now.services.get(service)?.pool_max.seen().filter(|m| m.value > 0)?;
     Some((named.value, &named.source))

@@ -42,7 +42,9 @@ pub fn drop_in(unit: &str, ask: &Ask, settings: &[(&str, String)]) -> Result<(Ac
         from: from.clone(),
         to: to.clone(),
     };
-    Ok((write(&found, &text), write(&text, &found)))
+    // What a run of ours wrote that was cut off: the way back is to what stood there before that one.
+    let before = ask.near.former.get(unit).filter(|_| text == found).unwrap_or(&found);
+    Ok((write(&found, &text), write(&text, before)))
 }
 
 /// A larger limit, once: what reaches that one too has another trouble. Of memory only what the host has.

@@ -1,7 +1,7 @@
 //! What a recovery makes of what it sees on the way: whether a plan that was agreed to still stands, what
 //! of it is rolled back, and what is called well. Rules only, nothing is done.
 
-use mcp_ir::engine::recover::{Choice, Now, Request, choose, has_its_size, still, to_roll_back, unwell};
+use mcp_ir::engine::recover::{Choice, Now, Request, choose, held, refuted, still, to_roll_back, unwell};
 use mcp_ir::engine::{Filter, diagnose};
 use mcp_ir::incident::Open;
 use mcp_ir::plan::{Act, Plan, Risk, draft};
@@ -94,21 +94,79 @@ fn what_a_run_that_was_cut_off_wrote_is_rolled_back_by_the_next() {
     assert_eq!(numbers(&to_roll_back(before, &plan, 2, &[A.to_owned()])), [] as [usize; 0]);
 }
 
+/// Whether a setting of A's is taken back by this look.
+fn taken_back(s: Stack) -> bool {
+    let looks = Looks { now: s.now, before: None };
+    unwell(&looks, &both()).contains(&A.to_owned()) && refuted(&looks, &both(), A, &[])
+}
+
 #[test]
 fn only_who_is_not_well_is_blamed_and_a_size_that_took_effect_stays() {
-    let plan = both();
     let full = Stack::healthy().health(A, payload::a_full(20));
-    let looks = Looks { now: full.now, before: None };
-    assert_eq!(unwell(&looks, &plan), [A]);
-    assert!(has_its_size(&looks, &plan, A), "neither ignored nor fatal: one more restart is no cure");
-    let ignored = Stack::healthy().health(A, payload::a_full(10));
-    assert!(!has_its_size(&Looks { now: ignored.now, before: None }, &plan, A));
+    let looks = Looks { now: full.now.clone(), before: None };
+    assert_eq!(unwell(&looks, &both()), [A]);
+    assert!(!taken_back(full), "neither ignored nor fatal: one more restart is no cure");
+    assert!(taken_back(Stack::healthy().health(A, payload::a_full(10))), "ignored");
     // Room in it is no proof of the size: nobody asked for one, the plan gave it (errata 33).
-    let fresh = Stack::healthy().health(A, payload::a_healthy(3, 3, 10));
-    assert!(unwell(&Looks { now: fresh.now, before: None }, &plan).contains(&A.to_owned()));
-    let fatal = failed(A_UNIT, A, Stack::healthy());
-    let looks = Looks { now: fatal.now, before: None };
-    assert!(!has_its_size(&looks, &plan, A) && !has_its_size(&looks, &plan, C));
+    assert!(taken_back(Stack::healthy().health(A, payload::a_healthy(3, 3, 10))));
+    assert!(taken_back(failed(A_UNIT, A, Stack::healthy())), "fatal");
+    let healthy = Looks { now: Stack::healthy().health(A, payload::a_healthy(3, 3, 20)).now, before: None };
+    assert!(!refuted(&healthy, &both(), A, &[]));
+    assert!(refuted(&healthy, &both(), A, &[A_UNIT.to_owned()]), "it died of it and came back by itself");
+}
+
+#[test]
+fn rule_3_what_could_not_be_seen_is_no_reason_to_take_a_setting_back() {
+    // It loads its model still; its health is behind a login; it hangs; it was not looked at.
+    let denied = payload::answer(401, "text/html", "login");
+    let mut unseen = Stack::healthy();
+    unseen.now.services.remove(A);
+    for s in [
+        Stack::healthy().no_answer(A, refused()),
+        Stack::healthy().no_answer(A, silent()),
+        Stack::healthy().health(A, denied),
+        unseen,
+    ] {
+        let looks = Looks { now: s.now.clone(), before: None };
+        assert_eq!(unwell(&looks, &both()), [A], "it is not well, and that is said");
+        assert!(!taken_back(s), "one more restart on a guess");
+    }
+    // A limit has no size: while its unit runs, nothing speaks against it.
+    let mut limit = both();
+    let text = Some("[Service]\nMemoryMax=1073741824\n".to_owned());
+    let write = Act::DropIn { unit: A_UNIT.into(), from: None, to: text };
+    limit.steps.retain(|s| s.n == 2);
+    limit.steps[0].act = write;
+    let loads = Looks { now: Stack::healthy().no_answer(A, refused()).now, before: None };
+    assert!(!refuted(&loads, &limit, A, &[]));
+}
+
+#[test]
+fn rule_6_who_died_again_and_again_is_believed_after_more_than_its_longest_run() {
+    use mcp_ir::snapshot::units::Event;
+    let died = || Event::ProcessExited { code: "exited".into(), status: "1".into() };
+    let lives = |runs: &[(f64, f64)]| {
+        let events: Vec<_> =
+            runs.iter().flat_map(|(at, ran)| [(*at, Event::Started), (at - ran, died())]).collect();
+        let s = failed(A_UNIT, A, Stack::healthy()).events(A_UNIT, &events);
+        Looks { now: s.now, before: None }
+    };
+    let plan = |finding: &str| {
+        let mut plan = Plan::default();
+        let start = draft(Act::StartUnit { unit: A_UNIT.into() }, Risk::Disruptive);
+        plan.add(Some(&format!("server-crash/{finding}@{A}")), A, vec![start], Vec::new());
+        plan
+    };
+    let s = |looks: &Looks, finding: &str| held(looks, &plan(finding)).as_secs_f64();
+    let eight = lives(&[(60.0, 8.0), (40.0, 8.0), (20.0, 8.0)]);
+    assert_eq!(s(&eight, "crash-loop"), 12.0, "half as long again as it lasted");
+    assert_eq!(s(&eight, "failed"), 12.0);
+    assert_eq!(s(&lives(&[(60.0, 0.5), (40.0, 0.5)]), "crash-loop"), 3.0);
+    assert_eq!(s(&lives(&[(60.0, 8.0)]), "failed"), 0.0, "once is no pattern");
+    // What is only known by its unit is not well for being active.
+    let by_unit = Stack::healthy().config(|c| c.service[0].url = None);
+    let looks = Looks { now: by_unit.now, before: None };
+    assert_eq!(s(&looks, "failed"), 3.0);
 }
 
 #[test]

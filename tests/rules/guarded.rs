@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use mcp_ir::config::{Guard, Span};
 use mcp_ir::engine::recover::guard::{Attempt, held, may, never};
 use mcp_ir::incident::Hold;
-use mcp_ir::plan::{Act, Plan, Risk, draft};
+use mcp_ir::plan::{Act, Ending, Plan, Risk, Whom, draft};
 
 use crate::stack::{A, A_UNIT, C_UNIT, PG_UNIT, Stack, ago, now};
 
@@ -22,7 +22,7 @@ fn plan(acts: &[Act]) -> Plan {
 }
 
 fn before(ages: &[f64]) -> Vec<Attempt> {
-    ages.iter().map(|s| Attempt { at: ago(*s), act: start(A_UNIT), cut_off: false }).collect()
+    ages.iter().map(|s| Attempt { at: ago(*s), act: start(A_UNIT), cut_off: false, in_vain: false }).collect()
 }
 
 fn guard() -> Guard {
@@ -30,7 +30,7 @@ fn guard() -> Guard {
 }
 
 fn refused(before: &[Attempt]) -> Option<String> {
-    may(&plan(&[start(A_UNIT)]), before, now(), &guard()).err().map(|h| h.why)
+    may(&plan(&[start(A_UNIT)]), before, false, now(), &guard()).err().map(|h| h.why)
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn rule_4_the_same_is_not_done_to_the_same_again_within_its_cooldown() {
     let why = refused(&before(&[60.0])).unwrap();
     assert!(why.contains("start codebase-mcp.service") && why.contains("60 s ago"), "{why}");
     assert_eq!(refused(&before(&[301.0])), None);
-    let held = may(&plan(&[start(A_UNIT)]), &before(&[60.0]), now(), &guard()).unwrap_err();
+    let held = may(&plan(&[start(A_UNIT)]), &before(&[60.0]), false, now(), &guard()).unwrap_err();
     assert!(held.hint.unwrap().contains("--force-cooldown"));
 }
 
@@ -56,25 +56,25 @@ fn rule_4_a_crash_loop_is_reset_and_started_once() {
     let reset = Act::ResetFailed { unit: A_UNIT.into() };
     let both = plan(&[reset.clone(), start(A_UNIT)]);
     let done = vec![
-        Attempt { at: ago(30.0), act: reset, cut_off: false },
-        Attempt { at: ago(29.0), act: start(A_UNIT), cut_off: false },
+        Attempt { at: ago(30.0), act: reset, cut_off: false, in_vain: false },
+        Attempt { at: ago(29.0), act: start(A_UNIT), cut_off: false, in_vain: false },
     ];
-    assert!(may(&both, &[], now(), &guard()).is_ok());
-    assert!(may(&both, &done, now(), &guard()).unwrap_err().why.contains("reset the start limit"));
+    assert!(may(&both, &[], false, now(), &guard()).is_ok());
+    assert!(may(&both, &done, false, now(), &guard()).unwrap_err().why.contains("reset the start limit"));
 }
 
 #[test]
 fn another_act_or_another_unit_or_a_value_that_is_asked_for_has_no_cooldown() {
     let restart = Act::RestartUnit { unit: A_UNIT.into() };
-    assert!(may(&plan(&[restart]), &before(&[10.0]), now(), &guard()).is_ok());
-    assert!(may(&plan(&[start(C_UNIT)]), &before(&[10.0]), now(), &guard()).is_ok());
+    assert!(may(&plan(&[restart]), &before(&[10.0]), false, now(), &guard()).is_ok());
+    assert!(may(&plan(&[start(C_UNIT)]), &before(&[10.0]), false, now(), &guard()).is_ok());
     let asked_for = Plan { findings: Vec::new(), ..plan(&[start(A_UNIT)]) };
-    assert!(may(&asked_for, &before(&[10.0]), now(), &guard()).is_ok());
+    assert!(may(&asked_for, &before(&[10.0]), false, now(), &guard()).is_ok());
 }
 
 #[test]
 fn rule_4_a_run_that_was_cut_off_is_gone_on_with_once_and_not_for_ever() {
-    let cut = |age: f64| Attempt { at: ago(age), act: start(A_UNIT), cut_off: true };
+    let cut = |age: f64| Attempt { at: ago(age), act: start(A_UNIT), cut_off: true, in_vain: false };
     assert_eq!(refused(&[cut(5.0)]), None, "the next run goes on");
     assert!(refused(&[cut(10.0), cut(5.0)]).is_some(), "and not a third time by itself");
     let ended = |age: f64| Attempt { cut_off: false, ..cut(age) };
@@ -85,9 +85,9 @@ fn rule_4_a_run_that_was_cut_off_is_gone_on_with_once_and_not_for_ever() {
 #[test]
 fn rule_4_a_pool_is_not_widened_again_and_again_by_itself() {
     let widen = |from, to| Act::ResizePool { service: A.into(), url: "http://a".into(), from, to };
-    let before = [Attempt { at: ago(30.0), act: widen(10, 20), cut_off: false }];
-    assert!(may(&plan(&[widen(20, 40)]), &before, now(), &guard()).is_err());
-    assert!(may(&plan(&[start(A_UNIT)]), &before, now(), &guard()).is_ok());
+    let before = [Attempt { at: ago(30.0), act: widen(10, 20), cut_off: false, in_vain: false }];
+    assert!(may(&plan(&[widen(20, 40)]), &before, false, now(), &guard()).is_err());
+    assert!(may(&plan(&[start(A_UNIT)]), &before, false, now(), &guard()).is_ok());
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn rule_4_a_unit_has_a_budget_within_a_day_whatever_is_done_to_it() {
     let of = |n: u32| -> Vec<Attempt> {
         let at = |i: u32| ago(f64::from(i) * 3600.0 + 20_000.0);
         let act = Act::RestartUnit { unit: A_UNIT.into() };
-        (0..n).map(|i| Attempt { at: at(i), act: act.clone(), cut_off: false }).collect()
+        (0..n).map(|i| Attempt { at: at(i), act: act.clone(), cut_off: false, in_vain: false }).collect()
     };
     assert_eq!(refused(&of(5)), None);
     let why = refused(&of(6)).unwrap();
@@ -104,8 +104,66 @@ fn rule_4_a_unit_has_a_budget_within_a_day_whatever_is_done_to_it() {
 
 #[test]
 fn rule_4_a_clock_that_was_set_back_opens_no_door() {
-    let ahead = Attempt { at: now() + SignedDuration::from_secs(3600), act: start(A_UNIT), cut_off: false };
+    let ahead = Attempt {
+        at: now() + SignedDuration::from_secs(3600),
+        act: start(A_UNIT),
+        cut_off: false,
+        in_vain: false,
+    };
     assert!(refused(&[ahead]).is_some());
+}
+
+#[test]
+fn rule_4_a_value_that_did_not_help_is_not_set_again_and_again() {
+    let write = |size: u64| Act::DropIn {
+        unit: A_UNIT.into(),
+        from: None,
+        to: Some(format!("[Service]\nEnvironment=POOL_MAX_SIZE={size}\n")),
+    };
+    let asked = |size| Plan { findings: Vec::new(), ..plan(&[write(size), start(A_UNIT)]) };
+    let before = [Attempt { at: ago(30.0), act: write(40), cut_off: false, in_vain: true }];
+    let held = may(&asked(40), &before, true, now(), &guard()).unwrap_err();
+    assert!(held.why.contains("did not help"), "{}", held.why);
+    assert!(held.hint.unwrap().contains("--force-cooldown"));
+    assert!(may(&asked(30), &before, true, now(), &guard()).is_ok(), "a person's next value is no loop");
+    let found = plan(&[write(40), start(A_UNIT)]);
+    assert!(may(&found, &before, true, now(), &guard()).is_err(), "also where it mends a finding");
+    let of_old = [Attempt { at: ago(301.0), ..before[0].clone() }];
+    assert!(may(&asked(40), &of_old, true, now(), &guard()).is_ok());
+}
+
+#[test]
+fn rule_4_the_sessions_of_a_server_have_a_budget_too() {
+    let end = |pid| {
+        Act::EndSession(Whom {
+            server: "postgres".into(),
+            url: String::new(),
+            databases: vec!["app".into()],
+            pid,
+            backend_start: "x".into(),
+            state: "idle".into(),
+            xact_start: None,
+            query_start: None,
+            state_change: Some("y".into()),
+            blocks: false,
+            follows: false,
+            how: Ending::Terminate,
+        })
+    };
+    let before = |n: i32| -> Vec<Attempt> {
+        let one = |i: i32| Attempt {
+            at: ago(60.0 * f64::from(i)),
+            act: end(100 + i),
+            cut_off: false,
+            in_vain: false,
+        };
+        (1..=n).map(one).collect()
+    };
+    assert!(may(&plan(&[end(7)]), &before(5), false, now(), &guard()).is_ok(), "another session each time");
+    let held = may(&plan(&[end(7)]), &before(6), false, now(), &guard()).unwrap_err();
+    assert!(held.why.contains("budget"), "{}", held.why);
+    let named = Plan { findings: Vec::new(), ..plan(&[end(7)]) };
+    assert!(may(&named, &before(6), false, now(), &guard()).is_ok(), "who is named by a person is ended");
 }
 
 #[test]
@@ -132,4 +190,11 @@ fn rule_7_what_is_left_to_people_is_left_by_whichever_name_it_is_called() {
     let mut by_unit = Plan::default();
     by_unit.add(None, "postgres", vec![draft(start(A_UNIT), Risk::Disruptive)], Vec::new());
     assert_eq!(never(&by_unit, &config(A)), Some(A));
+    // By the umbrella that its configuration names, while its cluster runs as another unit.
+    let umbrella = |c: &mut mcp_ir::config::Config| c.postgres[0].unit = Some("postgresql.service".into());
+    let mut config = config("postgresql.service");
+    umbrella(&mut config);
+    let mut by_cluster = Plan::default();
+    by_cluster.add(None, "postgres", vec![draft(start(PG_UNIT), Risk::Disruptive)], Vec::new());
+    assert_eq!(never(&by_cluster, &config), Some("postgresql.service"));
 }

@@ -162,3 +162,53 @@ fn of_all_only_roots_are_planned_and_both_are() {
     let first = planned(&s, &Request::default());
     assert_eq!(first.steps.len(), 1);
 }
+
+/// Two findings of one unit were made by one look: the second would meet what the first has changed.
+#[test]
+fn of_one_unit_only_one_finding_is_mended_by_a_run_and_the_other_is_named() {
+    use mcp_ir::plan::{Ask, Near};
+    let s = Stack::healthy().health(A, crate::payload::a_full(10)).fills(505, 0);
+    let s = s.group(|g| g.stalled = crate::stack::memory::stall(7_000_000, 22.0));
+    let drop_ins = [(A_UNIT.to_owned(), Ok(None))].into();
+    let runs = [(A_UNIT.to_owned(), "abc".to_owned())].into();
+    let ask = Ask { near: Near { drop_ins, runs, ..Near::default() }, ..Ask::default() };
+    let plan = planned(&s, &Request { all: true, ask, ..Request::default() });
+    let writes = plan.steps.iter().filter(|s| matches!(s.act, Act::DropIn { .. })).count();
+    assert_eq!((writes, plan.left.len()), (1, 1), "{:?} {:?}", acts(&plan), plan.left);
+    assert!(plan.notes.iter().any(|n| n.contains("for a run of its own")), "{:?}", plan.notes);
+}
+
+#[test]
+fn of_all_who_needs_another_service_is_started_behind_it() {
+    let dead = |s: Stack, name: &str, unit: &str| {
+        s.no_answer(name, refused()).unit(unit, "failed", "failed").detail(unit, "exit-code", 1, 1, 90.0)
+    };
+    // By their letters A comes first; here it needs C.
+    let s = Stack::outage().config(|c| {
+        let a = c.service.iter_mut().find(|s| s.name == A).unwrap();
+        a.needs.push(C.into());
+    });
+    let s = dead(dead(s, A, A_UNIT), C, C_UNIT).unit(PG_UNIT, "inactive", "dead");
+    let plan = planned(&s, &Request { all: true, ..Request::default() });
+    let order: Vec<&str> = plan.steps.iter().map(|s| s.subject.as_str()).collect();
+    assert_eq!(order, ["postgres", C, A]);
+}
+
+#[test]
+fn what_does_not_fit_one_keeps_nothing_from_the_others() {
+    // C is full, and its payload does not say of how much: nothing is set there. A is started all the same.
+    let full = crate::payload::c("healthy", "connected", 10, 0, 3, "-");
+    let s = down("failed", "failed").detail(A_UNIT, "exit-code", 1, 1, 90.0).health(C, full).pool_max(C, 10);
+    let plan = planned(&s, &Request { all: true, ..Request::default() });
+    assert_eq!(plan.subjects, [A]);
+    assert!(plan.left.iter().any(|l| l.ends_with("@workflow-mcp")), "{:?}", plan.left);
+}
+
+#[test]
+fn a_size_that_a_full_pool_has_already_is_no_nothing_to_do() {
+    let s = Stack::healthy().health(A, crate::payload::a_full(10));
+    let ask = mcp_ir::plan::Ask { max_size: Some(10), ..mcp_ir::plan::Ask::default() };
+    let choice = chosen(&s, &Request { ask, ..of("pool-exhausted") });
+    let Choice::Advice { why, .. } = &choice else { panic!("{choice:?}") };
+    assert!(why.contains("has 10 already"), "{why}");
+}

@@ -15,7 +15,7 @@ use crate::plan::{Act, Needs, Plan, Risk, draft};
 /// Of one act: a unit may take its time to stop.
 pub(super) const ACT: Duration = Duration::from_secs(90);
 /// Of a look at a unit between two acts.
-const GLANCE: Duration = Duration::from_secs(5);
+pub(super) const GLANCE: Duration = Duration::from_secs(5);
 pub(super) const LEFT: &str = "left by the second signal: what it came to is not known";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +38,14 @@ pub enum Taken {
 
 /// The steps to take back, the last one first, and a plan of their acts to consent to. `Err` says why not.
 pub fn undo_plan(incident: &Incident, step: Option<usize>) -> std::result::Result<(Vec<Open>, Plan), String> {
+    if incident.unread > 0 {
+        return Err(format!(
+            "{} lines of {} are none that this version can read: what stands beneath a later step is not \
+             taken back",
+            incident.unread,
+            incident.path.display()
+        ));
+    }
     let mut standing = incident.standing();
     standing.reverse();
     if let Some(n) = step {
@@ -89,9 +97,9 @@ fn needs(open: &Open, act: &Act) -> Needs {
             },
             None => Needs::Unit { active: list(&["inactive", "failed"]), invocation: None },
         },
-        // Who was stopped meanwhile is not started by it.
+        // Who was stopped meanwhile is not started by it; many end as failed when they are.
         Act::RestartUnit { .. } => {
-            let active = list(&["active", "reloading", "activating", "failed"]);
+            let active = list(&["active", "reloading", "activating"]);
             Needs::Unit { active, invocation: None }
         }
         _ => Needs::Nothing,
@@ -107,6 +115,8 @@ pub struct Hands<'a> {
     /// `undo`, or `rolled back`.
     pub by: &'a str,
 }
+
+pub(super) const ROLLED_BACK: &str = "rolled back";
 
 /// Whether a unit that this step set something for was started since, by any run of the incident.
 pub fn started_since(open: &Open, incident: &Incident) -> bool {
@@ -128,12 +138,18 @@ pub async fn take_back(open: &Open, started: bool, hands: &mut Hands<'_>) -> Res
     let (mut details, mut acts, mut touched) = (Vec::new(), Vec::new(), false);
     for act in &undo.acts {
         if let Act::RestartUnit { unit } = act
-            && let Some(why_not) = needless(unit, open, started, hands.loaded).await
+            && let Some(why_not) = needless(unit, open, started, hands).await
         {
             details.push(format!("{unit} is not restarted: {why_not}"));
             continue;
         }
-        let (end, needs) = (Instant::now() + ACT, needs(open, act));
+        let (end, mut needs) = (Instant::now() + ACT, needs(open, act));
+        // Within the run that set it: it failed of that, and nobody has stopped it.
+        if let (ROLLED_BACK, Act::RestartUnit { .. }, Needs::Unit { active, .. }) =
+            (hands.by, act, &mut needs)
+        {
+            active.push("failed".into());
+        }
         let done = tokio::select! {
             done = apply(act, &needs, hands.consent, World(hands.loaded, None), end) => done,
             () = hands.stop.times(2) => {
@@ -149,6 +165,12 @@ pub async fn take_back(open: &Open, started: bool, hands: &mut Hands<'_>) -> Res
                 acts.push(act.clone());
             }
             Err(Failed::Changed(why)) if matches!(act, Act::RestartUnit { .. }) => {
+                // Where its process has what is taken back, it is not taken back: it stands in the journal.
+                if carries(open, hands.loaded).await == Carried::Yes {
+                    let why = format!("it runs with what is taken back, and was not restarted: {why}");
+                    hands.journal.write(Event::UndoFailed { run, n, why: why.clone(), touched }).await?;
+                    return Ok(Taken::Failed { n, why });
+                }
                 details.push(format!("not restarted: {why}"));
             }
             Err(failed) => {
@@ -165,17 +187,27 @@ pub async fn take_back(open: &Open, started: bool, hands: &mut Hands<'_>) -> Res
 }
 
 /// Why a unit need not be restarted for its drop-in to be forgotten: by its process, not by the journal.
-async fn needless(unit: &str, open: &Open, started: bool, loaded: &Loaded) -> Option<&'static str> {
-    let Act::DropIn { from, to, .. } = &open.act else { return None };
-    let end = Instant::now() + GLANCE;
-    match carried(unit, to.as_deref(), from.as_deref(), open.at, &loaded.config, end).await {
-        Carried::Yes => None,
-        Carried::No => Some("no process of it has what is taken back"),
-        // What we started, and can't see into or came to nothing, is started with what stands there now.
-        Carried::Failed | Carried::Unknown if started => None,
-        Carried::Failed => Some("it failed, and not since a start of ours"),
-        Carried::Unknown => Some("it was not started since, as far as the journal knows"),
+async fn needless(unit: &str, open: &Open, started: bool, hands: &Hands<'_>) -> Option<String> {
+    if !matches!(open.act, Act::DropIn { .. }) {
+        return None;
     }
+    let why = match carries(open, hands.loaded).await {
+        Carried::Yes => return None,
+        Carried::No => "no process of it has what is taken back",
+        // What we started, and can't see into or came to nothing, is started with what stands there now.
+        Carried::Failed if started && hands.by == ROLLED_BACK => return None,
+        Carried::Starting | Carried::Unknown if started => return None,
+        // Who stops a service may make it fail as well, and wants it down.
+        Carried::Failed => return Some(format!("it failed, or was stopped: systemctl start {unit}")),
+        Carried::Starting | Carried::Unknown => "it was not started since, as far as the journal knows",
+    };
+    Some(why.to_owned())
+}
+
+async fn carries(open: &Open, loaded: &Loaded) -> Carried {
+    let Act::DropIn { unit, from, to } = &open.act else { return Carried::No };
+    let end = Instant::now() + GLANCE;
+    carried(unit, to.as_deref(), from.as_deref(), open.at, &loaded.config, end).await
 }
 
 fn words(open: &Open, failed: &Failed) -> String {

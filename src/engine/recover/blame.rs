@@ -4,7 +4,7 @@
 use super::verify::{as_planned, size_of};
 use crate::incident::Open;
 use crate::plan::{Act, Plan, Recovered};
-use crate::scenario::pool_max;
+use crate::scenario::{PAYLOAD, pool_max};
 use crate::snapshot::Looks;
 
 /// The subjects of a plan that are not as it would have them by this look.
@@ -17,11 +17,26 @@ pub fn unwell(looks: &Looks, plan: &Plan) -> Vec<String> {
     plan.subjects.iter().filter(ill).cloned().collect()
 }
 
-/// Whether the subject runs with the size that the plan gave it: then the size was neither ignored nor
-/// fatal, and to take it back would cost one more restart for nothing.
-pub fn has_its_size(looks: &Looks, plan: &Plan, subject: &str) -> bool {
-    let size = size_of(subject, plan, &looks.now.config);
-    size.is_some() && pool_max(&looks.now, subject).map(|(max, _)| max) == size
+/// What was seen against the settings that a plan gave a subject: its payload shows another size, or its unit
+/// is down, or died since (`anew`: units whose run is another than ours). What was not seen is nothing
+/// against them: to take them back would cost one more restart for nothing.
+pub fn refuted(looks: &Looks, plan: &Plan, subject: &str, anew: &[String]) -> bool {
+    let now = &looks.now;
+    let said = pool_max(now, subject).filter(|(_, by)| *by == PAYLOAD).map(|(max, _)| max);
+    if size_of(subject, plan, &now.config).zip(said).is_some_and(|(planned, said)| planned != said) {
+        return true;
+    }
+    let units = plan.steps.iter().filter(|s| s.subject == subject).filter_map(|s| match &s.act {
+        Act::DropIn { unit, .. } => Some(unit),
+        _ => None,
+    });
+    let down = |unit: &String| {
+        let state = now.unit(unit);
+        state.is_some_and(|u| {
+            u.active == "failed" || u.active == "inactive" || u.sub.starts_with("auto-restart")
+        })
+    };
+    units.into_iter().any(|unit| anew.contains(unit) || down(unit))
 }
 
 /// The standing steps to roll back for these subjects, the last one first. A run before this one may have

@@ -7,6 +7,7 @@ use super::choose::{Choice, Request};
 use super::report::{Recovery, StepStatus, Told};
 use super::sight::{Now, Sight, see, still};
 use super::stop::Stop;
+use super::veto::Word;
 use super::work::Work;
 use super::{advisory, disk, veto};
 use crate::config::Loaded;
@@ -55,7 +56,7 @@ pub async fn carry_out(
     };
     // Between the look and now somebody thought, typed, or mended it himself; or something else broke.
     let sight = tokio::select! {
-        sight = see(order.loaded, order.request, Some(&order.seen), awaited, Instant::now()) => sight,
+        sight = see(order.loaded, order.request, order.store, Some(&order.seen), awaited, Instant::now()) => sight,
         () = stop.times(1) => return report.interrupted(),
     };
     report.diagnosis = Some(sight.diagnosis.clone());
@@ -71,9 +72,15 @@ pub async fn carry_out(
             return report.hints(hints).refused(why);
         }
     }
-    let force = order.force_cooldown || order.request.names_a_value();
+    // The same steps; who is left, and who has to be well again, by the look that decides.
+    let newest = match &sight.choice {
+        Choice::Plan(plan) => plan.clone(),
+        _ => order.plan.clone(),
+    };
+    let order = Order { plan: &newest, ..order };
+    let word = Word { force: order.force_cooldown, by_value: order.request.names_a_value() };
     let word = tokio::select! {
-        word = veto::allowed(order.plan, order.store, &order.loaded.config, force) => word,
+        word = veto::allowed(order.plan, order.store, &order.loaded.config, word) => word,
         () = stop.times(1) => return report.interrupted(),
     };
     match word {
@@ -100,12 +107,17 @@ pub async fn carry_out(
         begun = begin(&order, &sight) => begun,
         () = stop.times(2) => return report.interrupted(),
     };
-    let (mut journal, run) = match begun {
+    let (mut journal, run, lost) = match begun {
         Ok(begun) => begun,
         Err(e) => return report.hints(e.hints).refused(e.message),
     };
     report.incident = Some(journal.id.clone());
     tell(Told::Incident(&journal.id));
+    if let Some(why) = lost {
+        let why = format!("the look of before could not be kept: {why}");
+        tell(Told::Warning(&why));
+        report.notes.push(why);
+    }
     let journal = &mut journal;
     let (order, sight) = (&order, &sight);
     let mut work = Work { order, sight, sessions, journal, run, stop, awaited, tell, report: &mut report };
@@ -130,7 +142,7 @@ pub async fn carry_out(
 }
 
 /// The incident of the same finding, where one is open; else a new one.
-async fn begin(order: &Order<'_>, sight: &Sight) -> Result<(Journal, u32)> {
+async fn begin(order: &Order<'_>, sight: &Sight) -> Result<(Journal, u32, Option<String>)> {
     let plan = order.plan;
     let subject = plan.subjects.first().cloned().unwrap_or_default();
     let id = plan.findings.first().cloned().unwrap_or_else(|| format!("request@{subject}"));
@@ -153,12 +165,13 @@ async fn begin(order: &Order<'_>, sight: &Sight) -> Result<(Journal, u32)> {
             (journal, 1)
         }
     };
-    let digest = plan.digest();
+    let (digest, mut lost) = (plan.digest(), None);
     journal.write(Event::Planned { run, digest, plan: plan.clone() }).await?;
     let (how, digest) = (order.consent.how().to_owned(), order.consent.digest().to_owned());
     journal.write(Event::Consented { run, how, digest, reason: order.reason.clone() }).await?;
     if plan.steps.iter().any(|s| s.act.destroys_evidence()) {
-        journal.capture(run, (order.evidence)(&sight.looks)).await?;
+        // Nothing is kept back for that: but what is lost by it is said before.
+        lost = journal.capture(run, (order.evidence)(&sight.looks)).await?;
     }
-    Ok((journal, run))
+    Ok((journal, run, lost))
 }

@@ -4,7 +4,7 @@ use super::after::{dead_of_it, first_needed, starved};
 use super::guard::never;
 use crate::config::Config;
 use crate::diagnosis::{Diagnosis, Finding, Severity};
-use crate::plan::{Ask, Plan, Remedy};
+use crate::plan::{Act, Ask, Draft, Plan, Remedy};
 use crate::scenario::{self, ALL, Scenario, by_name, pool_request};
 use crate::snapshot::Looks;
 
@@ -192,7 +192,7 @@ fn ended(looks: &Looks, request: &Request) -> Choice {
 
 fn plan(found: &[&Finding], d: &Diagnosis, looks: &Looks, request: &Request) -> Choice {
     let config = &looks.now.config;
-    let (mut plan, mut advice, mut nothing) = (Plan::default(), None, None);
+    let (mut plan, mut advice, mut refused) = (Plan::default(), None, None);
     // Each is measured against what all others have now: one after another.
     let pools: Vec<&str> = found.iter().filter(|f| f.cause == SATURATED).map(|f| f.id.as_str()).collect();
     let later = |f: &Finding| pools.iter().skip(1).any(|id| *id == f.id);
@@ -209,6 +209,11 @@ fn plan(found: &[&Finding], d: &Diagnosis, looks: &Looks, request: &Request) -> 
         let remedy = scenario::plan(scenario, looks, f, &request.ask, config);
         match left_to_people(remedy, f, config) {
             Remedy::Steps { steps, notes } => {
+                let Some(steps) = beside(&plan, steps) else {
+                    plan.notes.push(format!("{} is for a run of its own: its unit is another then", f.id));
+                    plan.left.push(f.id.clone());
+                    continue;
+                };
                 plan.add(Some(&f.id), &f.subject, steps, notes);
                 plan.watched.extend(starved(f, d, config));
             }
@@ -220,9 +225,22 @@ fn plan(found: &[&Finding], d: &Diagnosis, looks: &Looks, request: &Request) -> 
                 plan.notes.push(format!("for people: {said} ({})", f.remedy.command));
                 plan.left.push(f.id.clone());
             }
-            Remedy::Nothing(why) => nothing = Some(Choice::NothingToDo(why)),
-            // One size for all: where it does not fit, nothing is begun.
-            Remedy::Refused { why, hints } => return Choice::Refused { why, hints },
+            // What is asked for is so already, and it is ill all the same.
+            Remedy::Nothing(why) => {
+                let said = format!("{}: {why}: {}", f.id, f.summary);
+                plan.left.push(f.id.clone());
+                let command = f.remedy.command.clone();
+                advice = advice.or(Some(Choice::Advice { why: said, command }));
+            }
+            // A size that somebody asked for, and that does not fit: nothing is begun.
+            Remedy::Refused { why, hints } if request.ask.max_size.is_some() || !request.all => {
+                return Choice::Refused { why, hints };
+            }
+            Remedy::Refused { why, hints } => {
+                plan.notes.push(format!("{} is left as it is: {why}", f.id));
+                plan.left.push(f.id.clone());
+                refused = refused.or(Some(Choice::Refused { why, hints }));
+            }
         }
     }
     if !plan.steps.is_empty() {
@@ -231,7 +249,38 @@ fn plan(found: &[&Finding], d: &Diagnosis, looks: &Looks, request: &Request) -> 
         }
         return Choice::Plan(plan);
     }
-    advice.or(nothing).unwrap_or_else(|| Choice::NothingToDo("nothing was changed".into()))
+    advice.or(refused).unwrap_or_else(|| Choice::NothingToDo("nothing was changed".into()))
+}
+
+/// The steps of a further finding beside those that are planned. Each was made by one look: a unit that is
+/// started anew by then is so for both, and what else would be done to it is another run's (`None`).
+fn beside(plan: &Plan, steps: Vec<Draft>) -> Option<Vec<Draft>> {
+    let done = |unit: &String| {
+        plan.steps.iter().any(|s| s.act.changes() && s.act.target() == format!("unit {unit}"))
+    };
+    let starts = |unit: &String| {
+        let same =
+            |s: &Act| matches!(s, Act::StartUnit { unit: u } | Act::RestartUnit { unit: u } if u == unit);
+        plan.steps.iter().any(|s| same(&s.act))
+    };
+    let mut kept = Vec::new();
+    for d in steps {
+        match d.act() {
+            Act::StartUnit { unit } | Act::RestartUnit { unit } if starts(unit) && kept.is_empty() => {}
+            Act::StartUnit { unit }
+            | Act::RestartUnit { unit }
+            | Act::ResetFailed { unit }
+            | Act::Continue { unit }
+            | Act::Thaw { unit }
+            | Act::DropIn { unit, .. }
+                if done(unit) =>
+            {
+                return None;
+            }
+            _ => kept.push(d),
+        }
+    }
+    Some(kept)
 }
 
 /// What the configuration says is never touched, whatever would mend it.

@@ -47,17 +47,25 @@ pub async fn of_late(store: &Store) -> Option<Vec<Incident>> {
     off(move || store.recent(jiff::SignedDuration::from_hours(48))).await
 }
 
-/// A hold, where there is one. A folder that does not answer holds nobody: that could be for ever.
-pub async fn hold(store: &Store) -> Result<Option<Hold>> {
+/// The holds that there are. `None`: the folder does not answer, which holds nobody: that could be for ever.
+pub async fn hold(store: &Store) -> Result<Option<Vec<Hold>>> {
     let store = store.clone();
-    off(move || store.hold()).await.unwrap_or(Ok(None))
+    match off(move || store.holds()).await {
+        Some(holds) => holds.map(Some),
+        None => Ok(None),
+    }
 }
 
-/// The incident of this finding that is open, and that may be gone on with. None too where the folder does
-/// not answer: that is no reason to leave a database down.
+/// The incident of this finding that is open, and that may be gone on with: of today, and readable to its
+/// end. What was left weeks ago is not taken back with what is done now. None too where the folder does not
+/// answer: that is no reason to leave a database down.
 pub async fn open_about(store: &Store, id: &str) -> Option<Incident> {
     let (store, id) = (store.clone(), id.to_owned());
-    let open = move |i: &Incident| i.is_open() && i.about == id && i.is_ours();
+    let now = crate::incident::now();
+    let young = move |i: &Incident| {
+        i.entries.last().is_some_and(|e| now.duration_since(e.at) < jiff::SignedDuration::from_hours(24))
+    };
+    let open = move |i: &Incident| i.is_open() && i.about == id && i.is_ours() && i.unread == 0 && young(i);
     off(move || store.all().into_iter().rev().find(open)).await?
 }
 

@@ -6,12 +6,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::config::{Config, Guard};
-use crate::incident::{Event, Hold, Incident};
+use crate::incident::{Event, Hold, Incident, Outcome};
 use crate::plan::{Act, Plan};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// However often: in the course of a shift it may be tried once more.
 const LONGEST: Duration = Duration::from_secs(4 * 3600);
+
+const FORCE: &str = "--force-cooldown does it all the same";
 
 /// One time that something was done to a unit for a finding, and stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +22,8 @@ pub struct Attempt {
     pub act: Act,
     /// Its run was cut off: what it came to is not known.
     pub cut_off: bool,
+    /// It was asked for by its value, and did not help.
+    pub in_vain: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,10 +46,45 @@ pub fn attempts(incidents: &[Incident]) -> Vec<Attempt> {
             .collect();
         let counts = |o: &crate::incident::Open| is_counted(&o.act) && !asked_for.contains(&o.run);
         let standing = incident.standing().into_iter().filter(counts);
-        all.extend(standing.map(|o| Attempt { at: o.at, act: o.act, cut_off: o.cut_off }));
+        all.extend(standing.map(|o| Attempt { at: o.at, act: o.act, cut_off: o.cut_off, in_vain: false }));
+        all.extend(values(incident));
+        all.extend(ended(incident, &asked_for));
     }
     all.sort_by_key(|a| a.at);
     all
+}
+
+/// Values of runs that did not end well, also where they were taken back: the same again is a loop.
+fn values(incident: &Incident) -> Vec<Attempt> {
+    let ill = |run: u32| {
+        let is = |e: &&crate::incident::Entry| match &e.event {
+            Event::Ended { run: r, outcome, .. } => {
+                *r == run && matches!(outcome, Outcome::Failed | Outcome::NotRecovered)
+            }
+            _ => false,
+        };
+        incident.entries.iter().any(|e| is(&e))
+    };
+    let of = |e: &crate::incident::Entry| match &e.event {
+        Event::Intent { run, act: act @ (Act::DropIn { .. } | Act::ResizePool { .. }), .. } if ill(*run) => {
+            Some(Attempt { at: e.at, act: act.clone(), cut_off: false, in_vain: true })
+        }
+        _ => None,
+    };
+    incident.entries.iter().filter_map(of).collect()
+}
+
+/// Runs that ended sessions by themselves: each once for a server, however many it ended.
+fn ended(incident: &Incident, asked_for: &[u32]) -> Vec<Attempt> {
+    let mut all: Vec<(u32, Attempt)> = Vec::new();
+    for e in &incident.entries {
+        let Event::Intent { run, act: act @ Act::EndSession(_), .. } = &e.event else { continue };
+        let known = all.iter().any(|(r, a)| r == run && a.act.target() == act.target());
+        if !known && !asked_for.contains(run) {
+            all.push((*run, Attempt { at: e.at, act: act.clone(), cut_off: false, in_vain: false }));
+        }
+    }
+    all.into_iter().map(|(_, a)| a).collect()
 }
 
 fn is_counted(act: &Act) -> bool {
@@ -67,6 +106,17 @@ fn is_counted(act: &Act) -> bool {
     }
 }
 
+/// The same value for the same.
+fn is_same_value(a: &Act, b: &Act) -> bool {
+    match (a, b) {
+        (Act::DropIn { unit, to, .. }, Act::DropIn { unit: u, to: t, .. }) => unit == u && to == t,
+        (Act::ResizePool { service, to, .. }, Act::ResizePool { service: s, to: t, .. }) => {
+            service == s && to == t
+        }
+        _ => false,
+    }
+}
+
 /// A pool that is widened again and again is so by another size each time.
 fn is_same(a: &Act, b: &Act) -> bool {
     match (a, b) {
@@ -76,13 +126,45 @@ fn is_same(a: &Act, b: &Act) -> bool {
 }
 
 /// Whether a plan may be done by what was done before. A run that was cut off may be gone on with once.
-pub fn may(plan: &Plan, before: &[Attempt], now: Timestamp, guard: &Guard) -> Result<(), Held> {
-    if plan.findings.is_empty() {
+/// `by_value`: a person's own value was asked for; another one soon after is no loop, the same one is.
+pub fn may(
+    plan: &Plan,
+    before: &[Attempt],
+    by_value: bool,
+    now: Timestamp,
+    guard: &Guard,
+) -> Result<(), Held> {
+    let age = |a: &Attempt| Duration::try_from(now.duration_since(a.at)).unwrap_or(Duration::ZERO);
+    let (in_vain, before): (Vec<&Attempt>, Vec<&Attempt>) =
+        before.iter().filter(|a| age(a) < DAY).partition(|a| a.in_vain);
+    // Who is not served sees to why, and does not ask for the same once more.
+    for act in plan.steps.iter().map(|s| &s.act) {
+        let same = in_vain.iter().filter(|a| is_same_value(&a.act, act));
+        if let Some(last) = same.last().filter(|a| age(a) < guard.cooldown.0) {
+            let why = format!(
+                "`{}` was done {} ago, and did not help: not again before {} have passed",
+                crate::plan::describe(act),
+                human(age(last)),
+                human(guard.cooldown.0)
+            );
+            return Err(Held { why, hint: Some(FORCE.into()) });
+        }
+    }
+    if plan.findings.is_empty() || by_value {
         return Ok(());
     }
-    let age = |a: &Attempt| Duration::try_from(now.duration_since(a.at)).unwrap_or(Duration::ZERO);
-    let of_late: Vec<&Attempt> = before.iter().filter(|a| age(a) < DAY).collect();
-    let forced = || Some("--force-cooldown does it all the same".to_owned());
+    let (ended, of_late): (Vec<&Attempt>, Vec<&Attempt>) =
+        before.into_iter().partition(|a| matches!(a.act, Act::EndSession(_)));
+    let servers = plan.steps.iter().map(|s| &s.act).filter(|a| matches!(a, Act::EndSession(_)));
+    for target in servers.map(Act::target) {
+        let runs = ended.iter().filter(|a| a.act.target() == target).count();
+        if runs >= guard.budget as usize {
+            let why =
+                format!("sessions of {target} were ended {} within a day: that is its budget", times(runs));
+            return Err(Held { why, hint: Some(FORCE.into()) });
+        }
+    }
+    let forced = || Some(FORCE.to_owned());
     for act in plan.steps.iter().map(|s| &s.act).filter(|a| is_counted(a)) {
         let mut same: Vec<&&Attempt> = of_late.iter().filter(|a| is_same(&a.act, act)).collect();
         let once = matches!(same[..], [_] | [.., Attempt { cut_off: false, .. }, _]);
@@ -124,7 +206,21 @@ pub fn never<'a>(plan: &Plan, config: &'a Config) -> Option<&'a str> {
         let unit = config.service(name).and_then(|s| s.unit.as_deref());
         unit.or_else(|| config.postgres(name).and_then(|p| p.unit.as_deref()))
     };
-    config.guard.never.iter().map(String::as_str).find(|n| touched(n) || of_unit(n).is_some_and(touched))
+    // By its unit, as it is configured: which one a server runs as may be another (Debian's umbrella).
+    let named = |unit: &str| units(config).filter(|(_, u)| *u == unit).any(|(name, _)| touched(name));
+    let left = |n: &&str| touched(n) || of_unit(n).is_some_and(touched) || named(n);
+    config.guard.never.iter().map(String::as_str).find(left)
+}
+
+/// Who is under care, with the unit that it is said to run as.
+fn units(config: &Config) -> impl Iterator<Item = (&str, &str)> {
+    let services = config.service.iter().map(|s| (&s.name, &s.unit));
+    let servers = config.postgres.iter().map(|p| (&p.name, &p.unit));
+    let poolers = config.pooler.iter().map(|p| (&p.name, &p.unit));
+    let redis = config.redis.iter().map(|r| (&r.name, &r.unit));
+    let ollama = config.ollama.iter().map(|o| (&o.name, &o.unit));
+    let all = services.chain(servers).chain(poolers).chain(redis).chain(ollama);
+    all.filter_map(|(name, unit)| Some((name.as_str(), unit.as_deref()?)))
 }
 
 /// A hold of somebody's is respected by everybody, whatever is forced.

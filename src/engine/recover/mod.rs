@@ -23,7 +23,7 @@ mod work;
 mod world;
 
 pub use back::{Taken, undo_plan};
-pub use blame::{has_its_size, to_roll_back, unwell};
+pub use blame::{refuted, to_roll_back, unwell};
 pub use carry::{Order, carry_out};
 pub use choose::{Choice, Request, choose};
 pub use lock::FOLDER as LOCKS;
@@ -32,3 +32,5 @@ pub use rights::against;
 pub use sight::{Now, Sight, see, still};
 pub use stop::Stop;
 pub use undo::{UndoOrder, UndoOutcome, Undone, undo};
+pub use verify::held;
+pub use veto::Word;

@@ -10,17 +10,19 @@ use futures_util::future::join_all;
 use futures_util::stream::iter;
 
 use super::choose::Request;
+use super::disk;
 use crate::action::{drop_in, ours};
 use crate::config::{Config, Loaded, Service};
 use crate::diagnosis::Diagnosis;
-use crate::plan::Near;
+use crate::incident::Store;
+use crate::plan::{Act, Near};
 use crate::probe::{http, postgres, systemd};
 use crate::snapshot::postgres::Session;
 
 /// Of 128 that a bus takes.
 const AT_ONCE: usize = 32;
 
-pub async fn near(loaded: &Loaded, deadline: Instant) -> Near {
+pub async fn near(loaded: &Loaded, store: &Store, deadline: Instant) -> Near {
     let config = &loaded.config;
     let pools = || config.service.iter().filter(|s| s.pool.is_some());
     let of = async |s: &Service, unit: &String| {
@@ -35,13 +37,36 @@ pub async fn near(loaded: &Loaded, deadline: Instant) -> Near {
         join_all(pools().map(async |s| answers(s, loaded, deadline).await.then(|| s.name.clone())));
     let units: Vec<&str> = placed().map(|(_, unit)| unit.as_str()).collect();
     let (drop_ins, resizable, runs) = tokio::join!(drop_ins, resizable, runs(&units, config, deadline));
+    let drop_ins = drop_ins.into_iter().collect();
     Near {
-        drop_ins: drop_ins.into_iter().collect(),
+        former: former(&drop_ins, store).await,
+        drop_ins,
         runs,
         resizable: resizable.into_iter().flatten().collect(),
         sessions: BTreeMap::new(),
     }
 }
+
+/// Of drop-ins that stand there, by the journals of today: what each was before a run of ours that stands.
+async fn former(drop_ins: &Texts, store: &Store) -> BTreeMap<String, Option<String>> {
+    let written = |d: &&Result<Option<String>, String>| matches!(d, Ok(Some(_)));
+    if !drop_ins.values().any(|d| written(&d)) {
+        return BTreeMap::new();
+    }
+    let incidents = disk::of_late(store).await.unwrap_or_default();
+    let mut all = BTreeMap::new();
+    for open in incidents.iter().filter(|i| i.is_open() && i.is_ours()).flat_map(|i| i.standing()) {
+        if let Act::DropIn { unit, from, to } = open.act
+            && drop_ins.get(&unit) == Some(&Ok(to.clone()))
+            && from != to
+        {
+            all.insert(unit, from);
+        }
+    }
+    all
+}
+
+type Texts = BTreeMap<String, Result<Option<String>, String>>;
 
 /// Of servers whose slots are short, all sessions. Behind the look: where one slot is left, it was taken.
 /// So too where some are to be ended.
@@ -72,7 +97,7 @@ const SESSIONS: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(50);
 
 /// What could not be seen is missing: then nothing is restarted.
-async fn runs(units: &[&str], config: &Config, deadline: Instant) -> BTreeMap<String, String> {
+pub(super) async fn runs(units: &[&str], config: &Config, deadline: Instant) -> BTreeMap<String, String> {
     if units.is_empty() {
         return BTreeMap::new();
     }

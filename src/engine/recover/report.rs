@@ -51,6 +51,8 @@ pub enum StepStatus {
     Already,
     /// What was seen did not hold any more: not done.
     Changed,
+    /// A proof that could not be looked at: what it was for may be so, or not.
+    Unseen,
     /// Not done, or not known to be.
     Failed,
     /// Taken back, since what came after it failed.
@@ -64,6 +66,7 @@ impl StepStatus {
             StepStatus::Done => "done",
             StepStatus::Already => "already",
             StepStatus::Changed => "changed",
+            StepStatus::Unseen => "unseen",
             StepStatus::Failed => "failed",
             StepStatus::Undone => "undone",
         }

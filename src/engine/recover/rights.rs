@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio_postgres::SimpleQueryMessage;
 
 use super::guard::Held;
-use super::veto;
+use super::veto::{self, Word};
 use crate::config::{Config, Loaded, Postgres, Secret};
 use crate::incident::Store;
 use crate::plan::{Act, Plan, drop_in_path};
@@ -33,11 +33,10 @@ impl Lacking {
 }
 
 /// All that is against a plan before it is begun. What decides is the same again, under the lock.
-pub async fn against(plan: &Plan, looks: &Looks, loaded: &Loaded, store: &Store, force: bool) -> Vec<Held> {
+pub async fn against(plan: &Plan, looks: &Looks, loaded: &Loaded, store: &Store, word: Word) -> Vec<Held> {
     let deadline = Instant::now() + LIMIT;
     let lacking = lacking(plan, looks, loaded, deadline);
-    let (lacking, by_word) =
-        tokio::join!(lacking, veto::by_what_was_done(plan, store, &loaded.config, force));
+    let (lacking, by_word) = tokio::join!(lacking, veto::by_what_was_done(plan, store, &loaded.config, word));
     let rights = lacking.iter().map(|l| Held { why: l.words(), hint: None });
     by_word.err().into_iter().chain(rights).collect()
 }

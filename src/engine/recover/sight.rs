@@ -9,6 +9,7 @@ use crate::config::Loaded;
 use crate::diagnosis::Diagnosis;
 use crate::engine::look::{Depth, Plan as LookPlan, look};
 use crate::engine::{Awaited, Filter, diagnose};
+use crate::incident::Store;
 use crate::snapshot::{Looks, Snapshot};
 
 #[derive(Debug, Clone)]
@@ -27,6 +28,7 @@ pub struct Sight {
 pub async fn see(
     loaded: &Loaded,
     request: &Request,
+    store: &Store,
     before: Option<&Snapshot>,
     awaited: &Awaited,
     start: Instant,
@@ -35,7 +37,7 @@ pub async fn see(
     let (quick, before) = (request.names_a_value() || before.is_some(), before.cloned());
     let plan = LookPlan { asked, quick, before, ..LookPlan::of(Depth::Wrong) };
     let deadline = start + loaded.config.timeout.0;
-    let (looked, near) = tokio::join!(look(loaded, awaited, start, &plan), near(loaded, deadline));
+    let (looked, near) = tokio::join!(look(loaded, awaited, start, &plan), near(loaded, store, deadline));
     let looks = looked.looks;
     let diagnosis = diagnose(&looks, &Filter::default());
     let mut request = request.clone();

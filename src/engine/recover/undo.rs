@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::back::{Hands, Taken, started_since, take_back, undo_plan};
+use super::guard::never;
 use super::stop::Stop;
 use super::world::settled;
 use super::{disk, veto};
@@ -79,6 +80,13 @@ pub async fn undo(order: UndoOrder<'_>, stop: &Stop) -> Undone {
     if let Err(held) = veto::hold(order.store).await {
         let hint = held.hint.map(|h| format!(" ({h})")).unwrap_or_default();
         return Undone::refused(&format!("{}{hint}", held.why));
+    }
+    // What is left to people, and the site's own word, hold for a way back as for what it takes back.
+    if let Some(name) = never(order.plan, &order.loaded.config) {
+        return Undone::refused(&format!("{name} is left to people (`guard.never`)"));
+    }
+    if let Err(held) = veto::by_program(order.plan, &order.loaded.config).await {
+        return Undone::refused(&held.why);
     }
     // Only now nobody else changes what it says.
     let read = async {
@@ -276,6 +284,33 @@ mod tests {
         let undone = bed.undo(&plan).await;
         assert!(undone.reason.contains("another run"), "{undone:?}");
         assert_eq!((undone.outcome, undone.taken.len()), (UndoOutcome::Refused, 0));
+    }
+
+    #[tokio::test]
+    async fn rule_12_who_is_left_to_people_is_not_stopped_by_an_undo_nor_past_a_veto() {
+        let mut bed = Bed::new().await;
+        let (_, plan) = undo_plan(&bed.incident(), None).unwrap();
+        bed.taken_back(&[]).await;
+        bed.loaded.config.guard.never = vec!["codebase-mcp".into()];
+        let undone = bed.undo(&plan).await;
+        assert!(
+            undone.outcome == UndoOutcome::Refused && undone.reason.contains("left to people"),
+            "{undone:?}"
+        );
+        bed.loaded.config.guard.never.clear();
+        let argv = vec!["/usr/bin/false".into()];
+        bed.loaded.config.guard.veto = Some(crate::config::Program { argv });
+        let undone = bed.undo(&plan).await;
+        assert!(undone.outcome == UndoOutcome::Refused && undone.reason.contains("veto"), "{undone:?}");
+        assert_eq!(bed.incident().standing().len(), 2, "both stand");
+    }
+
+    #[tokio::test]
+    async fn rule_3_what_a_later_version_wrote_is_not_taken_back_by_halves() {
+        let bed = Bed::new().await;
+        let mut incident = bed.incident();
+        incident.unread = 1;
+        assert!(undo_plan(&incident, None).unwrap_err().contains("this version"));
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::near::runs;
 use super::report::Verification;
 use super::stop::Stop;
 use crate::config::{Config, Loaded};
@@ -10,14 +11,15 @@ use crate::engine::Awaited;
 use crate::engine::look::{Depth, Plan as LookPlan, look};
 use crate::plan::{Act, Aim, Ask, Plan, Recovered};
 use crate::probe::millis;
-use crate::scenario::{Scenario, by_name, pool_recovered};
+use crate::scenario::{Scenario, by_name, longest_run, pool_recovered};
 use crate::snapshot::{Looks, Snapshot};
 
 const IN_A_ROW: u32 = 3;
 const FIRST: Duration = Duration::from_millis(20);
 const LONGEST: Duration = Duration::from_millis(500);
-/// What died again and again is well for so long before it is believed.
+/// What died again and again, or is known by its unit alone, is well for so long before it is believed.
 const LOOPED: Duration = Duration::from_secs(3);
+const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Of one look: what hangs is asked again.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -101,35 +103,79 @@ fn died(now: &Snapshot, plan: &Plan) -> Option<String> {
     started.filter(down).map(|unit| format!("{unit} went down again")).next()
 }
 
+/// How long it has to be well before it is believed, by what was seen before anything was done: half as long
+/// again as its longest run of those that ended by themselves. An active unit alone says little.
+pub fn held(looks: &Looks, plan: &Plan) -> Duration {
+    let config = &looks.now.config;
+    let of = |subject: &String| {
+        let s = config.service(subject)?;
+        let unit = s.unit.as_deref()?;
+        let looped = plan.findings.iter().any(|f| *f == format!("server-crash/crash-loop@{subject}"));
+        let least = if looped || s.url.is_none() { LOOPED } else { Duration::ZERO };
+        // A pool that is full has not died: only who did is held to it.
+        let died = plan
+            .findings
+            .iter()
+            .any(|f| f.starts_with("server-crash/") && f.ends_with(&format!("@{subject}")));
+        let runs = longest_run(&looks.now, unit).filter(|_| died);
+        Some(runs.map_or(least, |r| least.max(LOOPED).max(r.mul_f64(1.5))))
+    };
+    plan.subjects.iter().chain(&plan.watched).filter_map(of).max().unwrap_or_default()
+}
+
+/// Units of a plan's services, which are to stay in one run while it is verified.
+fn units<'a>(plan: &'a Plan, config: &'a Config) -> Vec<&'a str> {
+    let all = plan.subjects.iter().chain(&plan.watched);
+    all.filter_map(|s| config.service(s)?.unit.as_deref()).collect()
+}
+
 pub async fn verify(
     loaded: &Loaded,
     plan: &Plan,
-    _: &Ask,
+    held: Duration,
     wait: Duration,
     stop: &Stop,
     awaited: &Awaited,
 ) -> Verification {
     let start = Instant::now();
-    let end = start + wait;
-    let loops = plan.findings.iter().any(|f| f.contains("/crash-loop@"));
-    let held = if loops { LOOPED } else { Duration::ZERO };
-    let all: Vec<String> = plan.subjects.iter().chain(&plan.watched).cloned().collect();
+    let end = start.checked_add(wait).unwrap_or(start + DAY);
     let (mut looks, mut pause, mut since) = (0, FIRST, None::<Instant>);
+    let subjects: Vec<String> = plan.subjects.iter().chain(&plan.watched).cloned().collect();
+    let alive = async || match held.is_zero() {
+        true => None,
+        false => Some(runs(&units(plan, &loaded.config), &loaded.config, Instant::now() + LOOK).await),
+    };
+    let mut first = None;
     let answer = |verified, looks, says| Verification { verified, looks, says, elapsed_ms: millis(start) };
     loop {
         let seen = tokio::select! {
-            seen = symptoms(loaded, &all, awaited) => seen,
+            seen = symptoms(loaded, &subjects, awaited) => seen,
             () = stop.times(1) => return answer(false, looks, "interrupted before it was verified".into()),
         };
         let says = match as_planned(&seen, plan) {
             Recovered::Yes(says) => {
                 looks += 1;
-                let since = *since.get_or_insert_with(Instant::now);
-                if looks >= IN_A_ROW && since.elapsed() >= held {
+                if looks == 1 {
+                    (since, first) = (Some(Instant::now()), alive().await);
+                }
+                let well = since.map_or(Duration::ZERO, |s| s.elapsed());
+                let done = looks >= IN_A_ROW && well >= held;
+                // Between two looks it may have died and come back.
+                if done && alive().await == first {
                     return answer(true, looks, says);
                 }
+                if done {
+                    (looks, since) = (0, None);
+                }
                 pause = if looks > IN_A_ROW { LONGEST } else { FIRST };
-                says
+                match held.is_zero() {
+                    true => says,
+                    false => format!(
+                        "well for {:.1} s, and {:.1} s are needed to believe it ({says})",
+                        well.as_secs_f64(),
+                        held.as_secs_f64()
+                    ),
+                }
             }
             Recovered::NotYet(why) => {
                 (looks, since) = (0, None);

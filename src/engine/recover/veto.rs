@@ -14,19 +14,33 @@ use crate::probe::{feed, said};
 const LIMIT: Duration = Duration::from_secs(10);
 const LARGEST: u64 = 64 << 10;
 
-/// `force`: the cooldown and the budget are passed over, by a person's word. What has to be told, where it
-/// is allowed all the same.
+/// What a person's word passes over.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Word {
+    /// The cooldown and the budget.
+    pub force: bool,
+    /// A value that was asked for is its own reason.
+    pub by_value: bool,
+}
+
+/// What has to be told, where it is allowed all the same.
 pub(super) async fn allowed(
     plan: &Plan,
     store: &Store,
     config: &Config,
-    force: bool,
+    word: Word,
 ) -> Result<Option<String>, Held> {
-    let told = by_what_was_done(plan, store, config, force).await?;
-    if let Some(program) = &config.guard.veto {
-        ask(&program.argv, plan).await?;
-    }
+    let told = by_what_was_done(plan, store, config, word).await?;
+    by_program(plan, config).await?;
     Ok(told)
+}
+
+/// The site's own program, where it has one.
+pub async fn by_program(plan: &Plan, config: &Config) -> Result<(), Held> {
+    match &config.guard.veto {
+        Some(program) => ask(&program.argv, plan).await,
+        None => Ok(()),
+    }
 }
 
 /// All but the program, which is asked once.
@@ -34,24 +48,32 @@ pub async fn by_what_was_done(
     plan: &Plan,
     store: &Store,
     config: &Config,
-    force: bool,
+    word: Word,
 ) -> Result<Option<String>, Held> {
-    hold(store).await?;
-    if force {
-        return Ok(None);
+    // A database stays down for that no longer than for a full disk; but it is said.
+    const SILENT: &str =
+        "the folder of the incidents does not answer: neither a hold nor a cooldown is known";
+    let told = hold(store).await?;
+    if word.force || told.is_some() {
+        return Ok(told);
     }
     match disk::of_late(store).await {
-        Some(before) => may(plan, &attempts(&before), now(), &config.guard).map(|()| None),
-        // A database stays down for that no longer than for a full disk.
-        None => Ok(Some("the folder of the incidents does not answer: no cooldown is known".into())),
+        Some(before) => may(plan, &attempts(&before), word.by_value, now(), &config.guard).map(|()| None),
+        None => Ok(Some(SILENT.into())),
     }
 }
 
-/// Whether somebody said that nothing is to be changed now.
-pub async fn hold(store: &Store) -> Result<(), Held> {
+/// Whether somebody said that nothing is to be changed now, in this folder or in the machine's.
+/// What has to be told, where that is not known.
+pub async fn hold(store: &Store) -> Result<Option<String>, Held> {
     match disk::hold(store).await {
-        Ok(Some(hold)) => held(&hold, now()).map_or(Ok(()), Err),
-        Ok(None) => Ok(()),
+        Ok(Some(holds)) => match holds.iter().find_map(|hold| held(hold, now())) {
+            Some(held) => Err(held),
+            None => Ok(None),
+        },
+        Ok(None) => Ok(Some(
+            "the folder of the incidents does not answer: whether somebody holds is not known".into(),
+        )),
         Err(e) => Err(Held { why: e.message, hint: e.hints.first().cloned() }),
     }
 }

@@ -1,19 +1,21 @@
 //! The steps of a plan, one after another: intent, act, end; then it is verified. Each intent is on disk
 //! before its step begins. A setting that was ignored, or that its service died of, is not left behind.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::back::{ACT, Hands, LEFT, Taken, started_since, take_back};
-use super::blame::{has_its_size, to_roll_back, unwell};
+use super::back::{ACT, GLANCE, Hands, LEFT, ROLLED_BACK, Taken, started_since, take_back};
+use super::blame::{refuted, to_roll_back, unwell};
 use super::carry::Order;
+use super::near::runs;
 use super::report::{Recovery, StepStatus, Told};
 use super::sight::Sight;
 use super::stop::Stop;
-use super::verify::{recovered, symptoms, verify};
+use super::verify::{held, recovered, symptoms, verify};
+use super::world::{holds_at_once, lives};
 use crate::action::{Failed, Sessions, World, apply};
 use crate::engine::Awaited;
 use crate::error::Result;
-use crate::incident::{Event, Journal, Outcome};
+use crate::incident::{Event, Journal, Open, Outcome};
 use crate::plan::{Act, Plan, Recovered, Step};
 use crate::probe::millis;
 
@@ -68,6 +70,11 @@ impl Work<'_, '_> {
                     false => (Outcome::NotRecovered, why),
                 });
             }
+            if let Some(is) = self.healed(step).await {
+                other.push(subject);
+                why = Some(format!("{}: {is}", of(step)));
+                continue;
+            }
             match self.one(at, step).await? {
                 Ok(Went::Gone) => why = Some(format!("{}: it is gone", of(step))),
                 Ok(Went::Done) if step.act.changes() => touched.push(subject),
@@ -93,9 +100,9 @@ impl Work<'_, '_> {
     /// What a service needs has to be well before it is started behind it: else it dies of it once more. Each
     /// start is awaited before the next: a database that has just come back is not stormed.
     async fn too_early(&mut self, step: &Step) -> Option<String> {
-        let (o, ask) = (self.order, &self.sight.request.ask);
+        let o = self.order;
         let before = || o.plan.steps.iter().take_while(|s| s.n < step.n).map(|s| &s.subject);
-        if before().last() == Some(&step.subject) {
+        if before().last().is_none_or(|last| *last == step.subject) {
             return None;
         }
         let needs = crate::diagnosis::needs(&step.subject, &o.loaded.config);
@@ -108,8 +115,30 @@ impl Work<'_, '_> {
         }
         let steps = o.plan.steps.iter().take_while(|s| s.n < step.n).cloned().collect();
         let alone = Plan { subjects: first, watched: Vec::new(), steps, ..o.plan.clone() };
-        let v = verify(o.loaded, &alone, ask, o.wait, self.stop, self.awaited).await;
+        let v = verify(o.loaded, &alone, Duration::ZERO, o.wait, self.stop, self.awaited).await;
         (!v.verified).then_some(v.says)
+    }
+
+    /// What was done for others may have healed it: the look that it was planned by may be minutes old. By
+    /// what says at once whether it is well; asked once, before its first step.
+    async fn healed(&self, step: &Step) -> Option<String> {
+        const AT_ONCE: [&str; 2] = ["server-crash/", "pool-exhausted/"];
+        let plan = &self.order.plan;
+        if step.n == 1 || plan.steps.iter().any(|s| s.n < step.n && s.subject == step.subject) {
+            return None;
+        }
+        let its = |f: &&String| f.rsplit_once('@').is_some_and(|(_, s)| s == step.subject);
+        let findings: Vec<String> = plan.findings.iter().filter(its).cloned().collect();
+        if findings.is_empty() || !findings.iter().all(|f| AT_ONCE.iter().any(|s| f.starts_with(s))) {
+            return None;
+        }
+        let subjects = vec![step.subject.clone()];
+        let seen = symptoms(self.order.loaded, &subjects, self.awaited).await;
+        let alone = Plan { findings, subjects, watched: Vec::new(), ..(*plan).clone() };
+        match recovered(&seen, &alone, &self.sight.request.ask) {
+            Recovered::Yes(says) => Some(format!("it is well meanwhile ({says})")),
+            Recovered::NotYet(_) => None,
+        }
     }
 
     /// Whether it worked, by the symptom that was there.
@@ -117,8 +146,9 @@ impl Work<'_, '_> {
         (self.tell)(Told::Verifying);
         // They take slots that others may miss.
         self.sessions.clear();
-        let (o, ask, run) = (self.order, &self.sight.request.ask, self.run);
-        let v = verify(o.loaded, o.plan, ask, o.wait, self.stop, self.awaited).await;
+        let (o, run) = (self.order, self.run);
+        let held = held(&self.sight.looks, o.plan);
+        let v = verify(o.loaded, o.plan, held, o.wait, self.stop, self.awaited).await;
         let (verified, says) = (v.verified, v.says.clone());
         let event = match verified {
             true => Event::Verified { run, looks: v.looks, says: says.clone() },
@@ -141,11 +171,33 @@ impl Work<'_, '_> {
         if !touched {
             return Ok((Outcome::NotRecovered, says));
         }
-        let seen = symptoms(o.loaded, &o.plan.subjects, self.awaited).await;
-        let mut ill = unwell(&seen, o.plan);
-        ill.retain(|subject| !has_its_size(&seen, o.plan, subject));
-        let back = self.roll_back(&ill).await?;
+        let back = self.roll_back_refuted(&o.plan.subjects).await?;
         Ok((Outcome::NotRecovered, format!("{says}{back}")))
+    }
+
+    /// The settings of those of these subjects against which something was seen. Of whom nothing is seen they
+    /// stay, and `undo` takes them back.
+    async fn roll_back_refuted(&mut self, subjects: &[String]) -> Result<String> {
+        let plan = self.order.plan;
+        let seen = symptoms(self.order.loaded, subjects, self.awaited).await;
+        let anew = self.died_since().await?;
+        let mut ill = unwell(&seen, plan);
+        ill.retain(|subject| subjects.contains(subject) && refuted(&seen, plan, subject, &anew));
+        self.roll_back(&ill).await
+    }
+
+    /// Units of ours whose run is not the one that this run began.
+    async fn died_since(&self) -> Result<Vec<String>> {
+        let standing = self.journal.so_far()?.standing();
+        let made = standing.iter().filter(|o| o.run == self.run).filter_map(|o| match &o.act {
+            Act::StartUnit { unit } | Act::RestartUnit { unit } => Some((unit.as_str(), o.made.as_ref()?)),
+            _ => None,
+        });
+        let made: Vec<(&str, &String)> = made.collect();
+        let units: Vec<&str> = made.iter().map(|(unit, _)| *unit).collect();
+        let now = runs(&units, &self.order.loaded.config, Instant::now() + GLANCE).await;
+        let other = |(unit, made): &&(&str, &String)| now.get(*unit).is_some_and(|n| n != *made);
+        Ok(made.iter().filter(other).map(|(unit, _)| (*unit).to_owned()).collect())
     }
 
     fn interrupted(&mut self, touched: bool) -> Ending {
@@ -171,8 +223,13 @@ impl Work<'_, '_> {
         };
         self.journal.write(intent).await?;
         let world = World(self.order.loaded, Some(&self.sessions));
+        // What takes longer to start is waited for as long as somebody would wait until it is well.
+        let limit = match step.act {
+            Act::StartUnit { .. } | Act::RestartUnit { .. } => ACT.max(self.order.wait),
+            _ => ACT,
+        };
         let done = tokio::select! {
-            done = apply(&step.act, &step.needs, self.order.consent, world, begun + ACT) => Some(done),
+            done = apply(&step.act, &step.needs, self.order.consent, world, begun + limit) => Some(done),
             () = self.stop.times(2) => None,
         };
         let row = &mut self.report.steps[at];
@@ -186,6 +243,15 @@ impl Work<'_, '_> {
                 (row.status, row.detail) = (status, Some(done.detail.clone()));
                 let (detail, elapsed_ms, made) = (done.detail, millis(begun), done.made);
                 (Ok(went), Event::Done { run, n, detail, elapsed_ms, made, already: done.already })
+            }
+            // Its end is what the look afterwards says; whether it is ours then, nobody knows.
+            Some(Err(Failed::GoesOn(why))) => {
+                (row.status, row.detail) = (StepStatus::Done, Some(why.clone()));
+                (Ok(Went::Done), Event::StepFailed { run, n, why, touched: true })
+            }
+            Some(Err(Failed::Unseen(why))) => {
+                (row.status, row.detail) = (StepStatus::Unseen, Some(why.clone()));
+                (Ok(Went::Already), Event::StepFailed { run, n, why, touched: false })
             }
             Some(Err(failed)) => {
                 let changed = matches!(failed, Failed::Changed(_));
@@ -217,7 +283,11 @@ impl Work<'_, '_> {
         if touched {
             let back = match self.stop.asked() {
                 true => String::new(),
-                false => self.roll_back(std::slice::from_ref(&step.subject)).await?,
+                // Its process has another value than it was given: that was seen.
+                false if matches!(step.act, Act::Prove { .. } | Act::ProveLimit { .. }) => {
+                    self.roll_back(std::slice::from_ref(&step.subject)).await?
+                }
+                false => self.roll_back_refuted(std::slice::from_ref(&step.subject)).await?,
             };
             return Ok((Outcome::Failed, format!("{why}{back}")));
         }
@@ -237,18 +307,36 @@ impl Work<'_, '_> {
         (Outcome::Refused, format!("{why}; nothing was changed"))
     }
 
+    /// A smaller limit holds at once: it would kill the process that has just come up under the larger one.
+    async fn must_stay(&self, open: &Open) -> Option<String> {
+        let Act::DropIn { unit, from, to } = &open.act else { return None };
+        let limit = holds_at_once(to.as_deref(), from.as_deref());
+        if !limit || !lives(unit, &self.order.loaded.config, Instant::now() + GLANCE).await {
+            return None;
+        }
+        let n = open.n;
+        Some(format!(
+            "; step {n} stays: the process of {unit} lives under it (mcp-ir undo {})",
+            self.journal.id
+        ))
+    }
+
     /// The settings of these subjects alone: what was done for others, and worked, stays.
     async fn roll_back(&mut self, subjects: &[String]) -> Result<String> {
         let incident = self.journal.so_far()?;
         let mut words = String::new();
         for open in to_roll_back(incident.standing(), self.order.plan, self.run, subjects) {
+            if let Some(stays) = self.must_stay(&open).await {
+                words.push_str(&stays);
+                continue;
+            }
             (self.tell)(Told::Back(&open.describe));
             let mut hands = Hands {
                 journal: self.journal,
                 consent: self.order.consent,
                 loaded: self.order.loaded,
                 stop: self.stop,
-                by: "rolled back",
+                by: ROLLED_BACK,
             };
             match take_back(&open, started_since(&open, &incident), &mut hands).await? {
                 Taken::Back { n, .. } => {

@@ -17,8 +17,10 @@ use crate::snapshot::units::{Unit, UnitDetail};
 pub enum Carried {
     Yes,
     No,
-    /// It failed, or is about to be started: what it would come up with is what stands there.
+    /// It failed: by itself, or when somebody stopped it.
     Failed,
+    /// It is about to be started: what it would come up with is what stands there.
+    Starting,
     /// It could not be seen.
     Unknown,
 }
@@ -63,7 +65,7 @@ pub async fn carried(
     match listed.active.as_str() {
         "inactive" => return Carried::No,
         "failed" => return Carried::Failed,
-        _ if detail.main_pid == 0 => return Carried::Failed,
+        _ if detail.main_pid == 0 => return Carried::Starting,
         _ => {}
     }
     if holds_at_once(text, back) {
@@ -91,6 +93,11 @@ pub async fn carried(
     }
 }
 
+/// Whether a unit has a main process, or that could not be seen.
+pub async fn lives(unit: &str, config: &Config, deadline: Instant) -> bool {
+    stand(unit, config, deadline).await.map_or(true, |(_, detail)| detail.main_pid != 0)
+}
+
 /// What of these acts did not last, or could not be seen; nothing where all is as they left it.
 pub async fn settled(acts: &[(Act, Timestamp)], loaded: &Loaded, deadline: Instant) -> Vec<String> {
     let mut all = Vec::new();
@@ -114,7 +121,7 @@ async fn one(act: &Act, since: Timestamp, config: &Config, deadline: Instant) ->
             match carried(unit, from.as_deref(), to.as_deref(), since, config, deadline).await {
                 Carried::Yes => Some(format!("the process of {unit} still has what is taken back")),
                 Carried::Unknown => Some(format!("whether the process of {unit} has it could not be seen")),
-                Carried::No | Carried::Failed => None,
+                Carried::No | Carried::Failed | Carried::Starting => None,
             }
         }
         Act::StopUnit { unit } => match stand(unit, config, deadline).await {

@@ -192,13 +192,17 @@ pub fn recovered(looks: &Looks, aim: &Aim, config: &Config) -> Recovered {
     match (facts::fill(now, &s.name), aim.size) {
         (None, Some(_)) => Recovered::NotYet("the largest size of its pool is not known".into()),
         // Who only suffered from it: that he is well is all he says.
-        (None, None) if aim.cause.is_none() && facts::pool(now, &s.name).is_none() => Recovered::Yes(says),
+        (None, None) if aim.cause.is_none() && waiting.is_none() => Recovered::Yes(says),
         // A shape that leaves the largest size out: only who waits is known.
         (None, None) if waiting == Some(0) => Recovered::Yes(format!("{says}; nobody waits for its pool")),
         (None, None) => Recovered::NotYet("what is in use of its pool is not known".into()),
         (Some(fill), size) => {
             let used = format!("{} of {} connections in use (by {})", fill.in_use, fill.max, fill.max_source);
             match size {
+                // What we have set ourselves proves nothing of what the server made of it (errata 33).
+                Some(size) if fill.max_source != facts::PAYLOAD => Recovered::NotYet(format!(
+                    "whether its pool took the size of {size} is not said by its payload; {used}"
+                )),
                 Some(size) if fill.max != size => Recovered::NotYet(format!("{used}, and not of {size}")),
                 _ if fill.over(config.thresholds.pool_recovered) => Recovered::NotYet(used),
                 _ => Recovered::Yes(format!("{says}; {used}")),

@@ -71,9 +71,13 @@ pub fn larger(s: &Service, now: &Snapshot, config: &Config) -> Result<u64, Strin
 pub fn resize(s: &Service, size: u64, now: &Snapshot, ask: &Ask, config: &Config) -> Remedy {
     let command = |n: u64| format!("mcp-ir recover pool --service {} --max-size {n}", s.name);
     let refused = |why: String, hints: Vec<String>| Remedy::Refused { why, hints };
-    let Some((from, _)) = facts::pool_max(now, &s.name) else {
-        let why =
-            format!("the size of the pool of {} can't be seen: what is set could not be verified", s.name);
+    // By the service itself: that its process has a variable does not say that it reads it (errata 33).
+    let said = facts::pool_max(now, &s.name).filter(|(_, by)| *by == facts::PAYLOAD);
+    let Some((from, _)) = said else {
+        let why = format!(
+            "the payload of {} does not say the size of its pool: what is set could not be verified",
+            s.name
+        );
         return refused(why, Vec::new());
     };
     if from == size && !ask.persist {

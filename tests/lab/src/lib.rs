@@ -3,7 +3,7 @@
 //!
 //! - [`Stack`]: PostgreSQL and two sample servers, under a booted systemd where that can be had
 //! - [`fault`]: one entry a fault, with what the tool must say of it
-//! - [`matrix`], [`demo`], [`bench`], [`up`], [`picture`]: the commands of the binary `lab`
+//! - [`matrix`], [`demo`], [`bench`], [`prove`], [`up`], [`picture`]: the commands of the binary `lab`
 
 // The bans are the tool's: its rules know no clock, only its `render` prints. The lab is
 // a command of its own, and its servers have to end without ceremony.
@@ -28,6 +28,7 @@ mod neighbour;
 pub mod picture;
 mod plain;
 mod program;
+pub mod prove;
 mod pypi;
 mod score;
 pub mod serve;

@@ -46,6 +46,11 @@ enum Verb {
     Picture(lab::picture::PictureArgs),
     /// Measures mcp-ir and others on a healthy stack
     Bench(lab::bench::BenchArgs),
+    /// Kills mcp-ir at every line of its journal and inside every step, and lets it go on
+    Prove(lab::prove::ProveArgs),
+    /// mcp-ir, with its death
+    #[command(hide = true)]
+    Tool(lab::prove::ToolArgs),
 }
 
 fn main() -> ExitCode {
@@ -79,7 +84,9 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Heal => lab::up::heal_it()?,
         Verb::Matrix(args) if !lab::matrix::matrix(&args)? => return Ok(ExitCode::FAILURE),
         Verb::Bench(args) if !lab::bench::bench(&args)? => return Ok(ExitCode::FAILURE),
-        Verb::Matrix(_) | Verb::Bench(_) => {}
+        Verb::Prove(args) if !lab::prove::prove(&args)? => return Ok(ExitCode::FAILURE),
+        Verb::Matrix(_) | Verb::Bench(_) | Verb::Prove(_) => {}
+        Verb::Tool(args) => return lab::prove::as_the_tool(&args),
         Verb::Demo(args) => lab::demo::demo(&args)?,
         Verb::Picture(args) => lab::picture::picture(&args)?,
     }

@@ -161,3 +161,28 @@ fn what_is_shown_is_what_is_done() {
         "curl -X POST http://127.0.0.1:8000/admin/pool/resize -H 'Content-Type: application/json' -d '{\"max_size\":25}'"
     );
 }
+
+/// A run of ours wrote the file and was killed: the next one takes back to what stood there before that.
+#[test]
+fn rule_3_the_way_back_of_what_a_killed_run_wrote_is_to_before_that_run() {
+    use mcp_ir::plan::Near;
+    let text = mcp_ir::plan::drop_in_with(None, "Environment=POOL_MAX_SIZE=", "20");
+    let near = |former: &[(String, Option<String>)]| Near {
+        drop_ins: [(A_UNIT.to_owned(), Ok(Some(text.clone())))].into(),
+        runs: [(A_UNIT.to_owned(), "abc".to_owned())].into(),
+        former: former.iter().cloned().collect(),
+        ..Near::default()
+    };
+    let back = |near: Near, size| {
+        let ask = mcp_ir::plan::Ask { max_size: Some(size), near, ..mcp_ir::plan::Ask::default() };
+        let services = vec![A.to_owned()];
+        let plan = planned(&Stack::healthy(), &Request { ask, services, ..of("pool-exhausted") });
+        let undo = plan.steps[0].undo.clone().unwrap();
+        let Act::DropIn { to, .. } = &undo.acts[0] else { panic!("{undo:?}") };
+        to.clone()
+    };
+    let cut_off = [(A_UNIT.to_owned(), None)];
+    assert_eq!(back(near(&cut_off), 20), None, "there was no file");
+    assert_eq!(back(near(&[]), 20), Some(text.clone()), "somebody left it there");
+    assert_eq!(back(near(&cut_off), 30), Some(text), "another value is another step");
+}

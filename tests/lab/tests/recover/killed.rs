@@ -171,6 +171,25 @@ fn rule_3_undo_goes_by_the_process_not_by_the_journal() {
     assert_eq!(b.property(A_UNIT, "MainPID"), pid, "no outage for a setting that no process has");
 }
 
+/// Killed behind its file; the next run restarts its service with it, which dies of it: to what stood there
+/// before the first run it is rolled back, by the consent to the second.
+#[test]
+fn rule_3_what_a_killed_run_wrote_is_rolled_back_by_the_next_that_finds_it_fatal() {
+    let Some(b) = Bench::start() else { return };
+    let booted = b.stack.systemd().unwrap();
+    booted.drop_in(A_UNIT, "[Service]\nEnvironment=LAB_POOL_LARGEST=15\n").unwrap();
+    booted.systemctl(&["restart", A_UNIT]).unwrap();
+    b.stack.wait_until_healthy().unwrap();
+    let former = b.settings();
+    let status = killed_at(&b, &ASK, 6, "after").wait().unwrap();
+    assert_eq!((status.signal(), b.events().last().map(String::as_str)), (Some(9), Some("done")));
+    let run = b.tool.run(&b.stack, &ASK).unwrap();
+    assert!(matches!(run.code, Some(5 | 6)), "{}{}", run.stdout, run.stderr);
+    assert!(!run.stdout.contains("could not be rolled back"), "{}", run.stdout);
+    b.stack.wait_until_healthy().unwrap();
+    assert_eq!(b.settings(), former, "{}", run.stdout);
+}
+
 /// Either at once back, or first on and then back; and all of it is as it was.
 fn goes_on(b: &mut Bench, former: &[String], next_run: bool, case: &str) {
     if next_run {

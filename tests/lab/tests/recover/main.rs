@@ -5,6 +5,8 @@
 
 mod bench;
 mod guarded;
+mod harm;
+mod hung;
 mod killed;
 mod limits;
 mod pool;

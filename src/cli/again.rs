@@ -1,0 +1,59 @@
+//! A command as it is typed again: without --plan, and by the same configuration.
+
+use std::time::Duration;
+
+use super::recover::RecoverArgs;
+use super::tree::Global;
+use crate::diagnosis::{Risk, shell_word};
+
+/// The same command without --plan: what is copied from it acts on the same, by the same rules.
+pub fn again(args: &RecoverArgs, global: &Global) -> String {
+    let mut words = vec!["mcp-ir recover".to_owned()];
+    words.extend(args.scenario.clone());
+    words.extend(args.service.iter().map(|s| format!("--service {}", shell_word(s))));
+    words.extend(args.max_size.map(|n| format!("--max-size {n}")));
+    let wait = (args.wait.0 != Duration::from_secs(60)).then(|| format!("--wait {}", args.wait));
+    words.extend(wait);
+    words.extend(args.allow.map(|a| format!("--allow {}", Risk::from(a).word())));
+    words.extend(
+        args.reason.as_ref().map(|r| format!("--reason {}", shell_word(&crate::config::mask::text(r)))),
+    );
+    let flags = [
+        (args.persist, "--persist"),
+        (args.anyway, "--anyway"),
+        (args.force_cooldown, "--force-cooldown"),
+        (args.private_state, "--private-state"),
+    ];
+    words.extend(flags.iter().filter(|(set, _)| *set).map(|(_, flag)| (*flag).to_owned()));
+    words.extend(of_all(global));
+    words.join(" ")
+}
+
+/// The options of all commands that decide what is looked at.
+pub fn of_all(global: &Global) -> Vec<String> {
+    let config = global.config.as_ref().map(|c| format!("--config {}", shell_word(&c.to_string_lossy())));
+    config.into_iter().chain(global.timeout.map(|t| format!("--timeout {t}"))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::tree::{Cli, Verb};
+
+    #[test]
+    fn what_is_copied_from_a_plan_acts_on_the_same() {
+        let typed = "mcp-ir recover pool --service a --max-size 40 --wait 5m --allow safe --reason 'the load' \
+                     --persist --anyway --force-cooldown --private-state --config /x/y.toml --timeout 2s";
+        let argv = typed.replace("'the load'", "the_load");
+        let cli = Cli::try_parse_from(argv.split_whitespace()).unwrap();
+        let Verb::Recover(args) = &cli.verb else { panic!() };
+        let command = again(args, &cli.global);
+        let mut all: Vec<&str> = argv.split_whitespace().collect();
+        let mut said: Vec<&str> = command.split_whitespace().collect();
+        all.sort_unstable();
+        said.sort_unstable();
+        assert_eq!(said, all, "{command}");
+    }
+}

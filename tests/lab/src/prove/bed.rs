@@ -1,0 +1,183 @@
+//! A stack to kill the tool on, and what of it a recovery could leave behind.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::boot::Booted;
+use crate::stack::{Mode, Stack};
+use crate::tool::{Run, Tool};
+use crate::wait;
+
+pub const A: &str = "codebase-mcp";
+pub const UNIT: &str = "codebase-mcp.service";
+const LIMIT: Duration = Duration::from_secs(30);
+
+pub struct Bed {
+    pub stack: Stack,
+    pub tool: Tool,
+}
+
+/// What is compared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct World {
+    /// Its drop-ins, and what systemd makes of them.
+    pub settings: Vec<String>,
+    pub size: Option<u64>,
+    pub active: String,
+    pub pid: String,
+    pub frozen: String,
+    /// Whether the session that holds up others is there.
+    pub culprit: bool,
+}
+
+impl Bed {
+    pub fn start(binary: Option<PathBuf>) -> Result<Option<Self>> {
+        let stack = Stack::start(Mode::Auto)?;
+        if let Some(why) = stack.left_out() {
+            println!("nothing is proven: {why}");
+            return Ok(None);
+        }
+        let mut bed = Self { stack, tool: Tool::new(binary)? };
+        let mut settings = bed.stack.settings().clone();
+        // A frozen service answers nobody: no look shall wait for it for long.
+        settings.timeout = "1500ms".into();
+        bed.stack.configure(&settings)?;
+        // It has an interface for its size; the tool is told of it where a case wants it.
+        bed.booted()?.drop_in(UNIT, "[Service]\nEnvironment=LAB_RESIZE=1\n")?;
+        bed.booted()?.systemctl(&["restart", UNIT])?;
+        bed.stack.wait_until_healthy()?;
+        Ok(Some(bed))
+    }
+
+    /// Another one, where this one is spoilt.
+    pub fn renew(&mut self, binary: Option<PathBuf>) -> Result<()> {
+        *self = Self::start(binary)?.context("no second stack")?;
+        Ok(())
+    }
+
+    pub fn booted(&self) -> Result<&Booted> {
+        self.stack.systemd()
+    }
+
+    pub fn property(&self, name: &str) -> Result<String> {
+        self.booted()?.property(UNIT, name)
+    }
+
+    pub fn run(&self, argv: &[String]) -> Result<Run> {
+        let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
+        self.tool.run(&self.stack, &argv)
+    }
+
+    /// Runs it to its end, which has to be this one.
+    pub fn ends(&self, argv: &[String], code: i32) -> Result<Run> {
+        let run = self.run(argv)?;
+        ensure!(run.code == Some(code), "{argv:?} ended with {:?}: {}{}", run.code, run.stdout, run.stderr);
+        Ok(run)
+    }
+
+    pub fn world(&self) -> Result<World> {
+        let folder = self.stack.dir().join("units").join(format!("{UNIT}.d"));
+        let files = fs::read_dir(folder).into_iter().flatten().flatten();
+        let mut settings: Vec<String> = files.filter_map(|f| fs::read_to_string(f.path()).ok()).collect();
+        settings.sort();
+        settings.extend([self.property("Environment")?, self.property("DropInPaths")?]);
+        Ok(World {
+            settings,
+            size: self.size(),
+            active: self.property("ActiveState")?,
+            pid: self.property("MainPID")?,
+            frozen: self.property("FreezerState")?,
+            culprit: self.culprit()?,
+        })
+    }
+
+    fn size(&self) -> Option<u64> {
+        let answer = self.stack.service(A).ok()?.health(Duration::from_secs(1)).ok()?;
+        let body: Value = serde_json::from_str(&answer.body).ok()?;
+        body["connection_pool"]["max_size"].as_u64()
+    }
+
+    fn culprit(&self) -> Result<bool> {
+        let sql = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'migration'";
+        Ok(!self.stack.cluster().sql(sql)?.is_empty())
+    }
+
+    /// What was asked of systemd goes on behind a dead asker.
+    pub fn settle(&self) -> Result<()> {
+        wait::until("systemd's job ends", LIMIT, || {
+            self.property("Job").is_ok_and(|job| job.is_empty() || job == "0")
+        })?;
+        let up = self.property("ActiveState")? == "active" && self.property("FreezerState")? != "frozen";
+        if up {
+            let healthy = || self.stack.service(A).is_ok_and(|a| a.says("healthy") || a.says("degraded"));
+            wait::until("it answers", LIMIT, healthy)?;
+        }
+        Ok(())
+    }
+
+    /// As it was before anything was broken.
+    pub fn well(&mut self) -> Result<()> {
+        self.settle()?;
+        if self.property("FreezerState")? == "frozen" {
+            self.booted()?.systemctl(&["thaw", UNIT])?;
+        }
+        if self.property("ActiveState")? != "active" {
+            self.booted()?.systemctl(&["start", UNIT])?;
+        }
+        if !self.stack.culprits().is_empty() {
+            self.stack.drop_culprits(0);
+            self.stack.stop_asking();
+        }
+        self.stack.wait_until_healthy()?;
+        let _ = fs::remove_dir_all(self.incidents());
+        Ok(())
+    }
+
+    fn incidents(&self) -> PathBuf {
+        self.stack.dir().join("state/incidents")
+    }
+
+    /// The lines of all journals, and how many of them are none.
+    pub fn lines(&self) -> Result<(Vec<Value>, usize)> {
+        let files = fs::read_dir(self.incidents()).into_iter().flatten().flatten().map(|f| f.path());
+        let mut files: Vec<_> = files.filter(|p| p.extension().is_some_and(|e| e == "jsonl")).collect();
+        files.sort();
+        let (mut all, mut torn) = (Vec::new(), 0);
+        for path in files {
+            let text = fs::read(&path)?;
+            for line in text.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
+                match serde_json::from_slice(line) {
+                    Ok(line) => all.push(line),
+                    Err(_) => torn += 1,
+                }
+            }
+            torn += usize::from(text.last().is_some_and(|b| *b != b'\n'));
+        }
+        Ok((all, torn))
+    }
+
+    /// Every incident that there is. `Ok(true)` where a step stays since it is not known to be ours.
+    pub fn undo_all(&self) -> Result<bool> {
+        let list = self.ends(&words(&["incident", "list", "-o", "json"]), 0)?;
+        let list: Value = serde_json::from_str(&list.stdout)?;
+        let mut unknown = false;
+        for incident in list["incidents"].as_array().into_iter().flatten() {
+            let id = incident["id"].as_str().unwrap_or_default();
+            let run = self.run(&words(&["undo", id, "--yes", "-o", "json"]))?;
+            match run.code {
+                Some(0) => {}
+                Some(4) if run.stdout.contains("not known") => unknown = true,
+                code => anyhow::bail!("undo {id} ended with {code:?}: {}{}", run.stdout, run.stderr),
+            }
+        }
+        Ok(unknown)
+    }
+}
+
+pub fn words(all: &[&str]) -> Vec<String> {
+    all.iter().map(|w| (*w).to_owned()).collect()
+}
