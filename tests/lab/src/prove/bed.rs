@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::boot::Booted;
+use crate::settings::Settings;
 use crate::stack::{Mode, Stack};
 use crate::tool::{Run, Tool};
 use crate::wait;
@@ -41,16 +42,19 @@ impl Bed {
             println!("nothing is proven: {why}");
             return Ok(None);
         }
-        let mut bed = Self { stack, tool: Tool::new(binary)? };
-        let mut settings = bed.stack.settings().clone();
-        // A frozen service answers nobody: no look shall wait for it for long.
-        settings.timeout = "1500ms".into();
-        bed.stack.configure(&settings)?;
+        let mut bed = Self { stack, tool: Tool::new(binary.as_deref())? };
+        bed.configure()?;
         // It has an interface for its size; the tool is told of it where a case wants it.
         bed.booted()?.drop_in(UNIT, "[Service]\nEnvironment=LAB_RESIZE=1\n")?;
         bed.booted()?.systemctl(&["restart", UNIT])?;
         bed.stack.wait_until_healthy()?;
         Ok(Some(bed))
+    }
+
+    /// A frozen service answers nobody: no look shall wait for it for long.
+    pub fn configure(&mut self) -> Result<()> {
+        let settings = Settings { timeout: "1500ms".into(), ..Settings::default() };
+        self.stack.configure(&settings)
     }
 
     /// Another one, where this one is spoilt.
@@ -112,7 +116,8 @@ impl Bed {
             self.property("Job").is_ok_and(|job| job.is_empty() || job == "0")
         })?;
         let up = self.property("ActiveState")? == "active" && self.property("FreezerState")? != "frozen";
-        if up {
+        // Who waits for a lock answers nobody either.
+        if up && !self.culprit()? {
             let healthy = || self.stack.service(A).is_ok_and(|a| a.says("healthy") || a.says("degraded"));
             wait::until("it answers", LIMIT, healthy)?;
         }
@@ -121,16 +126,14 @@ impl Bed {
 
     /// As it was before anything was broken.
     pub fn well(&mut self) -> Result<()> {
+        self.stack.drop_culprits(usize::MAX);
+        wait::until("no session is left", LIMIT, || self.culprit().is_ok_and(|there| !there))?;
         self.settle()?;
         if self.property("FreezerState")? == "frozen" {
             self.booted()?.systemctl(&["thaw", UNIT])?;
         }
         if self.property("ActiveState")? != "active" {
             self.booted()?.systemctl(&["start", UNIT])?;
-        }
-        if !self.stack.culprits().is_empty() {
-            self.stack.drop_culprits(0);
-            self.stack.stop_asking();
         }
         self.stack.wait_until_healthy()?;
         let _ = fs::remove_dir_all(self.incidents());

@@ -66,6 +66,7 @@ impl Case {
     /// Breaks what is to be mended, or mends what is to be taken back; gives what the tool is then told.
     pub fn ready(self, bed: &mut Bed) -> Result<Vec<String>> {
         bed.well()?;
+        bed.configure()?;
         self.tell_of_the_interface(bed)?;
         match self {
             Case::Start | Case::BackStart => drop(bed.booted()?.systemctl(&["stop", UNIT])?),
@@ -73,9 +74,7 @@ impl Case {
             Case::Session => {
                 let grant = format!("GRANT pg_signal_backend TO {}", crate::TOOL.role);
                 bed.stack.cluster().sql(&grant)?;
-                if let Some(fault) = fault::find("blocking-chain/migration") {
-                    fault.inject(&mut bed.stack)?;
-                }
+                fault::find("blocking-chain/migration")?.inject(&mut bed.stack)?;
             }
             Case::Size | Case::Resize | Case::BackSize => {}
         }

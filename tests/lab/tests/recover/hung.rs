@@ -34,9 +34,9 @@ fn rule_2_and_10_a_state_folder_that_hangs_holds_up_no_cure() {
     let (state, image) = (b.stack.dir().join("hung"), b.stack.dir().join("hung.image"));
     fs::File::create(&image).unwrap().set_len(16 << 20).unwrap();
     let made = Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image).status();
-    let able =
-        Command::new("unshare").args(["-m", "sh", "-c", "mount -o loop \"$1\" /mnt", "sh"]).arg(&image);
-    let able = { able }.stderr(Stdio::null()).status();
+    let mut able = Command::new("unshare");
+    able.args(["-m", "sh", "-c", "mount -o loop \"$1\" /mnt", "sh"]).arg(&image).stderr(Stdio::null());
+    let able = able.status();
     if !(made.is_ok_and(|s| s.success()) && able.is_ok_and(|s| s.success())) {
         println!("left out: no file system can be mounted here");
         return;
