@@ -167,7 +167,7 @@ fn of_all_only_roots_are_planned_and_both_are() {
 #[test]
 fn of_one_unit_only_one_finding_is_mended_by_a_run_and_the_other_is_named() {
     use mcp_ir::plan::{Ask, Near};
-    let s = Stack::healthy().health(A, crate::payload::a_full(10)).fills(505, 0);
+    let s = Stack::healthy().pool_max(C, 10).health(A, crate::payload::a_full(10)).fills(505, 0);
     let s = s.group(|g| g.stalled = crate::stack::memory::stall(7_000_000, 22.0));
     let drop_ins = [(A_UNIT.to_owned(), Ok(None))].into();
     let runs = [(A_UNIT.to_owned(), "abc".to_owned())].into();
@@ -197,7 +197,7 @@ fn of_all_who_needs_another_service_is_started_behind_it() {
 #[test]
 fn what_does_not_fit_one_keeps_nothing_from_the_others() {
     // C is full, and its payload does not say of how much: nothing is set there. A is started all the same.
-    let full = crate::payload::c("healthy", "connected", 10, 0, 3, "-");
+    let full = crate::payload::c_full(10, 3);
     let s = down("failed", "failed").detail(A_UNIT, "exit-code", 1, 1, 90.0).health(C, full).pool_max(C, 10);
     let plan = planned(&s, &Request { all: true, ..Request::default() });
     assert_eq!(plan.subjects, [A]);

@@ -139,8 +139,8 @@ pub fn may(
         before.iter().filter(|a| age(a) < DAY).partition(|a| a.in_vain);
     // Who is not served sees to why, and does not ask for the same once more.
     for act in plan.steps.iter().map(|s| &s.act) {
-        let same = in_vain.iter().filter(|a| is_same_value(&a.act, act));
-        if let Some(last) = same.last().filter(|a| age(a) < guard.cooldown.0) {
+        let mut same = in_vain.iter().filter(|a| is_same_value(&a.act, act));
+        if let Some(last) = same.next_back().filter(|a| age(a) < guard.cooldown.0) {
             let why = format!(
                 "`{}` was done {} ago, and did not help: not again before {} have passed",
                 crate::plan::describe(act),

@@ -26,7 +26,7 @@ pub struct ProveArgs {
     /// What decides where; without it a new one
     #[arg(long)]
     pub seed: Option<u64>,
-    /// Only this case; may be repeated: size, resize, start, thaw, session, undo-size, undo-start
+    /// Only this case; may be repeated: size, resize, start, continue, session, undo-size, undo-start
     #[arg(long, value_name = "NAME")]
     pub case: Vec<String>,
     /// The tool that goes on; without it the build beside this one

@@ -176,7 +176,7 @@ fn rule_3_the_way_back_of_what_a_killed_run_wrote_is_to_before_that_run() {
     let back = |near: Near, size| {
         let ask = mcp_ir::plan::Ask { max_size: Some(size), near, ..mcp_ir::plan::Ask::default() };
         let services = vec![A.to_owned()];
-        let plan = planned(&Stack::healthy(), &Request { ask, services, ..of("pool-exhausted") });
+        let plan = planned(&known(), &Request { ask, services, ..of("pool-exhausted") });
         let undo = plan.steps[0].undo.clone().unwrap();
         let Act::DropIn { to, .. } = &undo.acts[0] else { panic!("{undo:?}") };
         to.clone()
@@ -184,5 +184,5 @@ fn rule_3_the_way_back_of_what_a_killed_run_wrote_is_to_before_that_run() {
     let cut_off = [(A_UNIT.to_owned(), None)];
     assert_eq!(back(near(&cut_off), 20), None, "there was no file");
     assert_eq!(back(near(&[]), 20), Some(text.clone()), "somebody left it there");
-    assert_eq!(back(near(&cut_off), 30), Some(text), "another value is another step");
+    assert_eq!(back(near(&cut_off), 25), Some(text), "another value is another step");
 }

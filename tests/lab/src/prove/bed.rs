@@ -30,7 +30,8 @@ pub struct World {
     pub size: Option<u64>,
     pub active: String,
     pub pid: String,
-    pub frozen: String,
+    /// By a signal.
+    pub stopped: bool,
     /// Whether the session that holds up others is there.
     pub culprit: bool,
 }
@@ -51,7 +52,7 @@ impl Bed {
         Ok(Some(bed))
     }
 
-    /// A frozen service answers nobody: no look shall wait for it for long.
+    /// A stopped service answers nobody: no look shall wait for it for long.
     pub fn configure(&mut self) -> Result<()> {
         let settings = Settings { timeout: "1500ms".into(), ..Settings::default() };
         self.stack.configure(&settings)
@@ -88,13 +89,20 @@ impl Bed {
         let files = fs::read_dir(folder).into_iter().flatten().flatten();
         let mut settings: Vec<String> = files.filter_map(|f| fs::read_to_string(f.path()).ok()).collect();
         settings.sort();
-        settings.extend([self.property("Environment")?, self.property("DropInPaths")?]);
+        // All by one question: there are thousands of looks.
+        let names = "Environment,DropInPaths,ActiveState,MainPID";
+        let shown = self.booted()?.systemctl(&["show", "-p", names, UNIT])?;
+        let of = |name: &str| {
+            let mut all = shown.lines().filter_map(|l| l.split_once('='));
+            all.find(|(n, _)| *n == name).map(|(_, value)| value.to_owned()).unwrap_or_default()
+        };
+        settings.extend([of("Environment"), of("DropInPaths")]);
         Ok(World {
             settings,
             size: self.size(),
-            active: self.property("ActiveState")?,
-            pid: self.property("MainPID")?,
-            frozen: self.property("FreezerState")?,
+            active: of("ActiveState"),
+            pid: of("MainPID"),
+            stopped: self.stopped()?,
             culprit: self.culprit()?,
         })
     }
@@ -103,6 +111,13 @@ impl Bed {
         let answer = self.stack.service(A).ok()?.health(Duration::from_secs(1)).ok()?;
         let body: Value = serde_json::from_str(&answer.body).ok()?;
         body["connection_pool"]["max_size"].as_u64()
+    }
+
+    fn stopped(&self) -> Result<bool> {
+        let pid = self.property("MainPID")?;
+        // Gone meanwhile is not stopped.
+        let state = self.booted()?.exec(&["ps", "-o", "stat=", "-p", &pid]).unwrap_or_default();
+        Ok(state.trim().starts_with('T'))
     }
 
     fn culprit(&self) -> Result<bool> {
@@ -115,7 +130,7 @@ impl Bed {
         wait::until("systemd's job ends", LIMIT, || {
             self.property("Job").is_ok_and(|job| job.is_empty() || job == "0")
         })?;
-        let up = self.property("ActiveState")? == "active" && self.property("FreezerState")? != "frozen";
+        let up = self.property("ActiveState")? == "active" && !self.stopped()?;
         // Who waits for a lock answers nobody either.
         if up && !self.culprit()? {
             let healthy = || self.stack.service(A).is_ok_and(|a| a.says("healthy") || a.says("degraded"));
@@ -129,8 +144,8 @@ impl Bed {
         self.stack.drop_culprits(usize::MAX);
         wait::until("no session is left", LIMIT, || self.culprit().is_ok_and(|there| !there))?;
         self.settle()?;
-        if self.property("FreezerState")? == "frozen" {
-            self.booted()?.systemctl(&["thaw", UNIT])?;
+        if self.stopped()? {
+            self.booted()?.kill(UNIT, "CONT")?;
         }
         if self.property("ActiveState")? != "active" {
             self.booted()?.systemctl(&["start", UNIT])?;

@@ -17,7 +17,8 @@ pub enum Case {
     /// The service's own interface.
     Resize,
     Start,
-    Thaw,
+    /// A main process that was stopped by a signal goes on.
+    Continue,
     Session,
     /// The way back of a size: the file, and a restart.
     BackSize,
@@ -26,7 +27,7 @@ pub enum Case {
 }
 
 pub const ALL: [Case; 7] =
-    [Case::Size, Case::Resize, Case::Start, Case::Thaw, Case::Session, Case::BackSize, Case::BackStart];
+    [Case::Size, Case::Resize, Case::Start, Case::Continue, Case::Session, Case::BackSize, Case::BackStart];
 
 /// What became of one kill.
 #[derive(Debug, Default)]
@@ -42,7 +43,7 @@ impl Case {
             Case::Size => "size",
             Case::Resize => "resize",
             Case::Start => "start",
-            Case::Thaw => "thaw",
+            Case::Continue => "continue",
             Case::Session => "session",
             Case::BackSize => "undo-size",
             Case::BackStart => "undo-start",
@@ -59,7 +60,7 @@ impl Case {
                 words(&["recover", "pool", "--service", A, "--max-size", "20", "--yes"])
             }
             Case::Session => words(&["recover", "pool", "--yes"]),
-            Case::Start | Case::Thaw | Case::BackStart => words(&["recover", "server", "--yes"]),
+            Case::Start | Case::Continue | Case::BackStart => words(&["recover", "server", "--yes"]),
         }
     }
 
@@ -70,7 +71,7 @@ impl Case {
         self.tell_of_the_interface(bed)?;
         match self {
             Case::Start | Case::BackStart => drop(bed.booted()?.systemctl(&["stop", UNIT])?),
-            Case::Thaw => drop(bed.booted()?.systemctl(&["freeze", UNIT])?),
+            Case::Continue => bed.booted()?.kill(UNIT, "STOP")?,
             Case::Session => {
                 let grant = format!("GRANT pg_signal_backend TO {}", crate::TOOL.role);
                 bed.stack.cluster().sql(&grant)?;
@@ -110,6 +111,8 @@ impl Case {
         let argv = self.ready(bed)?;
         let (before, known) = (bed.world()?, bed.lines()?.0.len());
         if !point.kill(bed, &argv, seed)? {
+            bed.settle()?;
+            bed.undo_all()?;
             return Ok(None);
         }
         bed.settle()?;
@@ -127,10 +130,7 @@ impl Case {
             bed.ends(argv, 0)?;
             bed.settle()?;
             let now = bed.world()?;
-            ensure!(
-                now.active == "active" && now.frozen != "frozen" && !now.culprit,
-                "it is not well: {now:?}"
-            );
+            ensure!(now.active == "active" && !now.stopped && !now.culprit, "it is not well: {now:?}");
             ensure!(now.size == Some(20) || !matches!(self, Case::Size | Case::Resize), "its size: {now:?}");
         }
         if self.is_back() {
@@ -159,17 +159,14 @@ impl Case {
                     "{now:?}, unknown: {unknown}"
                 );
             }
-            Case::Thaw => ensure!(now.active == "active", "{now:?}"),
+            Case::Continue => ensure!(now.active == "active", "{now:?}"),
             Case::BackStart => ensure!(now.active == "inactive", "{now:?}"),
             Case::Session => ensure!(now.active == "active", "{now:?}"),
         }
-        if matches!(self, Case::Start | Case::Thaw | Case::Session) && !next {
+        if matches!(self, Case::Start | Case::Continue | Case::Session) && !next {
             bed.ends(argv, 0)?;
             let now = bed.world()?;
-            ensure!(
-                now.active == "active" && now.frozen != "frozen" && !now.culprit,
-                "it is not mended: {now:?}"
-            );
+            ensure!(now.active == "active" && !now.stopped && !now.culprit, "it is not mended: {now:?}");
         }
         Ok(())
     }
@@ -195,7 +192,7 @@ fn lost(before: &World, now: &World, acts: &[&str]) -> Vec<String> {
     let run = ["start-unit", "restart-unit", "stop-unit", "reset-failed"];
     say(before.settings != now.settings, &["drop-in"], "a setting was written");
     say((&before.active, &before.pid) != (&now.active, &now.pid), &run, "the unit was started or stopped");
-    say(before.frozen != now.frozen, &["thaw", "freeze"], "the unit was thawed");
+    say(before.stopped != now.stopped, &["continue"], "the process was let go on");
     say(before.culprit && !now.culprit, &["end-session"], "a session was ended");
     let same = before.pid == now.pid && before.size.is_some() && now.size.is_some();
     say(same && before.size != now.size, &["resize-pool"], "a pool was resized");
@@ -213,7 +210,7 @@ mod tests {
             size: Some(10),
             active: "active".into(),
             pid: "7".into(),
-            frozen: "running".into(),
+            stopped: false,
             culprit: true,
         };
         let written = World { settings: vec!["x".into()], ..before.clone() };

@@ -124,6 +124,7 @@ pub fn points(case: Case, bed: &mut Bed) -> Result<Vec<Point>> {
     bed.ends(&argv, 0)?;
     let lines: Vec<Value> = bed.lines()?.0.split_off(known);
     ensure!(!lines.is_empty(), "it writes nothing");
+    bed.undo_all()?;
     let mut all = Vec::new();
     let (mut of, mut begun) = (String::new(), None);
     for (i, line) in lines.iter().enumerate() {

@@ -120,6 +120,12 @@ fn rule_3_in_all_only_who_died_of_his_setting_gets_it_back(b: &mut Bench) {
     let former = b.settings();
     b.inject("client-pool-saturated/shape-a");
     b.stack.systemd().unwrap().systemctl(&["stop", C_UNIT]).unwrap();
+    // What C may have at most is what is left for A: of who is down no size is seen.
+    let config = std::fs::read_to_string(b.stack.config()).unwrap();
+    let known = "max_env = \"POOL_MAX_SIZE\"";
+    let at = config.rfind(known).unwrap() + known.len();
+    std::fs::write(b.stack.config(), format!("{}, max_allowed = 10{}", &config[..at], &config[at..]))
+        .unwrap();
     b.forget_incidents();
     let run = b.tool.run(&b.stack, &["recover", "all", "--yes", "--wait", "10s", "-o", "json"]).unwrap();
     assert!(matches!(run.code, Some(5 | 6)), "{}{}", run.stdout, run.stderr);

@@ -10,19 +10,23 @@ use crate::bench::{A, A_UNIT, Bench};
 /// How long it stays frozen; a thread that waits for it ends no sooner.
 const FROZEN: u64 = 20;
 
-/// In mounts of its own; thawed whatever becomes of the tool.
+/// In mounts of its own, with another place of its own: others' tools look there as well. Thawed whatever
+/// becomes of the tool.
 const SCRIPT: &str = r#"
 set -e
 mkdir -p "$1"
 mount -o loop "$2" "$1"
 mkdir -p "$1/incidents"
 head -c 262144 /dev/zero > "$1/ballast"
+mkdir -p /run/mcp-ir
+mount -t tmpfs tmpfs /run/mcp-ir
 fsfreeze -f "$1"
 state=$1; shift 2
 "$@" & tool=$!
 sleep "$FROZEN"
 fsfreeze -u "$state"
 wait $tool && code=0 || code=$?
+cp -r /run/mcp-ir/incidents "$SPARE"
 umount "$state" || true
 exit $code
 "#;
@@ -50,7 +54,8 @@ fn rule_2_and_10_a_state_folder_that_hangs_holds_up_no_cure() {
     for (name, value) in tool.get_envs().filter_map(|(n, v)| Some((n, v?))) {
         command.env(name, value);
     }
-    command.env("MCP_IR_STATE_DIR", &state).env("FROZEN", FROZEN.to_string());
+    let spare = b.stack.dir().join("spare");
+    command.env("MCP_IR_STATE_DIR", &state).env("FROZEN", FROZEN.to_string()).env("SPARE", &spare);
     let (out, err) = (b.stack.dir().join("hung.out"), b.stack.dir().join("hung.err"));
     command.stdin(Stdio::null());
     command.stdout(fs::File::create(&out).unwrap()).stderr(fs::File::create(&err).unwrap());
@@ -67,11 +72,9 @@ fn rule_2_and_10_a_state_folder_that_hangs_holds_up_no_cure() {
     assert!(said.contains("/run/mcp-ir/incidents/"), "where its journal is: {said}");
     // Ours alone: by the id that it told.
     let id = said.split_whitespace().find(|w| w.starts_with("INC-")).unwrap();
-    let journal =
-        format!("/run/mcp-ir/incidents/{}.jsonl", id.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()));
-    let lines = fs::read_to_string(&journal).unwrap();
+    let name = id.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+    let lines = fs::read_to_string(spare.join(format!("{name}.jsonl"))).unwrap();
     let at = |event: &str| lines.find(&format!("\"event\":\"{event}\"")).unwrap();
     assert!(at("intent") < at("done") && at("verified") < at("ended"), "{lines}");
-    fs::remove_file(journal).unwrap();
     b.heal();
 }
