@@ -196,7 +196,6 @@ fn once(asked: &Asked<'_>, global: &Global, out: &Out, start: Instant) -> Result
         request,
         holder: format!("{}@{} (pid {})", diagnosis.vantage.user, diagnosis.vantage.host, std::process::id()),
         diagnosis,
-        seen: sight.looks.now,
         plan: &plan,
         consent: &consent,
         store,
@@ -265,7 +264,7 @@ fn look(
     let awaited = Awaited::default();
     let progress = Progress::new(global.quiet || global.output != Output::Human);
     let seen = async {
-        let sight = see(loaded, request, store, None, &awaited, start).await;
+        let sight = see(loaded, request, store, false, &awaited, start).await;
         let against = match &sight.choice {
             Choice::Plan(plan) => against(plan, &sight.looks, loaded, store, word).await,
             _ => Vec::new(),

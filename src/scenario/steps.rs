@@ -51,7 +51,11 @@ pub fn drop_in(unit: &str, ask: &Ask, settings: &[(&str, String)]) -> Result<(Ac
 pub fn raise(s: &Service, (key, to): (&str, u64), ask: &Ask, now: &Snapshot) -> Result<Vec<Draft>, String> {
     let unit = s.unit.as_deref().ok_or_else(|| format!("{} has no unit to write a drop-in for", s.name))?;
     let ours = ask.near.drop_ins.get(unit).and_then(|d| d.as_ref().ok()?.as_deref());
-    if ours.is_some_and(|text| text.lines().any(|l| l.starts_with(&format!("{key}=")))) {
+    let raised = ours.is_some_and(|text| text.lines().any(|l| l.starts_with(&format!("{key}="))));
+    // What a run that was cut off has written is gone on with; never is it raised once more.
+    let goes_on = ask.near.former.contains_key(unit)
+        && ours.is_some_and(|text| text.lines().any(|l| l == format!("{key}={to}")));
+    if raised && !goes_on {
         return Err(format!("{key} was raised by mcp-ir before: see what takes it"));
     }
     let mut settings = vec![(format!("{key}="), to.to_string())];

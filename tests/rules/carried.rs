@@ -1,7 +1,9 @@
 //! What a recovery makes of what it sees on the way: whether a plan that was agreed to still stands, what
 //! of it is rolled back, and what is called well. Rules only, nothing is done.
 
-use mcp_ir::engine::recover::{Choice, Now, Request, choose, held, refuted, still, to_roll_back, unwell};
+use mcp_ir::engine::recover::{
+    Choice, Now, Request, choose, held, is_without_rates, refuted, still, to_roll_back, unwell,
+};
 use mcp_ir::engine::{Filter, diagnose};
 use mcp_ir::incident::Open;
 use mcp_ir::plan::{Act, Plan, Risk, draft};
@@ -242,4 +244,27 @@ fn rule_5_what_ends_what_could_be_looked_at_is_looked_at_before() {
     let leaves =
         [Act::StartUnit { unit: unit() }, Act::Thaw { unit: unit() }, Act::Wait { subject: A.into() }];
     assert!(!leaves.iter().any(Act::destroys_evidence));
+}
+
+/// What was found by a rate is looked for by that rate again: a look without one says "well".
+#[test]
+fn what_is_mended_for_a_rate_is_seen_by_it_under_the_lock_too() {
+    let looks = |s: &Stack| Looks { now: s.now.clone(), before: None };
+    let mut d = diagnose(&looks(&Stack::outage()), &Filter::default());
+    let plan = Plan {
+        findings: vec!["db-down/postgres-stopped@postgres".into()],
+        subjects: vec!["postgres".into()],
+        ..Plan::default()
+    };
+    assert!(is_without_rates(&d, &plan));
+    let mut slow = d.findings[0].clone();
+    slow.scenario = "latency".into();
+    slow.id = "latency/slow-queries@postgres".into();
+    slow.explained_by = vec![plan.findings[0].clone()];
+    d.findings.push(slow);
+    assert!(is_without_rates(&d, &plan), "what its subject suffers by it");
+    let of_it = Plan { findings: vec!["latency/slow-queries@postgres".into()], ..plan.clone() };
+    assert!(!is_without_rates(&d, &of_it));
+    d.findings.last_mut().unwrap().explained_by.clear();
+    assert!(!is_without_rates(&d, &plan), "a root of its own, which is left for people");
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::choose::{Choice, Request};
 use super::report::{Recovery, StepStatus, Told};
-use super::sight::{Now, Sight, see, still};
+use super::sight::{Now, Sight, is_without_rates, see, still};
 use super::stop::Stop;
 use super::veto::Word;
 use super::work::Work;
@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::incident::{Event, Journal, Outcome, Store};
 use crate::plan::Plan;
 use crate::probe::millis;
-use crate::snapshot::{Looks, Snapshot};
+use crate::snapshot::Looks;
 
 /// All that is to be done, and by whom.
 pub struct Order<'a> {
@@ -26,7 +26,6 @@ pub struct Order<'a> {
     pub request: &'a Request,
     /// By which it was agreed to.
     pub diagnosis: Diagnosis,
-    pub seen: Snapshot,
     pub plan: &'a Plan,
     pub consent: &'a Consent,
     pub store: &'a Store,
@@ -55,8 +54,9 @@ pub async fn carry_out(
         Err(why) => return report.refused(why),
     };
     // Between the look and now somebody thought, typed, or mended it himself; or something else broke.
+    let quick = is_without_rates(&order.diagnosis, order.plan);
     let sight = tokio::select! {
-        sight = see(order.loaded, order.request, order.store, Some(&order.seen), awaited, Instant::now()) => sight,
+        sight = see(order.loaded, order.request, order.store, quick, awaited, Instant::now()) => sight,
         () = stop.times(1) => return report.interrupted(),
     };
     report.diagnosis = Some(sight.diagnosis.clone());

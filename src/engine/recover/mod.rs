@@ -29,7 +29,7 @@ pub use choose::{Choice, Request, choose};
 pub use lock::FOLDER as LOCKS;
 pub use report::{Recovery, StepRow, StepStatus, Told, Verification};
 pub use rights::against;
-pub use sight::{Now, Sight, see, still};
+pub use sight::{Now, Sight, is_without_rates, see, still};
 pub use stop::Stop;
 pub use undo::{UndoOrder, UndoOutcome, Undone, undo};
 pub use verify::held;

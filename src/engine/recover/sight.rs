@@ -6,11 +6,12 @@ use std::time::Instant;
 use super::choose::{Choice, Request, choose};
 use super::near::{near, sessions};
 use crate::config::Loaded;
-use crate::diagnosis::Diagnosis;
+use crate::diagnosis::{Diagnosis, Finding};
 use crate::engine::look::{Depth, Plan as LookPlan, look};
 use crate::engine::{Awaited, Filter, diagnose};
 use crate::incident::Store;
-use crate::snapshot::{Looks, Snapshot};
+use crate::plan::Plan;
+use crate::snapshot::Looks;
 
 #[derive(Debug, Clone)]
 pub struct Sight {
@@ -22,20 +23,19 @@ pub struct Sight {
     pub request: Request,
 }
 
-/// `start` is when the deadline of the look begins. Where there is an earlier look, what has a rate stands
-/// beside that one: it is not waited for again. Nor where a person names the value: what else is slow does not
-/// make it another.
+/// `start` is when the deadline of the look begins. A quick one waits for no rate; so too where a person names
+/// the value: what else is slow does not make it another.
 pub async fn see(
     loaded: &Loaded,
     request: &Request,
     store: &Store,
-    before: Option<&Snapshot>,
+    quick: bool,
     awaited: &Awaited,
     start: Instant,
 ) -> Sight {
     let asked = request.scenario.iter().cloned().collect();
-    let (quick, before) = (request.names_a_value() || before.is_some(), before.cloned());
-    let plan = LookPlan { asked, quick, before, ..LookPlan::of(Depth::Wrong) };
+    let quick = quick || request.names_a_value();
+    let plan = LookPlan { asked, quick, ..LookPlan::of(Depth::Wrong) };
     let deadline = start + loaded.config.timeout.0;
     let (looked, near) = tokio::join!(look(loaded, awaited, start, &plan), near(loaded, store, deadline));
     let looks = looked.looks;
@@ -46,6 +46,16 @@ pub async fn see(
     request.ask.near.sessions = sessions;
     let choice = choose(&looks, &diagnosis, &request);
     Sight { looks, diagnosis, choice, request }
+}
+
+/// Whether the look that decides needs no rates: nothing was found by them but what these subjects suffer
+/// themselves. What is mended for a rate, or left for one, is seen by it again.
+pub fn is_without_rates(d: &Diagnosis, plan: &Plan) -> bool {
+    let by_rate = |f: &&Finding| f.scenario == "latency" || f.scenario == "memory";
+    d.findings
+        .iter()
+        .filter(by_rate)
+        .all(|f| !f.is_root() && plan.subjects.contains(&f.subject) && !plan.findings.contains(&f.id))
 }
 
 /// What holds against a plan that was agreed to, by a look that was taken since.

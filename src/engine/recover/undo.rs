@@ -77,9 +77,14 @@ pub async fn undo(order: UndoOrder<'_>, stop: &Stop) -> Undone {
         Ok(locks) => locks,
         Err(why) => return Undone::refused(&why),
     };
-    if let Err(held) = veto::hold(order.store).await {
-        let hint = held.hint.map(|h| format!(" ({h})")).unwrap_or_default();
-        return Undone::refused(&format!("{}{hint}", held.why));
+    match veto::hold(order.store).await {
+        Ok(None) => {}
+        // Its way back is in that very folder.
+        Ok(Some(unread)) => return Undone::refused(&unread),
+        Err(held) => {
+            let hint = held.hint.map(|h| format!(" ({h})")).unwrap_or_default();
+            return Undone::refused(&format!("{}{hint}", held.why));
+        }
     }
     // What is left to people, and the site's own word, hold for a way back as for what it takes back.
     if let Some(name) = never(order.plan, &order.loaded.config) {

@@ -138,7 +138,8 @@ pub async fn verify(
     awaited: &Awaited,
 ) -> Verification {
     let start = Instant::now();
-    let end = start.checked_add(wait).unwrap_or(start + DAY);
+    // Who is to be well for longer than one would wait is waited for so long.
+    let end = start.checked_add(wait.max(held + LOOK * 2)).unwrap_or(start + DAY);
     let (mut looks, mut pause, mut since) = (0, FIRST, None::<Instant>);
     let subjects: Vec<String> = plan.subjects.iter().chain(&plan.watched).cloned().collect();
     let alive = async || match held.is_zero() {

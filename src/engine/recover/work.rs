@@ -127,6 +127,11 @@ impl Work<'_, '_> {
         if step.n == 1 || plan.steps.iter().any(|s| s.n < step.n && s.subject == step.subject) {
             return None;
         }
+        // Who is up again under the limit that he died of dies of it again.
+        let sets = |s: &Step| s.subject == step.subject && matches!(s.act, Act::DropIn { .. });
+        if plan.steps.iter().any(sets) {
+            return None;
+        }
         let its = |f: &&String| f.rsplit_once('@').is_some_and(|(_, s)| s == step.subject);
         let findings: Vec<String> = plan.findings.iter().filter(its).cloned().collect();
         if findings.is_empty() || !findings.iter().all(|f| AT_ONCE.iter().any(|s| f.starts_with(s))) {

@@ -71,6 +71,14 @@ fn a_limit_is_raised_only_by_what_the_host_has_and_only_once() {
     advised(&killed(512 * MIB).memory(|m| m.available = GIB - 1), &request, "the host has 1023 MiB left");
     let again = near("server-crash", Some("[Service]\nMemoryMax=536870912\n"));
     advised(&killed(512 * MIB), &again, "raised by mcp-ir before");
+    let mut cut_off = again;
+    cut_off.ask.near.former.insert(A_UNIT.into(), None);
+    advised(&killed(512 * MIB), &cut_off, "raised by mcp-ir before");
+    let written = near("server-crash", Some("[Service]\nMemoryMax=1073741824\nMemoryHigh=966367642\n"));
+    cut_off.ask.near.drop_ins = written.ask.near.drop_ins;
+    let Choice::Plan(plan) = chosen(&killed(512 * MIB), &cut_off) else { panic!("it is gone on with") };
+    let Some(undo) = &plan.steps[0].undo else { panic!("{plan:?}") };
+    assert!(matches!(&undo.acts[..], [Act::DropIn { to: None, .. }]), "to what stood there before both");
     let mut unread = near("server-crash", None);
     unread.ask.near.drop_ins.clear();
     advised(&killed(512 * MIB), &unread, "could not be seen");
