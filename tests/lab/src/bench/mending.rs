@@ -229,6 +229,8 @@ fn undo_all(stack: &mut Stack) -> Result<()> {
     let booted = stack.systemd()?;
     booted.systemctl(&["unset-environment", "POOL_MAX_SIZE"])?;
     booted.remove_drop_in(A_UNIT)?;
+    // Who restarts it each second has used up what systemd allows.
+    stack.systemd()?.systemctl(&["reset-failed"])?;
     stack.heal()?;
     stack.systemd()?.systemctl(&["restart", A_UNIT])?;
     stack.wait_until_healthy()?;
