@@ -14,18 +14,6 @@ const VARIABLES: [&str; 1] = ["LOG_LEVEL"];
 pub fn under_care(act: &Act, config: &Config) -> Result<(), String> {
     let not = |what: &str| Err(format!("{what} is not under care by this configuration"));
     match act {
-        Act::StartUnit { unit }
-        | Act::StopUnit { unit }
-        | Act::RestartUnit { unit }
-        | Act::ResetFailed { unit }
-        | Act::Continue { unit }
-        | Act::Thaw { unit }
-        | Act::Freeze { unit }
-        | Act::Prove { unit, .. }
-        | Act::ProveLimit { unit, .. } => match is_known(unit, config) {
-            true => Ok(()),
-            false => not(unit),
-        },
         Act::DropIn { unit, from, to } => {
             let Some(s) = service_of(unit, config) else { return not(&format!("{unit}, as a service,")) };
             [from, to].into_iter().flatten().try_for_each(|text| ours(text, s))
@@ -39,6 +27,10 @@ pub fn under_care(act: &Act, config: &Config) -> Result<(), String> {
             None => not(server),
         },
         Act::ResizePool { .. } | Act::Wait { .. } => Ok(()),
+        _ => match act.unit() {
+            Some(unit) if is_known(unit, config) => Ok(()),
+            other => not(other.unwrap_or("what it is done to")),
+        },
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::apply::{Done, Failed};
 use crate::config::Config;
 use crate::probe::{blocking, host, systemd};
+use crate::snapshot::Failure;
 
 /// A fork takes milliseconds to become its program, also under a sandbox.
 const EXEC: Duration = Duration::from_secs(2);
@@ -15,6 +16,18 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Of a file of an environment.
 const LARGEST: u64 = 1 << 20;
 
+/// Not seen is not another value.
+fn unseen(f: Failure) -> Failed {
+    Failed::Unseen(f.detail)
+}
+
+/// A bus that knows the unit.
+async fn bus_of(unit: &str, config: &Config, deadline: Instant) -> Result<systemd::Bus, Failed> {
+    let mut bus = systemd::Bus::connect(&config.systemd.bus, deadline).await.map_err(unseen)?;
+    bus.list(&[unit], &[], deadline).await.map_err(unseen)?;
+    Ok(bus)
+}
+
 pub async fn variable(
     unit: &str,
     variable: &str,
@@ -22,10 +35,7 @@ pub async fn variable(
     config: &Config,
     deadline: Instant,
 ) -> Result<Done, Failed> {
-    // Not seen is not another value.
-    let unseen = |f: crate::snapshot::Failure| Failed::Unseen(f.detail);
-    let mut bus = systemd::Bus::connect(&config.systemd.bus, deadline).await.map_err(unseen)?;
-    bus.list(&[unit], &[], deadline).await.map_err(unseen)?;
+    let bus = bus_of(unit, config, deadline).await?;
     let d = bus.detail(unit, deadline).await.map_err(unseen)?;
     let look = async || {
         let (proc, group, name) = (config.host.proc.clone(), d.control_group.clone(), variable.to_owned());
@@ -66,10 +76,7 @@ pub async fn limit(
     config: &Config,
     deadline: Instant,
 ) -> Result<Done, Failed> {
-    // Not seen is not another value.
-    let unseen = |f: crate::snapshot::Failure| Failed::Unseen(f.detail);
-    let mut bus = systemd::Bus::connect(&config.systemd.bus, deadline).await.map_err(unseen)?;
-    bus.list(&[unit], &[], deadline).await.map_err(unseen)?;
+    let bus = bus_of(unit, config, deadline).await?;
     match bus.limit(unit, key, deadline).await.map_err(unseen)? {
         Some(found) if found == value => Ok(Done::new(format!("{key}={value} is in effect"))),
         found => {

@@ -106,8 +106,8 @@ pub enum Needs {
 }
 
 impl Act {
-    /// What nobody else may recover at the same time.
-    pub fn target(&self) -> String {
+    /// The unit that it is done to.
+    pub fn unit(&self) -> Option<&str> {
         match self {
             Act::StartUnit { unit }
             | Act::StopUnit { unit }
@@ -118,11 +118,29 @@ impl Act {
             | Act::Freeze { unit }
             | Act::DropIn { unit, .. }
             | Act::Prove { unit, .. }
-            | Act::ProveLimit { unit, .. } => format!("unit {unit}"),
-            Act::ResizePool { service, .. } => format!("service {service}"),
-            Act::EndSession(whom) => format!("server {}", whom.server),
-            Act::Wait { subject } => format!("target {subject}"),
+            | Act::ProveLimit { unit, .. } => Some(unit),
+            Act::ResizePool { .. } | Act::EndSession(_) | Act::Wait { .. } => None,
         }
+    }
+
+    /// What else than a unit it is done to, by its configured name.
+    pub fn subject(&self) -> Option<&str> {
+        match self {
+            Act::ResizePool { service: name, .. } | Act::Wait { subject: name } => Some(name),
+            Act::EndSession(whom) => Some(&whom.server),
+            _ => None,
+        }
+    }
+
+    /// What nobody else may recover at the same time.
+    pub fn target(&self) -> String {
+        let kind = match self {
+            Act::ResizePool { .. } => "service",
+            Act::EndSession(_) => "server",
+            Act::Wait { .. } => "target",
+            _ => "unit",
+        };
+        format!("{kind} {}", self.unit().or(self.subject()).unwrap_or_default())
     }
 
     /// Whether what could be looked at before is gone afterwards.

@@ -49,21 +49,6 @@ fn every(check: impl Fn(&str, &Snapshot, &Act, &str)) {
     assert!(steps > 50, "{steps}: the recorded faults have remedies");
 }
 
-fn unit_of(act: &Act) -> Option<&str> {
-    act.target().strip_prefix("unit ").is_some().then_some(())?;
-    match act {
-        Act::StartUnit { unit }
-        | Act::StopUnit { unit }
-        | Act::RestartUnit { unit }
-        | Act::ResetFailed { unit }
-        | Act::Continue { unit }
-        | Act::Thaw { unit }
-        | Act::Freeze { unit }
-        | Act::DropIn { unit, .. } => Some(unit),
-        _ => None,
-    }
-}
-
 /// `systemctl restart networking`, `iptables -A`, `sysctl -w`: the network and the kernel are people's.
 #[test]
 fn errata_27_28_29_no_plan_touches_the_network_or_the_kernel() {
@@ -71,7 +56,7 @@ fn errata_27_28_29_no_plan_touches_the_network_or_the_kernel() {
         for word in ["networking", "iptables", "nft", "sysctl", "somaxconn", "ip route"] {
             assert!(!command.contains(word), "{name}: {command}");
         }
-        let Some(unit) = unit_of(act) else { return };
+        let Some(unit) = act.unit() else { return };
         let c = &now.config;
         let services = c.service.iter().filter_map(|s| s.unit.as_deref());
         let beside = c.redis.iter().filter_map(|r| r.unit.as_deref());

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crate::config::{Config, Loaded, PgHost};
-use crate::plan::{Act, Plan};
+use crate::plan::Plan;
 use crate::probe::{postgres, systemd};
 
 /// Of the manager's word for the names of units.
@@ -22,23 +22,8 @@ pub enum Target {
 pub fn of(plan: &Plan, config: &Config) -> BTreeSet<Target> {
     let mut all = BTreeSet::new();
     for step in &plan.steps {
-        match &step.act {
-            Act::StartUnit { unit }
-            | Act::StopUnit { unit }
-            | Act::RestartUnit { unit }
-            | Act::ResetFailed { unit }
-            | Act::Continue { unit }
-            | Act::Thaw { unit }
-            | Act::Freeze { unit }
-            | Act::DropIn { unit, .. }
-            | Act::Prove { unit, .. }
-            | Act::ProveLimit { unit, .. } => {
-                all.insert(Target::Unit(unit.clone()));
-            }
-            Act::ResizePool { service, .. } => all.extend(subject(service, config)),
-            Act::EndSession(whom) => all.extend(subject(&whom.server, config)),
-            Act::Wait { subject: name } => all.extend(subject(name, config)),
-        }
+        all.extend(step.act.unit().map(|unit| Target::Unit(unit.to_owned())));
+        all.extend(step.act.subject().into_iter().flat_map(|name| subject(name, config)));
     }
     all.extend(plan.subjects.iter().flat_map(|s| subject(s, config)));
     all
@@ -105,7 +90,7 @@ pub async fn names(targets: BTreeSet<Target>, loaded: &Loaded) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Risk, draft};
+    use crate::plan::{Act, Risk, draft};
 
     #[test]
     fn rule_4_a_target_is_where_it_is_whatever_a_configuration_calls_it() {

@@ -16,7 +16,7 @@ use crate::table::table;
 use bed::Bed;
 use case::{ALL, Case};
 use killed::{Point, points};
-pub use killed::{ToolArgs, as_the_tool};
+pub use killed::{ToolArgs, as_the_tool, dies_at};
 
 #[derive(Debug, Args)]
 pub struct ProveArgs {

@@ -103,18 +103,22 @@ impl Point {
     fn spawn(&self, bed: &Bed, argv: &[String], delay: u64) -> Result<Child> {
         let words: Vec<&str> = argv.iter().map(String::as_str).collect();
         let tool = bed.tool.command(&bed.stack, &words);
-        let mut command = Command::new(lab_binary()?);
-        command.args(["tool", "--at", &format!("{} {} {delay}", self.line, self.edge), "--"]);
-        command.args(tool.get_args());
-        for (name, value) in tool.get_envs() {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        command.spawn().context("this very program does not run")
+        dies_at(&tool, self.line, self.edge, delay)?.spawn().context("this very program does not run")
     }
+}
+
+/// The same command, by the tool that ends itself so many microseconds behind a line's edge.
+pub fn dies_at(tool: &Command, line: usize, edge: &str, delay: u64) -> Result<Command> {
+    let mut command = Command::new(lab_binary()?);
+    command.args(["tool", "--at", &format!("{line} {edge} {delay}"), "--"]).args(tool.get_args());
+    for (name, value) in tool.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    Ok(command)
 }
 
 /// All places of a case, by the lines that it writes where nobody kills it.

@@ -1,11 +1,9 @@
 //! The tool is killed: at every boundary of its journal, exactly, and at any moment. Undo, or the next run,
-//! goes on. The one that is killed is this very program: it runs the tool with a hook at each line.
+//! goes on. More of them: `lab prove`.
 
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::Duration;
-
-use mcp_ir::incident::{Edge, at_each_line};
 
 use crate::bench::{A, A_UNIT, Bench, until};
 
@@ -13,46 +11,11 @@ const ASK: [&str; 7] = ["recover", "pool", "--service", A, "--max-size", "20", "
 /// More than a whole run writes: opened, planned, consented, captured, three steps, verified, ended.
 const LINES: usize = 14;
 const MOMENTS: u64 = 4;
-/// More of them, for who has the time.
-const MORE: &str = "MCP_IR_LAB_MOMENTS";
-/// What tells this program that it is the tool: its arguments, a line and an edge.
-const TOOL: [&str; 2] = ["MCP_IR_LAB_TOOL", "MCP_IR_LAB_DIE"];
-
-/// No test: the tool, where this program is started as it; it ends itself at that line.
-#[test]
-#[ignore = "the tool that is killed"]
-fn as_the_tool() {
-    let [Ok(args), Ok(at)] = TOOL.map(std::env::var) else { return };
-    let (line, edge) = at.split_once(' ').unwrap();
-    let line: usize = line.parse().unwrap();
-    let edge = if edge == "before" { Edge::Before } else { Edge::After };
-    at_each_line(Box::new(move |n, e| {
-        if (n, e) == (line, edge) {
-            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
-            // It comes at once, but to this thread perhaps not before it goes on.
-            std::thread::sleep(Duration::from_secs(60));
-        }
-    }));
-    let args = args.split('\n').map(Into::into).collect();
-    assert_eq!(mcp_ir::cli::run(args, std::time::Instant::now()), 0, "it has ended before that line");
-}
 
 /// The tool, that is killed there.
 fn killed_at(b: &Bench, argv: &[&str], line: usize, edge: &str) -> Child {
     let tool = b.tool.command(&b.stack, argv);
-    let args: Vec<String> = std::iter::once("mcp-ir".to_owned())
-        .chain(tool.get_args().map(|a| a.to_string_lossy().into_owned()))
-        .collect();
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "killed::as_the_tool", "--ignored", "--nocapture"]);
-    for (name, value) in tool.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    command.env(TOOL[0], args.join("\n")).env(TOOL[1], format!("{line} {edge}"));
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    lab::prove::dies_at(&tool, line, edge, 0).unwrap().spawn().unwrap()
 }
 
 #[test]
@@ -77,8 +40,7 @@ fn rule_2_killed_at_any_line_or_moment_undo_or_the_next_run_goes_on() {
         }
     }
     assert!(killed >= 20, "a run writes ten lines at least: {killed}");
-    let moments = std::env::var(MORE).map_or(MOMENTS, |n| n.parse().unwrap());
-    for moment in 0..moments {
+    for moment in 0..MOMENTS {
         let mut child = b.spawn(&ASK);
         std::thread::sleep(Duration::from_millis(60 + moment * 61 % 400));
         let _ = child.kill();
