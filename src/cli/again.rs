@@ -25,6 +25,7 @@ pub fn again(args: &RecoverArgs, global: &Global) -> String {
         (args.private_state, "--private-state"),
     ];
     words.extend(flags.iter().filter(|(set, _)| *set).map(|(_, flag)| (*flag).to_owned()));
+    words.extend(args.asks.words());
     words.extend(of_all(global));
     words.join(" ")
 }

@@ -96,11 +96,15 @@ fn is_counted(act: &Act) -> bool {
         | Act::Continue { .. }
         | Act::Thaw { .. }
         | Act::Freeze { .. }
+        | Act::EndHolder(_)
+        | Act::SetAside { .. }
+        | Act::PutBack { .. }
         | Act::ResizePool { .. } => true,
         // Each is of another session, or comes with a restart.
         Act::DropIn { .. }
         | Act::Prove { .. }
         | Act::ProveLimit { .. }
+        | Act::ProveQuiet { .. }
         | Act::EndSession { .. }
         | Act::Wait { .. } => false,
     }

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use super::choose::{Choice, Request, choose};
-use super::near::{near, sessions};
+use super::near::{asides, near, occupied, sessions};
 use crate::config::Loaded;
 use crate::diagnosis::{Diagnosis, Finding};
 use crate::engine::look::{Depth, Plan as LookPlan, look};
@@ -37,13 +37,19 @@ pub async fn see(
     let quick = quick || request.names_a_value();
     let plan = LookPlan { asked, quick, ..LookPlan::of(Depth::Wrong) };
     let deadline = start + loaded.config.timeout.0;
-    let (looked, near) = tokio::join!(look(loaded, awaited, start, &plan), near(loaded, store, deadline));
+    let (looked, near) =
+        tokio::join!(look(loaded, awaited, start, &plan), near(loaded, &request.ask, store, deadline));
     let looks = looked.looks;
     let diagnosis = diagnose(&looks, &Filter::default());
     let mut request = request.clone();
     request.ask.near = near;
-    let sessions = sessions(loaded, &diagnosis, &request).await;
-    request.ask.near.sessions = sessions;
+    let (sessions, occupied, asides) = tokio::join!(
+        sessions(loaded, &diagnosis, &request),
+        occupied(loaded, &diagnosis, &request),
+        asides(loaded, &diagnosis)
+    );
+    let near = &mut request.ask.near;
+    (near.sessions, near.occupied, near.asides) = (sessions, occupied, asides);
     let choice = choose(&looks, &diagnosis, &request);
     Sight { looks, diagnosis, choice, request }
 }

@@ -32,10 +32,15 @@ pub fn of(plan: &Plan, config: &Config) -> BTreeSet<Target> {
             | Act::Freeze { unit }
             | Act::DropIn { unit, .. }
             | Act::Prove { unit, .. }
+            | Act::ProveQuiet { unit, .. }
             | Act::ProveLimit { unit, .. } => {
                 all.insert(Target::Unit(unit.clone()));
             }
             Act::ResizePool { service, .. } => all.extend(subject(service, config)),
+            Act::SetAside { service, .. } | Act::PutBack { service, .. } => {
+                all.extend(subject(service, config));
+            }
+            Act::EndHolder(h) => all.extend(subject(&h.service, config)),
             Act::EndSession(whom) => all.extend(subject(&whom.server, config)),
             Act::Wait { subject: name } => all.extend(subject(name, config)),
         }

@@ -11,7 +11,7 @@ use crate::engine::Awaited;
 use crate::engine::look::{Depth, Plan as LookPlan, look};
 use crate::plan::{Act, Aim, Ask, Plan, Recovered};
 use crate::probe::millis;
-use crate::scenario::{Scenario, by_name, longest_run, pool_recovered};
+use crate::scenario::{Scenario, by_name, longest_run, pool_recovered, service_recovered};
 use crate::snapshot::{Looks, Snapshot};
 
 const IN_A_ROW: u32 = 3;
@@ -63,6 +63,10 @@ fn judged(looks: &Looks, plan: &Plan, size: impl Fn(&str) -> Option<u64>) -> Rec
             // Each act has seen its session go; nothing else was asked for.
             Some(Some(_)) if ended => all.push(Recovered::Yes("the sessions are gone".into())),
             Some(None) if ended => all.push(Recovered::NotYet("its sessions could not be seen".into())),
+            // Asked for, and of another kind than its pool: that it does its work.
+            _ if plan.findings.is_empty() && size(subject).is_none() => {
+                all.push(service_recovered(looks, &aim(None), config));
+            }
             _ => all.push(pool_recovered(looks, &aim(None), config)),
         }
         for one in all {
