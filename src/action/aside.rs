@@ -8,8 +8,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use rustix::fs::{
-    AtFlags, Gid, Mode, OFlags, RenameFlags, ResolveFlags, Stat, Uid, fchmod, fchown, mkdirat, openat,
-    openat2, renameat_with, statat, unlinkat,
+    AtFlags, Gid, Mode, OFlags, RenameFlags, ResolveFlags, Stat, Uid, XattrFlags, fchmod, fchown, fgetxattr,
+    fsetxattr, mkdirat, openat, openat2, renameat_with, statat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -22,6 +22,8 @@ use crate::probe::{blocking, host};
 const DATA: [&str; 6] =
     ["PG_VERSION", "postmaster.pid", "dump.rdb", "appendonly.aof", "appendonlydir", "pg_wal"];
 const TRIES: u32 = 100;
+/// Of a label or a list.
+const LARGEST: usize = 64 << 10;
 
 /// The folder as it stands, and a free name beside it; `Err` says why it is not moved.
 pub async fn look(folder: &str, config: &Config, deadline: Instant) -> Result<Aside, String> {
@@ -150,17 +152,42 @@ fn swapped(proc: &str, a: &Aside, back: bool) -> Result<Done, Failed> {
         other => other.map_err(denied)?,
     }
     let made = (|| {
-        let new = open(&above, aside)?;
+        let (old, new) = (open(&above, &name)?, open(&above, aside)?);
         fchown(&new, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
         fchmod(&new, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
-        renameat_with(&above, aside, &above, &name, RenameFlags::EXCHANGE)
+        like(&old, &new)
     })();
-    if let Err(e) = made {
+    if let Err(failed) = made.map_err(denied).and_then(|()| exchanged(&above, &name, aside, a)) {
+        // It is the empty one still, or again.
         let _ = unlinkat(&above, aside, AtFlags::REMOVEDIR);
-        return Err(denied(e));
+        return Err(failed);
     }
     lasting(above)?;
     Ok(Done::new(format!("{} is kept as {}; an empty one is in its place", a.folder, a.to)))
+}
+
+/// Between the look and the exchange another may have been put there: that one is given back its name.
+fn exchanged(above: &OwnedFd, name: &str, aside: &str, a: &Aside) -> Result<(), Failed> {
+    let exchange = || renameat_with(above, aside, above, name, RenameFlags::EXCHANGE);
+    exchange().map_err(|e| Failed::Refused { why: format!("{}: {}", a.folder, plain(e)), hint: None })?;
+    if stat_of(above, aside).is_ok_and(|s| s.st_ino == a.inode) {
+        return Ok(());
+    }
+    exchange().map_err(|e| Failed::Broken(format!("another is kept as {}: {}", a.to, plain(e))))?;
+    Err(Failed::Changed(format!("{} became another folder meanwhile", a.folder)))
+}
+
+/// Who may use it, beyond its mode: its label and its lists. What the file system does not know is not missed.
+fn like(old: &OwnedFd, new: &OwnedFd) -> Result<(), Errno> {
+    let mut value = vec![0; LARGEST];
+    for name in ["security.selinux", "system.posix_acl_access", "system.posix_acl_default"] {
+        match fgetxattr(old, name, &mut value[..]) {
+            Ok(len) => fsetxattr(new, name, &value[..len], XattrFlags::empty())?,
+            Err(Errno::NODATA | Errno::NOTSUP) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
 }
 
 fn taken_back(above: &OwnedFd, name: &str, aside: &str, a: &Aside, missing: bool) -> Result<Done, Errno> {
@@ -254,5 +281,42 @@ mod tests {
         fs::create_dir(&folder).unwrap();
         assert!(matches!(swapped("/proc", &a, false), Err(Failed::Changed(_))));
         assert!(matches!(swapped("/proc", &a, true), Err(Failed::Changed(_))));
+    }
+
+    #[test]
+    fn rule_1_what_came_there_between_the_look_and_the_exchange_is_given_back_its_name() {
+        let (_dir, folder) = made();
+        let a = seen("/proc", &folder).unwrap();
+        let (above, name) = parent("/proc", &folder).unwrap();
+        let aside = a.to.rsplit('/').next().unwrap();
+        mkdirat(&above, aside, Mode::RWXU).unwrap();
+        let other = Aside { inode: a.inode + 1_000_000, ..a.clone() };
+        assert!(matches!(exchanged(&above, &name, aside, &other), Err(Failed::Changed(_))));
+        assert!(fs::exists(format!("{folder}/index.json")).unwrap() && is_empty(&above, aside));
+        exchanged(&above, &name, aside, &a).unwrap();
+        assert!(fs::exists(format!("{}/index.json", a.to)).unwrap());
+    }
+
+    #[test]
+    fn errata_45_a_list_of_who_may_use_it_is_the_new_ones_too() {
+        let (_dir, folder) = made();
+        // `user::rwx, group::r-x, mask::rwx, other::---, user:4711:rwx`, as the kernel keeps them.
+        let mut list = vec![2, 0, 0, 0];
+        for (tag, may, id) in
+            [(1u16, 7u16, u32::MAX), (2, 7, 4711), (4, 5, u32::MAX), (16, 7, u32::MAX), (32, 0, u32::MAX)]
+        {
+            list.extend(tag.to_le_bytes().into_iter().chain(may.to_le_bytes()).chain(id.to_le_bytes()));
+        }
+        const LIST: &str = "system.posix_acl_access";
+        let old = fs::File::open(&folder).unwrap();
+        match fsetxattr(&old, LIST, &list, XattrFlags::empty()) {
+            Err(Errno::NOTSUP) => return,
+            other => other.unwrap(),
+        }
+        let a = seen("/proc", &folder).unwrap();
+        swapped("/proc", &a, false).unwrap();
+        let mut now = [0; 256];
+        let len = fgetxattr(fs::File::open(&folder).unwrap(), LIST, &mut now[..]).unwrap();
+        assert_eq!(now[..len], list);
     }
 }

@@ -10,7 +10,8 @@ use super::apply::{Done, Failed};
 use crate::config::{Config, Service};
 use crate::plan::{Holding, Named};
 use crate::probe::{blocking, host, listeners, occupants};
-use crate::snapshot::process::Occupied;
+use crate::scenario::meets;
+use crate::snapshot::process::{Listener, Occupied};
 
 /// The kernel takes its time to end what was killed.
 const KILLED: Duration = Duration::from_secs(5);
@@ -24,7 +25,7 @@ pub async fn at(s: &Service, config: &Config, deadline: Instant) -> Result<Occup
         return Err(format!("{} has no address", s.name));
     };
     let proc = config.host.proc.clone();
-    let look = move || occupants::at(&proc, port, |a| crate::scenario::meets(a, &asked));
+    let look = move || occupants::at(&proc, port, |a| meets(a, &asked));
     blocking(deadline, "who listens at its port", look).await.map_err(|f| f.detail)
 }
 
@@ -45,8 +46,8 @@ pub async fn end(h: &Holding, s: &Service, config: &Config, deadline: Instant) -
     let handles = blocking(deadline, "the processes", open).await.map_err(|f| refused(f.detail))??;
     let grace = Duration::from_secs(h.grace_s);
     let how = ended(&handles, grace, &config.host.proc).await?;
-    free(h.port, config, deadline).await?;
-    Ok(Done::new(format!("{how}; port {} is free", h.port)))
+    let now = free(h.port, s, config, deadline).await?;
+    Ok(Done::new(format!("{how}; port {} {now}", h.port)))
 }
 
 /// The handle first, and then whether it is still that one.
@@ -117,14 +118,21 @@ async fn left(handles: &[Handle], end: Instant, proc: &str) -> Result<Vec<u32>, 
     }
 }
 
-/// Something may start it anew.
-async fn free(port: u16, config: &Config, deadline: Instant) -> Result<(), Failed> {
+/// Something may start it anew. Who listens where nobody asks for this service is no matter of its port; and
+/// where it has its port itself by then, it was freed for that.
+async fn free(port: u16, s: &Service, config: &Config, deadline: Instant) -> Result<&'static str, Failed> {
+    let asked = s.address().map(|(host, _)| host.to_owned()).unwrap_or_default();
+    let unit = s.unit.as_deref().unwrap_or_default();
     let end = deadline.min(Instant::now() + FREED);
     loop {
         let proc = config.host.proc.clone();
         let look = move || listeners::at(&proc, &std::collections::BTreeSet::from([port]), None);
         let held = blocking(end, "the port", look).await.map_err(|f| Failed::Broken(f.detail))?;
-        let Some(l) = held.first() else { return Ok(()) };
+        let l = match stands(&held, &asked, unit) {
+            Port::Free => return Ok("is free"),
+            Port::Ours => return Ok("is its service's"),
+            Port::Held(l) => l,
+        };
         if Instant::now() + PAUSE >= end {
             let who = l
                 .holders
@@ -135,6 +143,27 @@ async fn free(port: u16, config: &Config, deadline: Instant) -> Result<(), Faile
             )));
         }
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+#[derive(Debug, PartialEq)]
+enum Port<'a> {
+    Free,
+    /// The unit has it, as it may as soon as its socket is closed.
+    Ours,
+    Held(&'a Listener),
+}
+
+fn stands<'a>(held: &'a [Listener], asked: &str, unit: &str) -> Port<'a> {
+    let its = |l: &&Listener| {
+        l.holders
+            .iter()
+            .any(|h| h.control_group.as_deref().is_some_and(|g| g.split('/').any(|part| part == unit)))
+    };
+    let mut met = held.iter().filter(|l| meets(&l.address, asked)).peekable();
+    match met.peek() {
+        None => Port::Free,
+        Some(_) => met.find(|l| !its(l)).map_or(Port::Ours, Port::Held),
     }
 }
 
@@ -168,6 +197,36 @@ mod tests {
             ended(&[handle("/proc", &named).unwrap()], Duration::from_millis(300), "/proc").await.unwrap();
         assert!(says.contains("was killed") && begun.elapsed() >= Duration::from_millis(300), "{says}");
         assert_eq!(std::os::unix::process::ExitStatusExt::signal(&deaf.wait().unwrap()), Some(9));
+    }
+
+    #[test]
+    fn errata_41_only_who_meets_the_service_has_its_port_and_its_own_unit_may_have_it() {
+        let at = |address: &str, group: &str| Listener {
+            port: 8000,
+            address: address.into(),
+            queued: 0,
+            still_queued: None,
+            holders: vec![crate::snapshot::process::Holder {
+                pid: 7,
+                name: "python3".into(),
+                state: "S".into(),
+                control_group: Some(group.into()),
+                program: None,
+                freezer: None,
+                restless: None,
+            }],
+            sees_all: true,
+        };
+        let (asked, unit) = ("127.0.0.1", "api.service");
+        let stray = at("127.0.0.1:8000", "/user.slice/session-3.scope");
+        let ours = at("0.0.0.0:8000", "/system.slice/api.service");
+        let beside = at("10.0.0.5:8000", "/system.slice/nginx.service");
+        assert_eq!(stands(&[], asked, unit), Port::Free);
+        assert_eq!(stands(std::slice::from_ref(&beside), asked, unit), Port::Free, "it is asked elsewhere");
+        assert_eq!(stands(&[beside.clone(), ours.clone()], asked, unit), Port::Ours);
+        assert_eq!(stands(&[beside, ours, stray.clone()], asked, unit), Port::Held(&stray));
+        let like = at("127.0.0.1:8000", "/system.slice/api.service.other");
+        assert_eq!(stands(std::slice::from_ref(&like), asked, unit), Port::Held(&like));
     }
 
     #[test]

@@ -69,6 +69,25 @@ impl std::str::FromStr for Size {
     }
 }
 
+/// An option that asks for something by itself, and the scenarios that it can be meant of.
+pub struct Value {
+    pub given: bool,
+    pub says: &'static str,
+    pub of: &'static [&'static str],
+    /// Beside every root as well.
+    pub all: bool,
+    pub hint: &'static str,
+}
+
+/// `None` is every root: a value that is set for one service would hide what else is down.
+pub fn fit(values: impl IntoIterator<Item = Value>, scenario: Option<&str>) -> Result<()> {
+    let fits = |v: &Value| scenario.map_or(v.all, |name| v.of.contains(&name));
+    match values.into_iter().find(|v| v.given && !fits(v)) {
+        Some(v) => Err(Error::usage(v.says).hint(v.hint)),
+        None => Ok(()),
+    }
+}
+
 /// Of the 90 s that an act has.
 const LONGEST_S: u64 = 60;
 const GRACE_S: u64 = 10;
@@ -79,22 +98,33 @@ impl Asks {
         self.free_port.then_some("server-crash")
     }
 
-    /// Whether they can be meant of this one.
-    pub fn fit(&self, scenario: &str) -> Result<()> {
-        if self.free_port && scenario != "server-crash" {
-            return Err(Error::usage("--free-port is of a server").hint("mcp-ir recover server --free-port"));
-        }
+    /// As they are asked for, each with what it is of.
+    pub fn values(&self) -> [Value; 3] {
         let variables = !self.env.is_empty() || self.log_level.is_some();
-        if variables && ["db-down", "pool-exhausted"].contains(&scenario) {
-            let hint = "mcp-ir recover memory --env KEY=VALUE";
-            return Err(Error::usage("--env and --log-level are of a service").hint(hint));
-        }
-        if self.memory_max.is_some() && !["memory", "server-crash"].contains(&scenario) {
-            return Err(
-                Error::usage("--memory-max is of a service").hint("mcp-ir recover memory --memory-max SIZE")
-            );
-        }
-        Ok(())
+        [
+            // A word for what is found, whatever else is: it names no value.
+            Value {
+                given: self.free_port,
+                says: "--free-port is of a server",
+                of: &["server-crash"],
+                all: true,
+                hint: "mcp-ir recover server --free-port",
+            },
+            Value {
+                given: variables,
+                says: "--env and --log-level are of a service",
+                of: &["server-crash", "latency", "memory"],
+                all: false,
+                hint: "mcp-ir recover memory --env KEY=VALUE",
+            },
+            Value {
+                given: self.memory_max.is_some(),
+                says: "--memory-max is of a service",
+                of: &["server-crash", "memory"],
+                all: false,
+                hint: "mcp-ir recover memory --memory-max SIZE",
+            },
+        ]
     }
 
     pub fn asked(&self, ask: Ask) -> Result<Ask> {
@@ -148,6 +178,23 @@ mod tests {
         for text in ["", "G", "-1G", "0", "1k", "nan", "infG", "1e40", "12 parsecs", "9999999T"] {
             assert!(size(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_value_hides_nothing_else_that_is_down() {
+        let fits = |asks: Asks, scenario| fit(asks.values(), scenario).is_ok();
+        let size = || Asks { memory_max: Some(Size(1 << 30)), ..Asks::default() };
+        let env = || Asks { env: vec!["A=1".into()], ..Asks::default() };
+        let level = || Asks { log_level: Some("INFO".into()), ..Asks::default() };
+        for asks in [size, env, level] {
+            assert!(!fits(asks(), None), "of all of them");
+            assert!(!fits(asks(), Some("db-down")));
+            assert!(fits(asks(), Some("memory")));
+        }
+        assert!(!fits(size(), Some("latency")));
+        let port = || Asks { free_port: true, ..Asks::default() };
+        assert!(fits(port(), None) && fits(port(), Some("server-crash")) && !fits(port(), Some("memory")));
+        assert!(fits(Asks::default(), None));
     }
 
     #[test]

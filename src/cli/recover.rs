@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 
 use super::again::again;
-use super::asks::Asks;
+use super::asks::{Asks, Value, fit};
 use super::diagnose::known_names;
 use super::exit::Exit;
 use super::load::{load, within};
@@ -116,7 +116,8 @@ pub fn run(args: &RecoverArgs, global: &Global, out: &Out, start: Instant) -> Re
     known_names(&args.service, &loaded.config)?;
     let ask = Ask { max_size: args.max_size, persist: args.persist, ..Ask::default() };
     let ask = args.asks.asked(ask)?;
-    let request = Request { scenario, all, services: args.service.clone(), ask, anyway: args.anyway };
+    let (anyway, force) = (args.anyway, args.force_cooldown);
+    let request = Request { scenario, all, services: args.service.clone(), ask, anyway, force };
     go(args, &again(args, global), request, loaded, global, out, start)
 }
 
@@ -244,7 +245,10 @@ fn which(args: &RecoverArgs) -> Result<(Option<String>, bool)> {
             let of = args.max_size.map(|_| "pool-exhausted").or_else(|| args.asks.scenario());
             return Ok((of.map(str::to_owned), false));
         }
-        Some("all") => return Ok((None, true)),
+        Some("all") => {
+            fit(values(args), None)?;
+            return Ok((None, true));
+        }
         Some(name) => name,
     };
     let Some(scenario) = scenario::by_name(name) else {
@@ -255,11 +259,19 @@ fn which(args: &RecoverArgs) -> Result<(Option<String>, bool)> {
             None => e.hint("`mcp-ir runbook` lists the scenarios"),
         });
     };
-    if args.max_size.is_some() && scenario.name != "pool-exhausted" {
-        return Err(Error::usage("--max-size is of a pool").hint("mcp-ir recover pool --max-size N"));
-    }
-    args.asks.fit(scenario.name)?;
+    fit(values(args), Some(scenario.name))?;
     Ok((Some(scenario.name.to_owned()), false))
+}
+
+fn values(args: &RecoverArgs) -> impl Iterator<Item = Value> {
+    let size = Value {
+        given: args.max_size.is_some(),
+        says: "--max-size is of a pool",
+        of: &["pool-exhausted"],
+        all: false,
+        hint: "mcp-ir recover pool --max-size N",
+    };
+    std::iter::once(size).chain(args.asks.values())
 }
 
 fn look(

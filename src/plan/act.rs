@@ -202,9 +202,11 @@ impl Act {
 
     /// Whether the world is another one afterwards.
     pub fn changes(&self) -> bool {
-        !matches!(
-            self,
-            Act::Wait { .. } | Act::Prove { .. } | Act::ProveQuiet { .. } | Act::ProveLimit { .. }
-        )
+        !self.proves() && !matches!(self, Act::Wait { .. })
+    }
+
+    /// Whether it only looks at what came of another.
+    pub fn proves(&self) -> bool {
+        matches!(self, Act::Prove { .. } | Act::ProveQuiet { .. } | Act::ProveLimit { .. })
     }
 }

@@ -4,10 +4,34 @@
 /// Words in a name whose value is a secret, or an address that may hold one.
 const SECRET: [&str; 10] =
     ["PASS", "SECRET", "TOKEN", "KEY", "CREDENTIAL", "DSN", "URL", "URI", "AUTH", "COOKIE"];
-/// Beginnings and ends of names that tell a program, or its interpreter or loader, what to run or load.
+/// Beginnings and ends of names that tell a program, or its interpreter or loader, what to run or load, or whom
+/// to trust.
 const LOADER: [&str; 8] = ["LD_", "DYLD_", "GLIBC_", "GCONV_", "BASH_", "GIT_", "SSH_", "DOCKER_"];
-const RUNS: [&str; 11] =
-    ["PATH", "OPT", "OPTS", "OPTIONS", "LIB", "HOME", "SHELL", "ENV", "IFS", "STARTUP", "PRELOAD"];
+const RUNS: [&str; 21] = [
+    "PATH",
+    "OPT",
+    "OPTS",
+    "OPTIONS",
+    "ARGS",
+    "LIB",
+    "HOME",
+    "SHELL",
+    "ENV",
+    "IFS",
+    "STARTUP",
+    "CONF",
+    "CONFIG",
+    "MODULES",
+    "ENGINES",
+    "BUNDLE",
+    "BREAKPOINT",
+    "WARNINGS",
+    "EDITOR",
+    "VISUAL",
+    "PAGER",
+];
+/// Anywhere in a name: what it loads, whom it trusts, and who stands between.
+const TRUSTS: [&str; 3] = ["PRELOAD", "CERT", "PROXY"];
 const LONGEST: usize = 256;
 
 /// `Err` says why not, without the value.
@@ -20,9 +44,10 @@ pub fn settable(name: &str, value: &str) -> Result<(), String> {
         return Err(format!("{name} may hold a secret: it belongs into a file that only its service reads"));
     }
     let last = name.rsplit('_').next().unwrap_or_default();
-    let runs = RUNS.iter().any(|w| last.ends_with(w)) || name.contains("PRELOAD");
+    let runs = RUNS.iter().any(|w| last.ends_with(w)) || TRUSTS.iter().any(|w| name.contains(w));
+    let runs = runs || name.split('_').any(|w| w == "CONF" || w == "CONFIG");
     if runs || LOADER.iter().any(|w| name.starts_with(w)) {
-        return Err(format!("{name} tells programs what to run: it is for people"));
+        return Err(format!("{name} tells programs what to run or whom to trust: it is for people"));
     }
     // What systemd or a shell would take for something else is no plain value.
     let plain = |c: char| c.is_ascii_alphanumeric() || "._:,/-".contains(c);
@@ -63,6 +88,19 @@ mod tests {
             "PYTHONHOME",
             "SHELL",
             "GIT_EXEC",
+            "GUNICORN_CMD_ARGS",
+            "OPENSSL_CONF",
+            "OPENSSL_MODULES",
+            "OPENSSL_ENGINES",
+            "APP_CONFIG_FILE",
+            "PYTHONBREAKPOINT",
+            "PYTHONWARNINGS",
+            "HTTPS_PROXY",
+            "NO_PROXY",
+            "SSL_CERT_FILE",
+            "SSL_CERT_DIR",
+            "REQUESTS_CA_BUNDLE",
+            "EDITOR",
         ] {
             assert!(settable(name, "x").unwrap_err().contains("what to run"), "{name}");
         }

@@ -1,7 +1,8 @@
 //! Who listens at a port, as exactly as it takes to end him and no other: by the kernel's table of listening
 //! sockets, so nobody who is only connected to it. Asked only where a port is to be freed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::fs;
 use std::path::Path;
 
@@ -22,12 +23,11 @@ pub fn at(proc: &str, port: u16, meets: impl Fn(&str) -> bool) -> Result<Occupie
         // A socket that nobody is seen to hold is of somebody who was not seen.
         sees_all &= l.sees_all && !l.holders.is_empty();
         for h in &l.holders {
-            if !found.contains_key(&h.pid) {
-                found.insert(h.pid, occupant(proc, h)?);
-            }
-            if let Some(o) = found.get_mut(&h.pid) {
-                o.addresses.push(l.address.clone());
-            }
+            let o = match found.entry(h.pid) {
+                Entry::Occupied(there) => there.into_mut(),
+                Entry::Vacant(new) => new.insert(occupant(proc, h)?),
+            };
+            o.addresses.push(l.address.clone());
         }
     }
     Ok(Occupied { by: found.into_values().collect(), sees_all })

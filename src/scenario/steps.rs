@@ -4,6 +4,7 @@ use super::facts;
 use crate::config::Service;
 use crate::plan::{Act, Ask, Draft, Needs, Remedy, Risk, draft, drop_in_with};
 use crate::snapshot::Snapshot;
+use crate::snapshot::memory::HostMemory;
 
 /// The very run of a unit that is active. What somebody stopped is not started by it, and what was started
 /// anew meanwhile is not restarted a second time.
@@ -56,11 +57,13 @@ pub fn raise(s: &Service, (key, to): (&str, u64), ask: &Ask, now: &Snapshot) -> 
     let mut settings = vec![(format!("{key}="), to.to_string())];
     if key == "MemoryMax" {
         let memory = now.host.memory.seen().ok_or("what the host has of memory could not be seen")?;
-        if memory.available < to {
+        let kept = kept(memory, now);
+        if memory.available.saturating_sub(kept) < to {
             let mib = |bytes: u64| bytes >> 20;
             return Err(format!(
-                "the host has {} MiB left, and {key} would be {} MiB",
+                "the host has {} MiB left, of which {} are kept free, and {key} would be {} MiB",
                 mib(memory.available),
+                mib(kept),
                 mib(to)
             ));
         }
@@ -69,6 +72,11 @@ pub fn raise(s: &Service, (key, to): (&str, u64), ask: &Ask, now: &Snapshot) -> 
     }
     let settings: Vec<(&str, String)> = settings.iter().map(|(k, v)| (k.as_str(), v.clone())).collect();
     at_once(unit, (key, to), &settings, ask)
+}
+
+/// What the host keeps of its memory: with less it is low, and the kernel ends whoever is the largest there.
+fn kept(memory: &HostMemory, now: &Snapshot) -> u64 {
+    (memory.total as f64 * now.config.thresholds.memory_available) as u64
 }
 
 /// A limit of its control group holds from the reload on.
@@ -142,13 +150,15 @@ pub fn memory(s: &Service, size: u64, ask: &Ask, now: &Snapshot) -> Result<Vec<D
     let own = own.or(down.then_some(0));
     let own = own.ok_or_else(|| plain(format!("what {} takes now could not be seen", s.name)))?;
     let mib = |bytes: u64| bytes >> 20;
-    let fits = host.available.saturating_add(own);
+    let kept = kept(host, now);
+    let fits = host.available.saturating_sub(kept).saturating_add(own);
     if size > fits {
         let why = format!(
-            "it does not fit: {} would have {} MiB, and the host has {} MiB left + {} MiB that it has now = {} MiB",
+            "it does not fit: {} would have {} MiB, and the host has {} MiB left - {} MiB that are kept free + {} MiB that it has now = {} MiB",
             s.name,
             mib(size),
             mib(host.available),
+            mib(kept),
             mib(own),
             mib(fits)
         );

@@ -19,6 +19,8 @@ pub struct Request {
     pub ask: Ask,
     /// Though another root explains it.
     pub anyway: bool,
+    /// Though the same was done of late.
+    pub force: bool,
 }
 
 impl Request {
@@ -211,6 +213,14 @@ fn plan(found: &[&Finding], d: &Diagnosis, looks: &Looks, request: &Request) -> 
         let Some(scenario) = of(f) else { continue };
         let remedy = scenario::plan(scenario, looks, f, &request.ask, config);
         match left_to_people(remedy, f, config) {
+            // So are larger limits of memory.
+            Remedy::Steps { steps, .. }
+                if plan.steps.iter().any(|s| takes_memory(&s.act))
+                    && steps.iter().any(|d| takes_memory(d.act())) =>
+            {
+                plan.notes.push(format!("{} is for a run of its own: the host has less memory then", f.id));
+                plan.left.push(f.id.clone());
+            }
             Remedy::Steps { steps, notes } => {
                 let Some(steps) = beside(&plan, steps) else {
                     plan.notes.push(format!("{} is for a run of its own: its unit is another then", f.id));
@@ -235,8 +245,8 @@ fn plan(found: &[&Finding], d: &Diagnosis, looks: &Looks, request: &Request) -> 
                 let command = f.remedy.command.clone();
                 advice = advice.or(Some(Choice::Advice { why: said, command }));
             }
-            // A size that somebody asked for, and that does not fit: nothing is begun.
-            Remedy::Refused { why, hints } if request.ask.max_size.is_some() || !request.all => {
+            // A value that somebody asked for, and that does not fit: nothing is begun.
+            Remedy::Refused { why, hints } if request.names_a_value() || !request.all => {
                 return Choice::Refused { why, hints };
             }
             Remedy::Refused { why, hints } => {
@@ -253,6 +263,10 @@ fn plan(found: &[&Finding], d: &Diagnosis, looks: &Looks, request: &Request) -> 
         return Choice::Plan(plan);
     }
     advice.or(refused).unwrap_or_else(|| Choice::NothingToDo("nothing was changed".into()))
+}
+
+fn takes_memory(act: &Act) -> bool {
+    matches!(act, Act::ProveLimit { key, .. } if key == "MemoryMax")
 }
 
 /// The steps of a further finding beside those that are planned. Each was made by one look: a unit that is

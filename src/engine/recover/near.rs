@@ -3,6 +3,7 @@
 //! All at once, each by the deadline; it changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -126,9 +127,32 @@ pub async fn occupied(
 pub async fn asides(loaded: &Loaded, d: &Diagnosis) -> BTreeMap<String, Result<Aside, String>> {
     let broken = d.findings.iter().filter_map(|f| Some((&f.subject, f.remedy.aside.as_deref()?)));
     let look = async |(name, folder): (&String, &str)| {
-        (name.clone(), aside(folder, &loaded.config, Instant::now() + SESSIONS).await)
+        let end = Instant::now() + SESSIONS;
+        let seen = match elsewhere(name, folder, &loaded.config, end).await {
+            Some(why) => Err(why),
+            None => aside(folder, &loaded.config, end).await,
+        };
+        (name.clone(), seen)
     };
     join_all(broken.map(look)).await.into_iter().collect()
+}
+
+/// Why a folder of this name is not the unit's: with `PrivateTmp=` that is another, which nobody sees from here.
+async fn elsewhere(service: &str, folder: &str, config: &Config, deadline: Instant) -> Option<String> {
+    if !["/tmp", "/var/tmp"].iter().any(|tmp| Path::new(folder).starts_with(tmp)) {
+        return None;
+    }
+    let unit = config.service(service)?.unit.as_deref()?;
+    let asked = async {
+        let mut bus = systemd::Bus::connect(&config.systemd.bus, deadline).await?;
+        bus.list(&[unit], &[], deadline).await?;
+        bus.has_own_tmp(unit, deadline).await
+    };
+    match asked.await {
+        Ok(false) => None,
+        Ok(true) => Some(format!("with PrivateTmp= the {folder} of {unit} is another than the machine's")),
+        Err(f) => Some(format!("whether {folder} is that of {unit} could not be seen: {}", f.detail)),
+    }
 }
 
 const PORT: &str = "server-crash/port-conflict";

@@ -4,12 +4,14 @@
 use std::time::Instant;
 
 use super::choose::{Choice, Request, choose};
+use super::disk;
+use super::guard::{apart, attempts};
 use super::near::{asides, near, occupied, sessions};
 use crate::config::Loaded;
 use crate::diagnosis::{Diagnosis, Finding};
 use crate::engine::look::{Depth, Plan as LookPlan, look};
 use crate::engine::{Awaited, Filter, diagnose};
-use crate::incident::Store;
+use crate::incident::{Store, now};
 use crate::plan::Plan;
 use crate::snapshot::Looks;
 
@@ -50,7 +52,13 @@ pub async fn see(
     );
     let near = &mut request.ask.near;
     (near.sessions, near.occupied, near.asides) = (sessions, occupied, asides);
-    let choice = choose(&looks, &diagnosis, &request);
+    let choice = match choose(&looks, &diagnosis, &request) {
+        Choice::Plan(plan) if request.all && !request.force && plan.subjects.len() > 1 => {
+            let before = disk::of_late(store).await.unwrap_or_default();
+            Choice::Plan(apart(&plan, &attempts(&before), now(), &loaded.config))
+        }
+        other => other,
+    };
     Sight { looks, diagnosis, choice, request }
 }
 

@@ -1,6 +1,7 @@
 //! What makes a slow service quick again, as far as that is ours: what it is told to log.
 
 use super::service::DEBUG_LOGGING;
+use super::slow::{FEW, Pace, Slow, ended, pace};
 use crate::config::Config;
 use crate::diagnosis::Finding;
 use crate::plan::{Aim, Ask, Recovered, Remedy};
@@ -23,19 +24,31 @@ pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
     }
 }
 
-/// It answers, and in time. That its log is quiet its steps have seen; its p95 takes a load, or a while.
+/// It does its work, and who was slow is quick, by his own answers. Where no request was timed, or next to none,
+/// nobody knows how long one takes: that is no cure. That its log is quiet its steps have seen.
 pub fn recovered(looks: &Looks, aim: &Aim, config: &Config) -> Recovered {
     let says = match by_symptom(&(server_crash::SCENARIO.symptoms)(looks, config), aim.subject) {
         Recovered::Yes(says) => says,
         not_yet => return not_yet,
     };
-    let health = looks.now.services.get(aim.subject).map(|s| s.health.elapsed_ms);
-    let limit = config.thresholds.p95.as_secs_f64() * 1000.0;
-    match health {
-        Some(ms) if ms > limit => Recovered::NotYet(format!("its health answer takes {ms:.0} ms")),
-        Some(ms) => {
-            Recovered::Yes(format!("{says} in {ms:.0} ms; `mcp-ir verify latency --load 20` measures more"))
+    let Some(s) = config.service(aim.subject) else {
+        return Recovered::NotYet("it is no service: how fast it answers is not known".into());
+    };
+    let few = ended(s, looks).is_none_or(|between| between.count < FEW);
+    match pace(s, looks, config) {
+        Pace::Slow(slow) => Recovered::NotYet(format!("it is slow still: {}", words(&slow))),
+        Pace::Unseen(_, why) => Recovered::NotYet(format!("how fast it answers is not known: {why}")),
+        Pace::Quick(_, why) if s.metrics.is_some() && few => {
+            Recovered::NotYet(format!("too few requests were timed to tell how fast it answers ({why})"))
         }
-        None => Recovered::NotYet("its health answer was not seen".into()),
+        Pace::Quick(_, words) => Recovered::Yes(format!("{says}; {words}")),
+    }
+}
+
+fn words(slow: &Slow) -> String {
+    match (&slow.p95, slow.health) {
+        (Some(p), _) => format!("p95 {}", p.words()),
+        (None, Some((a, b))) => format!("its health answer took {a:.0} ms, and {b:.0} ms"),
+        (None, None) => "its answers take long".into(),
     }
 }

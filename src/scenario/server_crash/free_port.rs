@@ -79,8 +79,15 @@ fn spared(o: &Occupant, now: &Snapshot, config: &Config) -> Option<String> {
     if o.name == "docker-proxy" {
         return Some("it passes connections on to a container: `docker ps` shows which".into());
     }
+    // `pasta.avx2`, `rootlessport-child`.
+    if ["rootlessport", "slirp4netns", "pasta"].iter().any(|n| o.name.starts_with(n)) {
+        return Some("it passes connections on to somebody's container: `podman ps` shows which".into());
+    }
     if o.name.starts_with("sshd") {
         return Some("a session, perhaps yours, goes through it".into());
+    }
+    if o.name == "ssh" || o.name == "kubectl" {
+        return Some("it passes connections on to another machine, for whoever began it".into());
     }
     let Some(group) = o.control_group.as_deref() else {
         return Some("whose it is can't be seen: run it as root".into());

@@ -1,6 +1,6 @@
 //! A cache that can't be read is set aside: stopped first, the configured folder alone, and never deleted.
 
-use mcp_ir::engine::recover::{Choice, Request};
+use mcp_ir::engine::recover::{Choice, Request, started_again};
 use mcp_ir::plan::{Act, Aside, Ask, Near, Needs, Risk};
 
 use super::{acts, chosen, of, planned};
@@ -47,9 +47,20 @@ fn errata_45_a_loop_of_starts_is_stopped_first() {
     let Choice::Plan(plan) = chosen(&s, &asked(Ok(seen()))) else {
         panic!("{:?}", chosen(&s, &asked(Ok(seen()))))
     };
-    if plan.findings == ["server-crash/corrupted-state@codebase-mcp"] {
-        assert_eq!(acts(&plan)[0], &Act::StopUnit { unit: A_UNIT.into() });
-    }
+    assert_eq!(plan.findings, ["server-crash/corrupted-state@codebase-mcp"]);
+    let [Act::StopUnit { unit }, Act::SetAside { .. }, Act::ResetFailed { .. }, Act::StartUnit { .. }] =
+        acts(&plan)[..]
+    else {
+        panic!("{plan:?}")
+    };
+    assert_eq!(unit, A_UNIT);
+    // Where the folder can't be set aside then, it is not left down.
+    let again = |step: usize| -> Vec<usize> {
+        started_again(&plan, &plan.steps[step]).iter().map(|(_, s)| s.n).collect()
+    };
+    assert_eq!(again(1), [3, 4]);
+    let without = planned(&broken_cache(), &asked(Ok(seen())));
+    assert!(started_again(&without, &without.steps[0]).is_empty(), "it was not stopped by us");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use mcp_ir::snapshot::units::{Kernel, UnitDetail};
 use super::{acts, chosen, down, looks, of, planned};
 use crate::payload;
 use crate::stack::memory::{GIB, MIB};
-use crate::stack::{A, A_UNIT, Stack};
+use crate::stack::{A, A_UNIT, C, C_UNIT, Stack, refused};
 
 const GROUP: &str = "/system.slice/codebase-mcp.service";
 
@@ -69,6 +69,10 @@ fn advised(s: &Stack, request: &Request, word: &str) {
 fn a_limit_is_raised_only_by_what_the_host_has_and_only_once() {
     let request = near("server-crash", None);
     advised(&killed(512 * MIB).memory(|m| m.available = GIB - 1), &request, "the host has 1023 MiB left");
+    // Of its 8 GiB a twentieth is kept: with less it is low itself.
+    let nearly = |mib: u64| killed(512 * MIB).memory(|m| m.available = GIB + mib * MIB);
+    advised(&nearly(409), &request, "409 are kept free");
+    assert!(matches!(chosen(&nearly(410), &request), Choice::Plan(_)));
     let again = near("server-crash", Some("[Service]\nMemoryMax=536870912\n"));
     advised(&killed(512 * MIB), &again, "raised by mcp-ir before");
     let mut cut_off = again;
@@ -82,6 +86,27 @@ fn a_limit_is_raised_only_by_what_the_host_has_and_only_once() {
     let mut unread = near("server-crash", None);
     unread.ask.near.drop_ins.clear();
     advised(&killed(512 * MIB), &unread, "could not be seen");
+}
+
+/// Each is held against what the host has before any of them.
+#[test]
+fn of_several_larger_limits_of_memory_one_run_gives_the_first() {
+    let group = |unit: &str| format!("/system.slice/{unit}");
+    let mut s = Stack::healthy();
+    for (name, unit) in [(A, A_UNIT), (C, C_UNIT)] {
+        s = s.no_answer(name, refused()).unit(unit, "failed", "failed").detail(unit, "oom-kill", 2, 9, 30.0);
+        let Reading::Seen { value } = &mut s.now.units.details.get_mut(unit).unwrap().reading else {
+            panic!("not seen")
+        };
+        value.memory_max = Some(512 * MIB);
+    }
+    let s = s.kernel(&[(30.0, &group(A_UNIT), Kernel::OomLimit), (30.0, &group(C_UNIT), Kernel::OomLimit)]);
+    let mut request = near("server-crash", None);
+    request.ask.near.drop_ins.insert(C_UNIT.into(), Ok(None));
+    let plan = planned(&s, &Request { scenario: None, all: true, ..request });
+    let raised = plan.steps.iter().filter(|s| matches!(s.act, Act::DropIn { .. })).count();
+    assert_eq!((raised, &plan.subjects[..], plan.left.len()), (1, &[A.to_owned()][..], 1), "{plan:?}");
+    assert!(plan.notes.iter().any(|n| n.contains("for a run of its own")), "{:?}", plan.notes);
 }
 
 #[test]
@@ -184,12 +209,14 @@ fn a_limit_that_does_not_fit_is_refused_with_the_arithmetic_and_the_largest_that
         panic!("{:?}", chosen(&s, &memory(2 * GIB, None)))
     };
     assert!(
-        why.contains("2048 MiB") && why.contains("900 MiB left + 80 MiB") && why.contains("= 980 MiB"),
+        why.contains("2048 MiB")
+            && why.contains("900 MiB left - 409 MiB")
+            && why.contains("+ 80 MiB that it has now = 570 MiB"),
         "{why}"
     );
-    assert_eq!(hints, ["mcp-ir recover memory --service codebase-mcp --memory-max 980M"]);
-    assert!(matches!(chosen(&s, &memory(980 * MIB, None)), Choice::Plan(_)), "what is offered fits");
-    assert!(matches!(chosen(&s, &memory(981 * MIB, None)), Choice::Refused { .. }), "and no more");
+    assert_eq!(hints, ["mcp-ir recover memory --service codebase-mcp --memory-max 570M"]);
+    assert!(matches!(chosen(&s, &memory(570 * MIB, None)), Choice::Plan(_)), "what is offered fits");
+    assert!(matches!(chosen(&s, &memory(571 * MIB, None)), Choice::Refused { .. }), "and no more");
     let Choice::Refused { why, hints } = chosen(&s, &memory(64 * MIB, None)) else { panic!() };
     assert!(why.contains("80 MiB in use") && hints[0].ends_with("--memory-max 101M"), "{why} {hints:?}");
     assert!(matches!(chosen(&s, &memory(512 * MIB, Some(512 * MIB))), Choice::NothingToDo(_)));

@@ -27,7 +27,8 @@ fn errata_31_and_52_a_level_is_in_its_process_and_what_does_not_heed_it_is_rolle
 
     // It says what it likes, whatever it is told.
     let booted = b.stack.systemd().unwrap();
-    booted.drop_in(A_UNIT, "[Service]\nExecStartPre=/bin/echo DEBUG here is the start\n").unwrap();
+    let says = "ExecStartPre=/usr/bin/printf 'DEBUG here is %%s\\n' one two three four five six seven\n";
+    booted.drop_in(A_UNIT, &format!("[Service]\n{says}")).unwrap();
     booted.systemctl(&["restart", A_UNIT]).unwrap();
     b.stack.wait_until_healthy().unwrap();
     let former = b.settings();
