@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::{care, files, http, postgres, proof, systemd};
+use super::{aside, care, files, holder, http, postgres, proof, systemd};
 use crate::config::Loaded;
 use crate::consent::Consent;
 use crate::plan::{Act, Needs};
@@ -108,6 +108,7 @@ pub async fn apply(
         Act::Prove { unit, variable, value } => {
             proof::variable(unit, variable, value, config, deadline).await
         }
+        Act::ProveQuiet { unit, level } => proof::quiet(unit, level, config, deadline).await,
         Act::ProveLimit { unit, key, value } => proof::limit(unit, key, *value, config, deadline).await,
         Act::ResizePool { service, url, from, to } => {
             let s = config.service(service).ok_or_else(|| gone(service))?;
@@ -117,6 +118,18 @@ pub async fn apply(
             let p = config.postgres(&whom.server).ok_or_else(|| gone(&whom.server))?;
             let session = world.1.and_then(|all| all.get(&whom.server));
             postgres::end(p, session, secrets.postgres(&whom.server), whom, deadline).await
+        }
+        Act::SetAside { service, aside: a } | Act::PutBack { service, aside: a } => {
+            let unit =
+                config.service(service).and_then(|s| s.unit.as_deref()).ok_or_else(|| gone(service))?;
+            systemd::holds(unit, needs, config, deadline).await?;
+            aside::swap(a, matches!(act, Act::PutBack { .. }), config, deadline).await
+        }
+        Act::EndHolder(h) => {
+            let s = config.service(&h.service).ok_or_else(|| gone(&h.service))?;
+            let unit = s.unit.as_deref().ok_or_else(|| gone(&h.service))?;
+            systemd::holds(unit, needs, config, deadline).await?;
+            holder::end(h, s, config, deadline).await
         }
         Act::Wait { .. } => Ok(Done::new("it goes on by itself")),
     }

@@ -2,13 +2,11 @@
 //! a journal is a report of what was done; by that alone it is no order.
 
 use crate::config::{Config, Service};
-use crate::plan::{Act, Whom};
+use crate::plan::{Act, Aside, Whom, settable};
 use crate::scenario::clusters::is_cluster;
 
 /// Limits that a drop-in of ours may set.
 const LIMITS: [&str; 4] = ["MemoryMax", "MemoryHigh", "TasksMax", "LimitNOFILE"];
-/// Variables that it may set for every service, beside those of its pool.
-const VARIABLES: [&str; 1] = ["LOG_LEVEL"];
 
 /// `Err` says what is not under care.
 pub fn under_care(act: &Act, config: &Config) -> Result<(), String> {
@@ -18,6 +16,15 @@ pub fn under_care(act: &Act, config: &Config) -> Result<(), String> {
             let Some(s) = service_of(unit, config) else { return not(&format!("{unit}, as a service,")) };
             [from, to].into_iter().flatten().try_for_each(|text| ours(text, s))
         }
+        Act::SetAside { service, aside } | Act::PutBack { service, aside } => match config.service(service) {
+            Some(s) if s.caches.contains(&aside.folder) && is_beside(aside) => Ok(()),
+            _ => not(&format!("{}, as a cache of {service},", aside.folder)),
+        },
+        // Of the port that it is asked at, and of no other.
+        Act::EndHolder(h) => match config.service(&h.service).and_then(Service::address) {
+            Some((_, port)) if port == h.port => Ok(()),
+            _ => not(&format!("port {} of {}", h.port, h.service)),
+        },
         Act::ResizePool { service, .. } if config.service(service).is_none() => not(service),
         Act::EndSession(Whom { server, databases, .. }) => match config.postgres(server) {
             Some(p) => match databases.iter().find(|d| !p.databases.contains(d)) {
@@ -32,6 +39,13 @@ pub fn under_care(act: &Act, config: &Config) -> Result<(), String> {
             other => not(other.unwrap_or("what it is done to")),
         },
     }
+}
+
+/// Our own name for it, in the same folder.
+fn is_beside(a: &Aside) -> bool {
+    let number =
+        a.to.strip_prefix(a.folder.trim_end_matches('/')).and_then(|rest| rest.strip_prefix(".aside-"));
+    number.is_some_and(|n| n.parse::<u32>().is_ok())
 }
 
 fn service_of<'a>(unit: &str, config: &'a Config) -> Option<&'a Service> {
@@ -60,16 +74,14 @@ fn by_cluster(unit: Option<&str>) -> bool {
 /// be an order to run something, or a secret: it is neither shown, kept nor written.
 pub fn ours(text: &str, s: &Service) -> Result<(), String> {
     let pool = s.pool.as_ref();
-    let known = |name: &str| {
-        VARIABLES.contains(&name)
-            || pool.is_some_and(|p| [&p.max_env, &p.min_env].into_iter().flatten().any(|v| v == name))
-    };
-    let plain = |v: &str| v.chars().all(|c| c.is_ascii_alphanumeric() || "._:-".contains(c));
+    let known =
+        |name: &str| pool.is_some_and(|p| [&p.max_env, &p.min_env].into_iter().flatten().any(|v| v == name));
+    let plain = |v: &str| v.chars().all(|c| c.is_ascii_alphanumeric() || "._:,/-".contains(c));
     let line = |l: &str| match l.split_once('=') {
         _ if l.trim().is_empty() || l.starts_with('#') || l == "[Service]" => true,
-        Some(("Environment", set)) => {
-            set.split_once('=').is_some_and(|(name, value)| known(name) && plain(value))
-        }
+        Some(("Environment", set)) => set
+            .split_once('=')
+            .is_some_and(|(name, value)| known(name) && plain(value) || settable(name, value).is_ok()),
         Some((key, value)) => LIMITS.contains(&key) && plain(value),
         None => false,
     };

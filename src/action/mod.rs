@@ -2,13 +2,17 @@
 //! is not in its plan, looks at its precondition again together with the act, and ends by a deadline.
 
 mod apply;
+mod aside;
 mod care;
 mod files;
+mod holder;
 mod http;
 mod postgres;
 mod proof;
 mod systemd;
 
 pub use apply::{Done, Failed, Sessions, World, apply};
+pub use aside::look as aside;
 pub use care::ours;
 pub use files::read as drop_in;
+pub use holder::at as listens_at;

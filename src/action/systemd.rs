@@ -192,6 +192,12 @@ pub async fn call(
     Ok(Done { made: Some(before.invocation).filter(|i| !i.is_empty()), ..Done::new("done") })
 }
 
+/// Only the precondition.
+pub async fn holds(unit: &str, needs: &Needs, config: &Config, deadline: Instant) -> Result<(), Failed> {
+    let manager = Manager::connect(config, deadline).await?;
+    within(deadline, manager.still(unit, needs)).await.map(drop)
+}
+
 /// SIGCONT, by systemd, which knows its own main process: no pid that is used again is met.
 pub async fn go_on(unit: &str, needs: &Needs, config: &Config, deadline: Instant) -> Result<Done, Failed> {
     let manager = Manager::connect(config, deadline).await?;

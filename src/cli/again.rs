@@ -25,6 +25,7 @@ pub fn again(args: &RecoverArgs, global: &Global) -> String {
         (args.private_state, "--private-state"),
     ];
     words.extend(flags.iter().filter(|(set, _)| *set).map(|(_, flag)| (*flag).to_owned()));
+    words.extend(args.asks.words());
     words.extend(of_all(global));
     words.join(" ")
 }
@@ -44,16 +45,21 @@ mod tests {
 
     #[test]
     fn what_is_copied_from_a_plan_acts_on_the_same() {
-        let typed = "mcp-ir recover pool --service a --max-size 40 --wait 5m --allow safe --reason 'the load' \
-                     --persist --anyway --force-cooldown --private-state --config /x/y.toml --timeout 2s";
-        let argv = typed.replace("'the load'", "the_load");
-        let cli = Cli::try_parse_from(argv.split_whitespace()).unwrap();
-        let Verb::Recover(args) = &cli.verb else { panic!() };
-        let command = again(args, &cli.global);
-        let mut all: Vec<&str> = argv.split_whitespace().collect();
-        let mut said: Vec<&str> = command.split_whitespace().collect();
-        all.sort_unstable();
-        said.sort_unstable();
-        assert_eq!(said, all, "{command}");
+        for typed in [
+            "mcp-ir recover pool --service a --max-size 40 --wait 5m --allow safe --reason the_load \
+             --persist --anyway --force-cooldown --private-state --config /x/y.toml --timeout 2s",
+            "mcp-ir recover server --free-port --grace 30s",
+            "mcp-ir recover memory --memory-max 2147483648",
+            "mcp-ir recover latency --env MALLOC_ARENA_MAX=2 --env WORKERS=4 --log-level WARNING",
+        ] {
+            let cli = Cli::try_parse_from(typed.split_whitespace()).unwrap();
+            let Verb::Recover(args) = &cli.verb else { panic!() };
+            let command = again(args, &cli.global);
+            let mut all: Vec<&str> = typed.split_whitespace().collect();
+            let mut said: Vec<&str> = command.split_whitespace().collect();
+            all.sort_unstable();
+            said.sort_unstable();
+            assert_eq!(said, all, "{command}");
+        }
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 
 use super::again::again;
+use super::asks::{Asks, Value, fit};
 use super::diagnose::known_names;
 use super::exit::Exit;
 use super::load::{load, within};
@@ -35,6 +36,7 @@ Examples:
   mcp-ir recover server --service api --yes
   mcp-ir recover pool --max-size 40 --service api
   mcp-ir recover db --wait 5m              start it, or wait until it accepts
+  mcp-ir recover server --free-port        end who has its port, and start it
 
 Safe steps are done, disruptive ones asked for, of destructive ones the target's
 name is typed; in a script --yes agrees. Whatever is done stands in the journal
@@ -71,6 +73,8 @@ pub struct RecoverArgs {
     /// pool: a size that its own interface sets is written to a drop-in as well
     #[arg(long, requires = "max_size")]
     pub persist: bool,
+    #[command(flatten)]
+    pub asks: Asks,
     /// Act though another root explains it
     #[arg(long)]
     pub anyway: bool,
@@ -111,7 +115,9 @@ pub fn run(args: &RecoverArgs, global: &Global, out: &Out, start: Instant) -> Re
     let loaded = load(global)?;
     known_names(&args.service, &loaded.config)?;
     let ask = Ask { max_size: args.max_size, persist: args.persist, ..Ask::default() };
-    let request = Request { scenario, all, services: args.service.clone(), ask, anyway: args.anyway };
+    let ask = args.asks.asked(ask)?;
+    let (anyway, force) = (args.anyway, args.force_cooldown);
+    let request = Request { scenario, all, services: args.service.clone(), ask, anyway, force };
     go(args, &again(args, global), request, loaded, global, out, start)
 }
 
@@ -204,6 +210,7 @@ fn once(asked: &Asked<'_>, global: &Global, out: &Out, start: Instant) -> Result
         reason: args.reason.as_deref().map(crate::config::mask::text),
         locks: Path::new(recover::LOCKS),
         evidence,
+        printable: |text| render::text::block(text).into_owned(),
     };
     let (mut report, interrupted) = act(order, global, out)?;
     if report.another && !last {
@@ -234,8 +241,14 @@ fn evidence(looks: &Looks) -> String {
 
 fn which(args: &RecoverArgs) -> Result<(Option<String>, bool)> {
     let name = match args.scenario.as_deref() {
-        None => return Ok((args.max_size.map(|_| "pool-exhausted".to_owned()), false)),
-        Some("all") => return Ok((None, true)),
+        None => {
+            let of = args.max_size.map(|_| "pool-exhausted").or_else(|| args.asks.scenario());
+            return Ok((of.map(str::to_owned), false));
+        }
+        Some("all") => {
+            fit(values(args), None)?;
+            return Ok((None, true));
+        }
         Some(name) => name,
     };
     let Some(scenario) = scenario::by_name(name) else {
@@ -246,10 +259,19 @@ fn which(args: &RecoverArgs) -> Result<(Option<String>, bool)> {
             None => e.hint("`mcp-ir runbook` lists the scenarios"),
         });
     };
-    if args.max_size.is_some() && scenario.name != "pool-exhausted" {
-        return Err(Error::usage("--max-size is of a pool").hint("mcp-ir recover pool --max-size N"));
-    }
+    fit(values(args), Some(scenario.name))?;
     Ok((Some(scenario.name.to_owned()), false))
+}
+
+fn values(args: &RecoverArgs) -> impl Iterator<Item = Value> {
+    let size = Value {
+        given: args.max_size.is_some(),
+        says: "--max-size is of a pool",
+        of: &["pool-exhausted"],
+        all: false,
+        hint: "mcp-ir recover pool --max-size N",
+    };
+    std::iter::once(size).chain(args.asks.values())
 }
 
 fn look(

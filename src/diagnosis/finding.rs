@@ -75,6 +75,9 @@ pub struct Remedy {
     /// A larger limit of its unit mends it: its name in systemd, and how much.
     #[serde(skip)]
     pub limit: Option<(&'static str, u64)>,
+    /// A folder of its own that is set aside mends it.
+    #[serde(skip)]
+    pub aside: Option<String>,
 }
 
 impl Finding {
@@ -99,6 +102,7 @@ impl Finding {
                 restart: false,
                 wait: false,
                 limit: None,
+                aside: None,
             },
             own: false,
             connected: false,
@@ -165,6 +169,13 @@ impl Finding {
     #[must_use]
     pub fn raises(mut self, key: &'static str, to: u64) -> Self {
         self.remedy.limit = Some((key, to));
+        self
+    }
+
+    /// The remedy is to set this folder aside.
+    #[must_use]
+    pub fn sets_aside(mut self, folder: &str) -> Self {
+        self.remedy.aside = Some(folder.to_owned());
         self
     }
 

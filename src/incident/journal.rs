@@ -102,9 +102,10 @@ impl Journal {
         self.elsewhere().await
     }
 
-    /// Evidence, beside the journal and as private: what can't be kept stops nothing, and is told (why).
-    pub async fn capture(&mut self, run: u32, text: String) -> Result<Option<String>> {
-        let path = self.path.with_extension(format!("{run}.look.json"));
+    /// Evidence, beside the journal and as private: what can't be kept is told, and stops nothing. The
+    /// reason why it could not be kept.
+    pub async fn capture(&mut self, run: u32, name: &str, text: String) -> Result<Option<String>> {
+        let path = self.path.with_extension(format!("{run}.{name}"));
         let to = path.clone();
         let keep = move || -> io::Result<()> {
             let mut file = made(&to)?;
@@ -113,7 +114,9 @@ impl Journal {
             if kept.is_err() {
                 let _ = fs::remove_file(&to);
             }
-            kept
+            kept?;
+            // Its name as well.
+            to.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
         };
         let kept = tokio::time::timeout(LIMIT, tokio::task::spawn_blocking(keep)).await;
         let (file, why_not) = match kept {

@@ -47,6 +47,12 @@ pub enum Act {
         key: String,
         value: u64,
     },
+    /// Proof that its log has no line below this level since its start: a variable that is not heeded
+    /// changes nothing.
+    ProveQuiet {
+        unit: String,
+        level: String,
+    },
     /// The service's own interface, at this address, sets its pool's size until its process ends.
     ResizePool {
         service: String,
@@ -56,6 +62,18 @@ pub enum Act {
     },
     /// A session of PostgreSQL, while it is the one that was seen, at what it was seen doing.
     EndSession(Whom),
+    /// A configured cache of a service is set aside, and an empty folder stands in its place.
+    SetAside {
+        service: String,
+        aside: Aside,
+    },
+    /// And back; what was made since is kept aside.
+    PutBack {
+        service: String,
+        aside: Aside,
+    },
+    /// Whoever holds a service's port is ended.
+    EndHolder(Holding),
     /// What goes on by itself is waited for; it changes nothing.
     Wait {
         subject: String,
@@ -84,6 +102,35 @@ pub struct Whom {
     /// Only where it holds no advisory lock: that may be how somebody leads.
     pub follows: bool,
     pub how: Ending,
+}
+
+/// A folder, and what it is kept as, beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Aside {
+    pub folder: String,
+    pub to: String,
+    /// Of the folder that is set aside: it says which of the two it is.
+    pub inode: u64,
+}
+
+/// A port of a service, and all processes that listen there: nobody who is only connected to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holding {
+    pub service: String,
+    pub port: u16,
+    /// The first is the one that the others came from. It is told to end; who is left after that many
+    /// seconds is killed.
+    pub processes: Vec<Named>,
+    pub grace_s: u64,
+}
+
+/// A process, by what no other will ever have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Named {
+    pub pid: u32,
+    /// When it began, in the kernel's ticks since the boot.
+    pub began: u64,
+    pub program: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,15 +165,25 @@ impl Act {
             | Act::Freeze { unit }
             | Act::DropIn { unit, .. }
             | Act::Prove { unit, .. }
+            | Act::ProveQuiet { unit, .. }
             | Act::ProveLimit { unit, .. } => Some(unit),
-            Act::ResizePool { .. } | Act::EndSession(_) | Act::Wait { .. } => None,
+            Act::ResizePool { .. }
+            | Act::EndSession(_)
+            | Act::SetAside { .. }
+            | Act::PutBack { .. }
+            | Act::EndHolder(_)
+            | Act::Wait { .. } => None,
         }
     }
 
     /// What else than a unit it is done to, by its configured name.
     pub fn subject(&self) -> Option<&str> {
         match self {
-            Act::ResizePool { service: name, .. } | Act::Wait { subject: name } => Some(name),
+            Act::ResizePool { service: name, .. }
+            | Act::SetAside { service: name, .. }
+            | Act::PutBack { service: name, .. }
+            | Act::Wait { subject: name } => Some(name),
+            Act::EndHolder(h) => Some(&h.service),
             Act::EndSession(whom) => Some(&whom.server),
             _ => None,
         }
@@ -135,7 +192,7 @@ impl Act {
     /// What nobody else may recover at the same time.
     pub fn target(&self) -> String {
         let kind = match self {
-            Act::ResizePool { .. } => "service",
+            Act::ResizePool { .. } | Act::SetAside { .. } | Act::PutBack { .. } | Act::EndHolder(_) => "service",
             Act::EndSession(_) => "server",
             Act::Wait { .. } => "target",
             _ => "unit",
@@ -147,12 +204,34 @@ impl Act {
     pub fn destroys_evidence(&self) -> bool {
         matches!(
             self,
-            Act::StopUnit { .. } | Act::RestartUnit { .. } | Act::ResetFailed { .. } | Act::EndSession(_)
+            Act::StopUnit { .. }
+                | Act::RestartUnit { .. }
+                | Act::ResetFailed { .. }
+                | Act::EndSession(_)
+                | Act::EndHolder(_)
         )
+    }
+
+    /// Whether it ends the processes of its unit.
+    pub fn ends_its_unit(&self) -> bool {
+        matches!(self, Act::StopUnit { .. } | Act::RestartUnit { .. })
+    }
+
+    /// Processes that it ends by their numbers.
+    pub fn processes(&self) -> Vec<u32> {
+        match self {
+            Act::EndHolder(h) => h.processes.iter().map(|p| p.pid).collect(),
+            _ => Vec::new(),
+        }
     }
 
     /// Whether the world is another one afterwards.
     pub fn changes(&self) -> bool {
-        !matches!(self, Act::Wait { .. } | Act::Prove { .. } | Act::ProveLimit { .. })
+        !self.proves() && !matches!(self, Act::Wait { .. })
+    }
+
+    /// Whether it only looks at what came of another.
+    pub fn proves(&self) -> bool {
+        matches!(self, Act::Prove { .. } | Act::ProveQuiet { .. } | Act::ProveLimit { .. })
     }
 }

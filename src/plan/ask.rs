@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::act::Aside;
+use super::risk::Risk;
 use crate::snapshot::postgres::Session;
+use crate::snapshot::process::Occupied;
 
 /// The options of the command line that change what is planned.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -17,6 +20,12 @@ pub struct Ask {
     pub like: Like,
     /// The size is set for this process and by the drop-in.
     pub persist: bool,
+    /// `--free-port`: who holds a service's port is ended, after so many seconds by force.
+    pub free_port: Option<u64>,
+    /// `--memory-max`, in bytes: a request, done though nothing is wrong.
+    pub memory_max: Option<u64>,
+    /// `--env`, `--log-level`: variables of a service's environment, a request.
+    pub env: Vec<(String, String)>,
     pub near: Near,
 }
 
@@ -47,6 +56,28 @@ impl Like {
     }
 }
 
+impl Ask {
+    /// The findings that a value is meant for, where one is asked for.
+    pub fn mends(&self) -> Option<&'static [&'static str]> {
+        if self.max_size.is_some() {
+            // A size that is asked for ends nobody's session.
+            return Some(&["pool-exhausted/client-pool-saturated"]);
+        }
+        if !self.env.is_empty() {
+            return Some(&[]);
+        }
+        self.memory_max.map(|_| &["server-crash/oom-killed", "memory/near-limit"][..])
+    }
+
+    /// What may be done to such a finding beyond what it says itself: by a person's own word.
+    pub fn allows(&self, cause: &str) -> Risk {
+        match cause {
+            "server-crash/port-conflict" if self.free_port.is_some() => Risk::Destructive,
+            _ => Risk::Safe,
+        }
+    }
+}
+
 /// What a plan needs to know and a diagnosis does not.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Near {
@@ -63,6 +94,21 @@ pub struct Near {
     /// By server whose slots are short, or whose sessions are to be ended: all of them.
     #[serde(default)]
     pub sessions: BTreeMap<String, Vec<Session>>,
+    /// How many descriptors the kernel allows a process at most.
+    #[serde(default)]
+    pub nr_open: Option<u64>,
+    /// By unit, where variables are asked for: those of its process.
+    #[serde(default)]
+    pub environment: BTreeMap<String, BTreeMap<String, String>>,
+    /// By unit, where a limit of memory is asked for: the one that it has; `None` is no limit.
+    #[serde(default)]
+    pub memory: BTreeMap<String, Option<u64>>,
+    /// By service that can't read a cache of its own: the folder that this is in, and what it may be kept as.
+    #[serde(default)]
+    pub asides: BTreeMap<String, Result<Aside, String>>,
+    /// By service whose port is to be freed: who listens there, or why that can't be told.
+    #[serde(default)]
+    pub occupied: BTreeMap<String, Result<Occupied, String>>,
 }
 
 /// What shall be so afterwards.

@@ -6,13 +6,15 @@ mod ask;
 mod drop_in;
 mod risk;
 mod sql;
+mod variable;
 mod whole;
 mod words;
 
-pub use act::{Act, Ending, Needs, Whom};
+pub use act::{Act, Aside, Ending, Holding, Named, Needs, Whom};
 pub use ask::{Aim, Ask, Like, Near};
 pub use drop_in::{DROP_IN, drop_in_path, drop_in_with};
 pub use risk::{Risk, shell_word};
 pub use sql::{Statement, statement};
+pub use variable::settable;
 pub use whole::{Draft, Plan, Recovered, Remedy, Step, Undo, draft};
 pub use words::{describe, resize_body};

@@ -1,7 +1,7 @@
 //! An act in people's words, and as an engineer would type it: what is typed does what the act does, by
 //! the very text, statement and address.
 
-use super::act::{Act, Ending, Whom};
+use super::act::{Act, Aside, Ending, Holding, Whom};
 use super::drop_in::{DROP_IN, drop_in_path};
 use super::risk::shell_word;
 
@@ -25,12 +25,49 @@ pub fn describe(act: &Act) -> String {
             format!("see {variable}={value} in the process of {unit}")
         }
         Act::ProveLimit { unit, key, value } => format!("see {key}={value} in effect for {unit}"),
+        Act::ProveQuiet { unit, level } => format!("see that {unit} logs nothing below {level} any more"),
         Act::ResizePool { service, from, to, .. } => {
             format!("set the pool of {service} from {from} to {to} (until its process ends)")
         }
         Act::EndSession(w) => end_session(w),
+        Act::EndHolder(h) => end_holder(h),
+        Act::SetAside { aside: a, .. } => {
+            format!("set {} aside as {}, an empty folder in its place", a.folder, a.to)
+        }
+        Act::PutBack { aside: a, .. } => {
+            format!("put {} back from {}; what was made since is kept there", a.folder, a.to)
+        }
         Act::Wait { subject } => format!("wait for {subject}"),
     }
+}
+
+fn end_holder(h: &Holding) -> String {
+    let who = match h.processes.split_first() {
+        Some((first, [])) => format!("process {} ({}), which listens", first.pid, first.program),
+        Some((first, rest)) => {
+            let pids: Vec<String> = rest.iter().map(|p| p.pid.to_string()).collect();
+            let (pid, program) = (first.pid, &first.program);
+            format!("process {pid} ({program}) and its children {}, which listen", pids.join(", "))
+        }
+        None => "nobody, who listens".to_owned(),
+    };
+    format!("end {who} at port {}: SIGTERM, after {} s SIGKILL", h.port, h.grace_s)
+}
+
+/// Owner and mode are those of the folder itself.
+fn set_aside(a: &Aside) -> String {
+    let (folder, to) = (shell_word(&a.folder), shell_word(&a.to));
+    format!(
+        "mv -T {folder} {to} && mkdir {folder} && chown --reference={to} {folder} && chmod --reference={to} {folder}"
+    )
+}
+
+/// To the listeners alone, by their pids: `lsof -t -i` lists the port's clients too (errata 41).
+fn kill(h: &Holding) -> String {
+    let pids: Vec<String> = h.processes.iter().map(|p| p.pid.to_string()).collect();
+    let Some(first) = pids.first() else { return "(nothing: nobody is named)".into() };
+    let all = pids.join(" ");
+    format!("kill -TERM {first}; sleep {}; kill -KILL {all} 2>/dev/null", h.grace_s)
 }
 
 fn end_session(w: &Whom) -> String {
@@ -64,8 +101,18 @@ pub fn command(act: &Act) -> String {
             shell_word(unit),
             shell_word(&format!("{variable}={value}"))
         ),
+        Act::ProveLimit { unit, key, .. } if key == "LimitNOFILE" => format!(
+            "grep 'Max open files' /proc/$(systemctl show --value -p MainPID {})/limits",
+            shell_word(unit)
+        ),
         Act::ProveLimit { unit, key, .. } => {
             format!("systemctl show -p {} {}", shell_word(key), shell_word(unit))
+        }
+        Act::ProveQuiet { unit, .. } => {
+            format!(
+                "journalctl -u {} --since -1min --no-pager | grep -ciw -e debug -e trace",
+                shell_word(unit)
+            )
         }
         Act::ResizePool { url, to, .. } => format!(
             "curl -X POST {} -H 'Content-Type: application/json' -d {}",
@@ -79,6 +126,13 @@ pub fn command(act: &Act) -> String {
             }
             Err(why) => format!("(nothing: {why})"),
         },
+        Act::EndHolder(h) => kill(h),
+        Act::SetAside { aside: a, .. } => set_aside(a),
+        Act::PutBack { aside: a, .. } => {
+            let (folder, to) = (shell_word(&a.folder), shell_word(&a.to));
+            let since = shell_word(&format!("{}.since", a.to));
+            format!("mv -T {folder} {since} && mv -T {to} {folder}")
+        }
         Act::Wait { .. } => "(nothing: it goes on by itself)".into(),
     }
 }

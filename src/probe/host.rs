@@ -35,6 +35,8 @@ struct Stat {
     name: String,
     state: String,
     parent: u32,
+    /// In ticks since the boot: field 22.
+    began: u64,
 }
 
 /// The name may hold spaces, brackets and any byte: it ends at the last bracket.
@@ -47,7 +49,8 @@ fn stat(proc: &Path, pid: u32) -> Result<Stat, Failure> {
     let mut rest = text.get(close + 1..).unwrap_or_default().split_whitespace();
     let state = rest.next().ok_or_else(bad)?.to_owned();
     let parent = rest.next().and_then(|p| p.parse().ok()).ok_or_else(bad)?;
-    Ok(Stat { name: text.get(open + 1..close).unwrap_or_default().to_owned(), state, parent })
+    let began = rest.nth(17).and_then(|t| t.parse().ok()).unwrap_or(0);
+    Ok(Stat { name: text.get(open + 1..close).unwrap_or_default().to_owned(), state, parent, began })
 }
 
 /// A process may end between two reads.
@@ -161,6 +164,16 @@ fn own_group(groups: &str) -> Option<String> {
     of(":name=systemd:").or_else(|| of("0::"))
 }
 
+/// Its parent, and when it began in ticks since the boot.
+pub fn origin(proc: &Path, pid: u32) -> Result<(u32, u64), Failure> {
+    stat(proc, pid).map(|s| (s.parent, s.began))
+}
+
+/// Whether that very process still runs: one that has ended may wait for its parent.
+pub fn lives(proc: &Path, pid: u32, began: u64) -> bool {
+    stat(proc, pid).is_ok_and(|s| s.began == began && s.state != "Z" && s.state != "X")
+}
+
 /// A process that holds a socket.
 pub fn holder(root: &Path, pid: u32) -> Option<Holder> {
     let s = stat(root, pid).ok()?;
@@ -219,7 +232,8 @@ pub(super) fn title_of_child(root: &Path, pid: u32, parent: u32) -> Option<Optio
     Some(arguments(root, pid).into_iter().next())
 }
 
-fn arguments(root: &Path, pid: u32) -> Vec<String> {
+/// Its command line as it was given; it may hold a secret.
+pub fn arguments(root: &Path, pid: u32) -> Vec<String> {
     let bytes = fs::read(root.join(pid.to_string()).join("cmdline")).unwrap_or_default();
     bytes.split(|b| *b == 0).map(|a| String::from_utf8_lossy(a).into_owned()).collect()
 }

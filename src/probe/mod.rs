@@ -15,6 +15,7 @@ pub mod log;
 pub mod mcp;
 pub mod metrics;
 pub mod network;
+pub mod occupants;
 pub mod ollama;
 mod place;
 pub mod postgres;

@@ -68,7 +68,7 @@ fn words(e: &Event) -> String {
             let reason = reason.as_ref().map(|r| format!(": {r}")).unwrap_or_default();
             format!("agreed to ({how}){reason}")
         }
-        Event::Captured { file: Some(file), .. } => format!("the look of before is kept: {file}"),
+        Event::Captured { file: Some(file), .. } => format!("kept before it is ended: {file}"),
         Event::Captured { why_not, .. } => {
             format!("the look of before is not kept: {}", why_not.as_deref().unwrap_or_default())
         }

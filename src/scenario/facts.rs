@@ -220,3 +220,8 @@ pub fn age(seconds: f64) -> String {
 pub fn count(n: usize, one: &str) -> String {
     if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") }
 }
+
+/// Of a level of a log: `DEBUG` or `TRACE`.
+pub fn is_chatty(level: &str) -> bool {
+    ["debug", "trace", "all"].iter().any(|l| level.trim().eq_ignore_ascii_case(l))
+}

@@ -7,6 +7,7 @@ pub mod clusters;
 mod contained;
 mod db_down;
 mod ends;
+mod environment;
 mod facts;
 mod firewall;
 mod latency;
@@ -24,7 +25,9 @@ mod way;
 mod witness;
 
 pub use ends::longest_run;
+pub use environment::request as environment_request;
 pub use facts::{PAYLOAD, fill as pool_fill, is_closed, pool as pool_report, pool_max};
+pub use memory::request as memory_request;
 pub use pool_exhausted::{kill, recovered as pool_recovered, request as pool_request};
 pub use registry::{ALL, Scenario, again, by_name, causes, plan, remark, undecided, why_not};
-pub use server_crash::{bare_process, serves_mcp};
+pub use server_crash::{bare_process, meets, recovered as service_recovered, serves_mcp};

@@ -72,10 +72,12 @@ pub fn why_not(cause: &'static Cause, looks: &Looks, config: &Config) -> Vec<(St
     said.map(|(_, against)| against.stands(cause, looks, config)).unwrap_or_default()
 }
 
-/// What mends a finding. No step costs more than the finding itself says that its remedy may.
+/// What mends a finding. No step costs more than the finding itself says that its remedy may, or what was
+/// asked for by its name.
 pub fn plan(scenario: &Scenario, looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
+    let most = f.remedy.risk.max(ask.allows(&f.cause));
     match (scenario.plan)(looks, f, ask, config) {
-        Remedy::Steps { steps, .. } if steps.iter().any(|s| s.risk() > f.remedy.risk) => advice(f),
+        Remedy::Steps { steps, .. } if steps.iter().any(|s| s.risk() > most) => advice(f),
         remedy => remedy,
     }
 }

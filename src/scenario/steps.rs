@@ -2,8 +2,9 @@
 
 use super::facts;
 use crate::config::Service;
-use crate::plan::{Act, Ask, Draft, Needs, Risk, draft, drop_in_with};
+use crate::plan::{Act, Ask, Draft, Needs, Remedy, Risk, draft, drop_in_with};
 use crate::snapshot::Snapshot;
+use crate::snapshot::memory::HostMemory;
 
 /// The very run of a unit that is active. What somebody stopped is not started by it, and what was started
 /// anew meanwhile is not restarted a second time.
@@ -50,22 +51,19 @@ pub fn drop_in(unit: &str, ask: &Ask, settings: &[(&str, String)]) -> Result<(Ac
 /// A larger limit, once: what reaches that one too has another trouble. Of memory only what the host has.
 pub fn raise(s: &Service, (key, to): (&str, u64), ask: &Ask, now: &Snapshot) -> Result<Vec<Draft>, String> {
     let unit = s.unit.as_deref().ok_or_else(|| format!("{} has no unit to write a drop-in for", s.name))?;
-    let ours = ask.near.drop_ins.get(unit).and_then(|d| d.as_ref().ok()?.as_deref());
-    let raised = ours.is_some_and(|text| text.lines().any(|l| l.starts_with(&format!("{key}="))));
-    // What a run that was cut off has written is gone on with; never is it raised once more.
-    let goes_on = ask.near.former.contains_key(unit)
-        && ours.is_some_and(|text| text.lines().any(|l| l == format!("{key}={to}")));
-    if raised && !goes_on {
+    if raised(unit, (key, &to.to_string()), ask) {
         return Err(format!("{key} was raised by mcp-ir before: see what takes it"));
     }
     let mut settings = vec![(format!("{key}="), to.to_string())];
     if key == "MemoryMax" {
         let memory = now.host.memory.seen().ok_or("what the host has of memory could not be seen")?;
-        if memory.available < to {
+        let kept = kept(memory, now);
+        if memory.available.saturating_sub(kept) < to {
             let mib = |bytes: u64| bytes >> 20;
             return Err(format!(
-                "the host has {} MiB left, and {key} would be {} MiB",
+                "the host has {} MiB left, of which {} are kept free, and {key} would be {} MiB",
                 mib(memory.available),
+                mib(kept),
                 mib(to)
             ));
         }
@@ -73,12 +71,119 @@ pub fn raise(s: &Service, (key, to): (&str, u64), ask: &Ask, now: &Snapshot) -> 
         settings.push(("MemoryHigh=".into(), (to - to / 10).to_string()));
     }
     let settings: Vec<(&str, String)> = settings.iter().map(|(k, v)| (k.as_str(), v.clone())).collect();
-    let (write, back) = drop_in(unit, ask, &settings)?;
-    let proof = Act::ProveLimit { unit: unit.into(), key: key.into(), value: to };
+    at_once(unit, (key, to), &settings, ask)
+}
+
+/// What the host keeps of its memory: with less it is low, and the kernel ends whoever is the largest there.
+fn kept(memory: &HostMemory, now: &Snapshot) -> u64 {
+    (memory.total as f64 * now.config.thresholds.memory_available) as u64
+}
+
+/// A limit of its control group holds from the reload on.
+fn at_once(
+    unit: &str,
+    (key, to): (&str, u64),
+    settings: &[(&str, String)],
+    ask: &Ask,
+) -> Result<Vec<Draft>, String> {
+    let (write, back) = drop_in(unit, ask, settings)?;
     Ok(vec![
         draft(write, Risk::Disruptive)
             .undo(vec![back], Risk::Disruptive)
             .because("the former limit holds at once: what takes more by then is killed, or refused"),
-        draft(proof, Risk::Safe).because("nothing is changed"),
+        proof(unit, key, to),
     ])
+}
+
+fn proof(unit: &str, key: &str, value: u64) -> Draft {
+    let act = Act::ProveLimit { unit: unit.into(), key: key.into(), value };
+    draft(act, Risk::Safe).because("nothing is changed")
+}
+
+/// More descriptors, once: a process has what it was started with. How far it may raise that itself is not
+/// made less.
+pub fn descriptors(
+    s: &Service,
+    to: u64,
+    hard: Option<u64>,
+    ask: &Ask,
+    now: &Snapshot,
+) -> Result<Vec<Draft>, String> {
+    const KEY: &str = "LimitNOFILE";
+    let unit = s.unit.as_deref().ok_or_else(|| format!("{} has no unit to write a drop-in for", s.name))?;
+    let most = ask.near.nr_open.ok_or("how many the kernel allows could not be seen")?;
+    if to > most {
+        return Err(format!("the kernel allows {most} at most (fs.nr_open), and {KEY} would be {to}"));
+    }
+    let set = format!("{to}:{}", hard.map_or(to, |h| h.clamp(to, most)));
+    if raised(unit, (KEY, &set), ask) {
+        return Err(format!("{KEY} was raised by mcp-ir before: see what it does not close"));
+    }
+    let (write, back) = drop_in(unit, ask, &[("LimitNOFILE=", set)])?;
+    let undo = vec![back, Act::RestartUnit { unit: unit.into() }];
+    let restart = draft(Act::RestartUnit { unit: unit.into() }, Risk::Disruptive).needs(run(unit, ask, now)?);
+    Ok(vec![
+        draft(write, Risk::Safe).undo(undo, Risk::Disruptive),
+        restart.because("with the drop-in it is taken back"),
+        proof(unit, KEY, to),
+    ])
+}
+
+/// The size that somebody asks for, where the host has it and the service does not need more (errata 42, 50).
+pub fn memory(s: &Service, size: u64, ask: &Ask, now: &Snapshot) -> Result<Vec<Draft>, Remedy> {
+    let refused = |why: String, hints: Vec<String>| Remedy::Refused { why, hints };
+    let plain = |why: String| Remedy::Refused { why, hints: Vec::new() };
+    let command = |mib: u64| format!("mcp-ir recover memory --service {} --memory-max {mib}M", s.name);
+    let unit = s.unit.as_deref();
+    let unit = unit.ok_or_else(|| plain(format!("{} has no unit to write a drop-in for", s.name)))?;
+    let has = ask.near.memory.get(unit);
+    let has = has.ok_or_else(|| plain(format!("the limit of {unit} could not be seen")))?;
+    if *has == Some(size) {
+        return Err(Remedy::Nothing(format!("{unit} has MemoryMax={size} already")));
+    }
+    let host = now.host.memory.seen();
+    let host = host.ok_or_else(|| plain("what the host has of memory could not be seen".into()))?;
+    let taken = now.host.taken.get(&s.name);
+    let own =
+        taken.and_then(|t| Some(t.group.seen()?.working()).or_else(|| Some(t.process.seen()?.resident)));
+    let down = now.unit(unit).is_some_and(|u| u.active != "active");
+    let own = own.or(down.then_some(0));
+    let own = own.ok_or_else(|| plain(format!("what {} takes now could not be seen", s.name)))?;
+    let mib = |bytes: u64| bytes >> 20;
+    let kept = kept(host, now);
+    let fits = host.available.saturating_sub(kept).saturating_add(own);
+    if size > fits {
+        let why = format!(
+            "it does not fit: {} would have {} MiB, and the host has {} MiB left - {} MiB that are kept free + {} MiB that it has now = {} MiB",
+            s.name,
+            mib(size),
+            mib(host.available),
+            mib(kept),
+            mib(own),
+            mib(fits)
+        );
+        return Err(refused(why, vec![command(mib(fits))]));
+    }
+    // Slowed down before it is killed (errata 42).
+    let high = size - size / 10;
+    if own > high {
+        let least = mib(own) * 5 / 4 + 1;
+        let why = format!(
+            "{} has {} MiB in use: with MemoryMax={} MiB it is slowed down at once, and then killed",
+            s.name,
+            mib(own),
+            mib(size)
+        );
+        let hint = (least <= mib(fits)).then(|| command(least));
+        return Err(refused(why, hint.into_iter().collect()));
+    }
+    let settings = [("MemoryMax=", size.to_string()), ("MemoryHigh=", high.to_string())];
+    at_once(unit, ("MemoryMax", size), &settings, ask).map_err(plain)
+}
+
+/// What a run that was cut off has written is gone on with; never is it raised once more.
+fn raised(unit: &str, (key, to): (&str, &str), ask: &Ask) -> bool {
+    let ours = ask.near.drop_ins.get(unit).and_then(|d| d.as_ref().ok()?.as_deref()).unwrap_or_default();
+    let goes_on = ask.near.former.contains_key(unit) && ours.lines().any(|l| l == format!("{key}={to}"));
+    ours.lines().any(|l| l.starts_with(&format!("{key}="))) && !goes_on
 }

@@ -83,6 +83,9 @@ pub struct ProcessUse {
     /// `None` is no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub descriptors_max: Option<u64>,
+    /// How far it may raise that itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub descriptors_hard: Option<u64>,
     /// What its descriptors are, the most frequent first; looked at only near the limit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kinds: Vec<Kind>,

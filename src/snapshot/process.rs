@@ -1,6 +1,7 @@
 //! What `/proc` tells of services that are wrong: who listens at their ports, and what their
 //! processes do. One pass for all of them.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// A listening socket at the port of a service that is wrong.
@@ -37,6 +38,35 @@ pub struct Holder {
     /// Looked for where the queues are looked at twice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restless: Option<Restless>,
+}
+
+/// Who listens at the port of a service that somebody wants freed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Occupied {
+    pub by: Vec<Occupant>,
+    /// Whether all processes could be looked at.
+    pub sees_all: bool,
+}
+
+/// One of them, as exactly as it takes to end no other.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Occupant {
+    pub pid: u32,
+    pub parent: u32,
+    /// When it began, in the kernel's ticks since the boot: with its pid that names it for ever.
+    pub began: u64,
+    pub name: String,
+    pub program: Option<String>,
+    /// Its command line, masked.
+    pub arguments: String,
+    pub user: String,
+    /// When it began, by the host's clock.
+    pub since: Option<Timestamp>,
+    pub control_group: Option<String>,
+    /// Where it listens, as that was bound.
+    pub addresses: Vec<String>,
+    /// It is this program, or one that this program runs under; or it can't be reached from here.
+    pub spared: Option<String>,
 }
 
 /// Whether the kernel keeps a control group from running, and the file that says so.

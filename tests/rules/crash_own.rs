@@ -187,6 +187,11 @@ const BROKEN: [&str; 3] = [
     "    EOF while parsing a string at line 1 column 2048",
 ];
 
+/// Its cache can't be read, and is configured as one.
+pub fn broken_cache() -> Stack {
+    with_caches(dies_saying(&BROKEN))
+}
+
 fn with_caches(s: Stack) -> Stack {
     s.service(A, |s| s.caches = vec!["/srv/x".into(), format!("{CACHE}/")])
 }

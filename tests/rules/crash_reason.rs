@@ -273,7 +273,7 @@ const CONFLICT: &str = "server-crash/port-conflict@codebase-mcp";
 const OTHER: Option<&str> = Some("/system.slice/other.service");
 
 /// It could not take its port.
-fn port_taken() -> Stack {
+pub fn port_taken() -> Stack {
     dies_saying(0.1, &["Error: cannot listen on 127.0.0.1:8000: Address already in use"])
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use mcp_ir::config::{Guard, Span};
-use mcp_ir::engine::recover::guard::{Attempt, held, may, never};
+use mcp_ir::engine::recover::guard::{Attempt, apart, held, may, never};
 use mcp_ir::incident::Hold;
 use mcp_ir::plan::{Act, Ending, Plan, Risk, Whom, draft};
 
@@ -164,6 +164,35 @@ fn rule_4_the_sessions_of_a_server_have_a_budget_too() {
     assert!(held.why.contains("budget"), "{}", held.why);
     let named = Plan { findings: Vec::new(), ..plan(&[end(7)]) };
     assert!(may(&named, &before(6), false, now(), &guard()).is_ok(), "who is named by a person is ended");
+}
+
+#[test]
+fn one_that_is_held_keeps_nothing_from_the_others_where_they_do_not_need_it() {
+    let config = Stack::healthy().now.config;
+    let mut plan = plan(&[start(A_UNIT)]);
+    plan.findings.insert(0, "db-down/postgres-stopped@postgres".into());
+    // The database first, as a plan has it.
+    let services = std::mem::take(&mut plan.steps);
+    plan.subjects.clear();
+    plan.add(None, "postgres", vec![draft(start(PG_UNIT), Risk::Disruptive)], Vec::new());
+    for s in services {
+        plan.add(None, A, vec![draft(s.act, s.risk)], Vec::new());
+    }
+    plan.watched = vec!["workflow-mcp".into()];
+    let rest = apart(&plan, &before(&[120.0]), now(), &config);
+    assert_eq!((&rest.subjects[..], rest.steps.len(), rest.steps[0].n), (&["postgres".to_owned()][..], 1, 1));
+    assert_eq!(rest.findings, ["db-down/postgres-stopped@postgres"]);
+    assert_eq!(rest.left, [format!("server-crash/failed@{A}")], "it is no recovery of all");
+    assert!(rest.notes[0].contains("120 s ago") || rest.notes[0].contains("2 min ago"), "{:?}", rest.notes);
+    assert_eq!(rest.watched, plan.watched);
+    assert_eq!(apart(&plan, &[], now(), &config), plan, "nothing is held");
+    // Who needs it would die of it again: the whole is refused.
+    let of_it = vec![Attempt { act: start(PG_UNIT), ..before(&[60.0]).remove(0) }];
+    assert_eq!(apart(&plan, &of_it, now(), &config), plan);
+    assert!(may(&plan, &of_it, false, now(), &guard()).is_err());
+    // So it is where all are.
+    let both: Vec<Attempt> = of_it.into_iter().chain(before(&[60.0])).collect();
+    assert_eq!(apart(&plan, &both, now(), &config).subjects, ["postgres", A]);
 }
 
 #[test]

@@ -1,5 +1,9 @@
 //! What is planned for a finding or a request, and what is not: rules only, nothing is done.
 
+mod asides;
+mod captured;
+mod environment;
+mod holders;
 mod limits;
 mod pool;
 mod server;

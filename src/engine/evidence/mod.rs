@@ -1,6 +1,7 @@
 //! What an engineer wants afterwards of a host and of those under care, gathered after the look: all at
 //! once, each within one deadline, so that what hangs costs only itself.
 
+mod captured;
 mod fit;
 mod subjects;
 
@@ -24,6 +25,7 @@ use crate::probe::evidence::{Excerpt, files, log, sockets, top};
 use crate::probe::{blocking, host, listeners};
 use crate::snapshot::{Failure, Looks, Snapshot};
 
+pub use captured::{Captured, captured};
 pub use fit::{Keep, Piece, fit};
 use subjects::Subject;
 

@@ -65,7 +65,7 @@ fn plain(name: &str) -> String {
     if text.is_empty() || text.starts_with('.') { format!("_{text}") } else { text }
 }
 
-fn of(name: &str, folder: String, now: &Snapshot) -> Subject {
+pub fn of(name: &str, folder: String, now: &Snapshot) -> Subject {
     let config = &now.config;
     let (unit, container, address) = place(name, config);
     let seen = now.host.taken.get(name).and_then(|t| t.process.seen());

@@ -97,6 +97,8 @@ fn needs(open: &Open, act: &Act) -> Needs {
             },
             None => Needs::Unit { active: list(&["inactive", "failed"]), invocation: None },
         },
+        // Not under a service that runs.
+        Act::PutBack { .. } => Needs::Unit { active: list(&["inactive", "failed"]), invocation: None },
         // Who was stopped meanwhile is not started by it; many end as failed when they are.
         Act::RestartUnit { .. } => {
             let active = list(&["active", "reloading", "activating"]);

@@ -3,7 +3,7 @@
 
 use super::verify::{as_planned, size_of};
 use crate::incident::Open;
-use crate::plan::{Act, Plan, Recovered};
+use crate::plan::{Act, Plan, Recovered, Step};
 use crate::scenario::{PAYLOAD, pool_max};
 use crate::snapshot::Looks;
 
@@ -37,6 +37,16 @@ pub fn refuted(looks: &Looks, plan: &Plan, subject: &str, anew: &[String]) -> bo
         })
     };
     units.into_iter().any(|unit| anew.contains(unit) || down(unit))
+}
+
+/// What starts a unit again that was stopped for this step, where it could not be done: with where each stands
+/// in the plan.
+pub fn started_again<'a>(plan: &'a Plan, step: &Step) -> Vec<(usize, &'a Step)> {
+    let its = |s: &Step| s.subject == step.subject;
+    let stopped = plan.steps.iter().any(|s| its(s) && s.n < step.n && matches!(s.act, Act::StopUnit { .. }));
+    let starts = |s: &Step| matches!(s.act, Act::ResetFailed { .. } | Act::StartUnit { .. });
+    let all = plan.steps.iter().enumerate();
+    all.filter(|(_, s)| stopped && its(s) && s.n > step.n && starts(s)).collect()
 }
 
 /// The standing steps to roll back for these subjects, the last one first. A run before this one may have

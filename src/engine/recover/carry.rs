@@ -1,5 +1,6 @@
 //! A plan that was consented to, begun: lock, look again, journal. What is done then stands in `work`.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -14,9 +15,10 @@ use crate::config::Loaded;
 use crate::consent::Consent;
 use crate::diagnosis::Diagnosis;
 use crate::engine::Awaited;
+use crate::engine::evidence::captured;
 use crate::error::Result;
 use crate::incident::{Event, Journal, Outcome, Store};
-use crate::plan::Plan;
+use crate::plan::{Plan, Step};
 use crate::probe::millis;
 use crate::snapshot::Looks;
 
@@ -38,6 +40,8 @@ pub struct Order<'a> {
     pub locks: &'a Path,
     /// The whole look as text, to be kept before anything ends what it shows.
     pub evidence: fn(&Looks) -> String,
+    /// Others' text as it may be shown on a terminal.
+    pub printable: fn(&str) -> String,
 }
 
 pub async fn carry_out(
@@ -107,16 +111,16 @@ pub async fn carry_out(
         begun = begin(&order, &sight) => begun,
         () = stop.times(2) => return report.interrupted(),
     };
-    let (mut journal, run, lost) = match begun {
+    let (mut journal, run, warnings) = match begun {
         Ok(begun) => begun,
         Err(e) => return report.hints(e.hints).refused(e.message),
     };
     report.incident = Some(journal.id.clone());
     tell(Told::Incident(&journal.id));
-    if let Some(why) = lost {
-        let why = format!("the look of before could not be kept: {why}");
-        tell(Told::Warning(&why));
-        report.notes.push(why);
+    // Before anything ends what could not be kept.
+    for warning in warnings {
+        tell(Told::Warning(&warning));
+        report.notes.push(warning);
     }
     let journal = &mut journal;
     let (order, sight) = (&order, &sight);
@@ -142,7 +146,7 @@ pub async fn carry_out(
 }
 
 /// The incident of the same finding, where one is open; else a new one.
-async fn begin(order: &Order<'_>, sight: &Sight) -> Result<(Journal, u32, Option<String>)> {
+async fn begin(order: &Order<'_>, sight: &Sight) -> Result<(Journal, u32, Vec<String>)> {
     let plan = order.plan;
     let subject = plan.subjects.first().cloned().unwrap_or_default();
     let id = plan.findings.first().cloned().unwrap_or_else(|| format!("request@{subject}"));
@@ -165,13 +169,34 @@ async fn begin(order: &Order<'_>, sight: &Sight) -> Result<(Journal, u32, Option
             (journal, 1)
         }
     };
-    let (digest, mut lost) = (plan.digest(), None);
+    let digest = plan.digest();
     journal.write(Event::Planned { run, digest, plan: plan.clone() }).await?;
     let (how, digest) = (order.consent.how().to_owned(), order.consent.digest().to_owned());
     journal.write(Event::Consented { run, how, digest, reason: order.reason.clone() }).await?;
-    if plan.steps.iter().any(|s| s.act.destroys_evidence()) {
-        // Nothing is kept back for that: but what is lost by it is said before.
-        lost = journal.capture(run, (order.evidence)(&sight.looks)).await?;
+    let warnings = kept(order, sight, &mut journal, run).await?;
+    Ok((journal, run, warnings))
+}
+
+/// What the steps end, kept before the first of them; what could not be kept is told at once (errata 49).
+async fn kept(order: &Order<'_>, sight: &Sight, journal: &mut Journal, run: u32) -> Result<Vec<String>> {
+    let ends: Vec<&Step> = order.plan.steps.iter().filter(|s| s.act.destroys_evidence()).collect();
+    if ends.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok((journal, run, lost))
+    let mut warnings = Vec::new();
+    let lost = |what: &str, why: Option<String>| why.map(|why| format!("{what} is not kept: {why}"));
+    let why = journal.capture(run, "look.json", (order.evidence)(&sight.looks)).await?;
+    warnings.extend(lost("the look of before", why));
+    let processes: Vec<u32> = ends.iter().flat_map(|s| s.act.processes()).collect();
+    let units = ends.iter().filter(|s| s.act.ends_its_unit());
+    let names: BTreeSet<&str> = units.map(|s| s.subject.as_str()).collect();
+    if processes.is_empty() && names.is_empty() {
+        return Ok(warnings);
+    }
+    let names: Vec<&str> = names.into_iter().collect();
+    let seen = captured(order.loaded, &sight.looks.now, &names, &processes).await;
+    warnings.extend(seen.missed.iter().map(|m| format!("evidence that could not be had: {m}")));
+    let why = journal.capture(run, "evidence.txt", (order.printable)(&seen.text)).await?;
+    warnings.extend(lost("what its processes were doing", why));
+    Ok(warnings)
 }

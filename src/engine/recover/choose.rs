@@ -2,10 +2,10 @@
 
 use super::after::{dead_of_it, first_needed, starved};
 use super::guard::never;
-use crate::config::Config;
+use crate::config::{Config, Service};
 use crate::diagnosis::{Diagnosis, Finding, Severity};
 use crate::plan::{Act, Ask, Draft, Plan, Remedy};
-use crate::scenario::{self, ALL, Scenario, by_name, pool_request};
+use crate::scenario::{self, ALL, Scenario, by_name, environment_request, memory_request, pool_request};
 use crate::snapshot::Looks;
 
 /// What the command line asks for.
@@ -19,12 +19,14 @@ pub struct Request {
     pub ask: Ask,
     /// Though another root explains it.
     pub anyway: bool,
+    /// Though the same was done of late.
+    pub force: bool,
 }
 
 impl Request {
     /// A person's own value: to set another one soon after is no loop.
     pub fn names_a_value(&self) -> bool {
-        self.ask.max_size.is_some()
+        self.ask.mends().is_some()
     }
 }
 
@@ -56,9 +58,11 @@ pub fn choose(looks: &Looks, d: &Diagnosis, request: &Request) -> Choice {
     if !request.ask.kill.is_empty() {
         return ended(looks, request);
     }
+    let wanted = request.ask.mends();
     let asked = |f: &&Finding| {
         f.severity < Severity::P4
             && request.scenario.as_ref().is_none_or(|s| f.scenario == *s)
+            && wanted.is_none_or(|causes| causes.contains(&f.cause.as_str()))
             && (request.services.is_empty() || request.services.contains(&f.subject))
     };
     let mut found: Vec<&Finding> = d.findings.iter().filter(asked).collect();
@@ -72,13 +76,11 @@ pub fn choose(looks: &Looks, d: &Diagnosis, request: &Request) -> Choice {
             found.truncate(1);
         }
     }
-    if request.ask.max_size.is_some() {
-        // A size that is asked for ends nobody's session.
-        found.retain(|f| f.cause == SATURATED);
-        if let [_, _, ..] = found[..] {
-            let hints = found.iter().map(|f| format!("--service {}", f.subject)).collect();
-            return Choice::Unclear { why: "more than one pool is full: which shall have it?".into(), hints };
-        }
+    if wanted.is_some()
+        && let [_, _, ..] = found[..]
+    {
+        let hints = found.iter().map(|f| format!("--service {}", f.subject)).collect();
+        return Choice::Unclear { why: "more than one of them is short: which shall have it?".into(), hints };
     }
     // What another one of them explains goes with it.
     let ids: Vec<&str> = found.iter().map(|f| f.id.as_str()).collect();
@@ -87,7 +89,7 @@ pub fn choose(looks: &Looks, d: &Diagnosis, request: &Request) -> Choice {
     if let Some(refused) = foreign(&found, d).filter(|_| !request.anyway) {
         return refused;
     }
-    match (found.is_empty(), request.ask.max_size) {
+    match (found.is_empty(), wanted) {
         (true, Some(_)) => requested(looks, request),
         (true, None) => nothing(d, looks, request),
         (false, _) => plan(&found, d, looks, request),
@@ -128,34 +130,37 @@ fn nothing(d: &Diagnosis, looks: &Looks, request: &Request) -> Choice {
 /// A value that is asked for, though nothing is wrong.
 fn requested(looks: &Looks, request: &Request) -> Choice {
     let config = &looks.now.config;
+    let pool = request.ask.max_size.is_some();
+    let what = if pool { "a pool that is configured" } else { "a unit" };
+    let has = |s: &&Service| if pool { s.pool.is_some() } else { s.unit.is_some() };
     let services: Vec<&str> = match request.services.as_slice() {
-        [] => config.service.iter().filter(|s| s.pool.is_some()).map(|s| s.name.as_str()).collect(),
+        [] => config.service.iter().filter(has).map(|s| s.name.as_str()).collect(),
         named => named.iter().map(String::as_str).collect(),
     };
     let service = match services.as_slice() {
         [one] => *one,
         [] => {
-            return Choice::Unclear {
-                why: "no service has a pool that is configured".into(),
-                hints: Vec::new(),
-            };
+            return Choice::Unclear { why: format!("no service has {what}"), hints: Vec::new() };
         }
         several => {
             let hints = several.iter().map(|s| format!("--service {s}")).collect();
-            return Choice::Unclear {
-                why: "nothing is wrong, and more than one service has a pool".into(),
-                hints,
-            };
+            let why = format!("nothing is wrong, and more than one service has {what}");
+            return Choice::Unclear { why, hints };
         }
     };
     if config.service(service).is_none() {
         return Choice::Unclear {
-            why: format!("{service} is no service: it has no pool"),
+            why: format!("{service} is no service: it has no pool, and no unit of its own here"),
             hints: Vec::new(),
         };
     }
     let mut plan = Plan::default();
-    match pool_request(looks, service, &request.ask, config) {
+    let asked = match (pool, request.ask.memory_max) {
+        (true, _) => pool_request,
+        (false, Some(_)) => memory_request,
+        (false, None) => environment_request,
+    };
+    match asked(looks, service, &request.ask, config) {
         Remedy::Steps { steps, notes } => plan.add(None, service, steps, notes),
         Remedy::Advice(why) => return Choice::Advice { why, command: String::new() },
         Remedy::Nothing(why) => return Choice::NothingToDo(why),
@@ -208,6 +213,14 @@ fn plan(found: &[&Finding], d: &Diagnosis, looks: &Looks, request: &Request) -> 
         let Some(scenario) = of(f) else { continue };
         let remedy = scenario::plan(scenario, looks, f, &request.ask, config);
         match left_to_people(remedy, f, config) {
+            // So are larger limits of memory.
+            Remedy::Steps { steps, .. }
+                if plan.steps.iter().any(|s| takes_memory(&s.act))
+                    && steps.iter().any(|d| takes_memory(d.act())) =>
+            {
+                plan.notes.push(format!("{} is for a run of its own: the host has less memory then", f.id));
+                plan.left.push(f.id.clone());
+            }
             Remedy::Steps { steps, notes } => {
                 let Some(steps) = beside(&plan, steps) else {
                     plan.notes.push(format!("{} is for a run of its own: its unit is another then", f.id));
@@ -232,8 +245,8 @@ fn plan(found: &[&Finding], d: &Diagnosis, looks: &Looks, request: &Request) -> 
                 let command = f.remedy.command.clone();
                 advice = advice.or(Some(Choice::Advice { why: said, command }));
             }
-            // A size that somebody asked for, and that does not fit: nothing is begun.
-            Remedy::Refused { why, hints } if request.ask.max_size.is_some() || !request.all => {
+            // A value that somebody asked for, and that does not fit: nothing is begun.
+            Remedy::Refused { why, hints } if request.names_a_value() || !request.all => {
                 return Choice::Refused { why, hints };
             }
             Remedy::Refused { why, hints } => {
@@ -250,6 +263,10 @@ fn plan(found: &[&Finding], d: &Diagnosis, looks: &Looks, request: &Request) -> 
         return Choice::Plan(plan);
     }
     advice.or(refused).unwrap_or_else(|| Choice::NothingToDo("nothing was changed".into()))
+}
+
+fn takes_memory(act: &Act) -> bool {
+    matches!(act, Act::ProveLimit { key, .. } if key == "MemoryMax")
 }
 
 /// The steps of a further finding beside those that are planned. Each was made by one look: a unit that is

@@ -35,7 +35,7 @@ pub async fn locks(
     plan: &Plan,
     holder: &str,
 ) -> std::result::Result<Locks, String> {
-    let targets = targets::names(targets::of(plan, &loaded.config), loaded).await;
+    let targets = targets::names(plan, loaded).await?;
     let (folder, holder) = (folder.to_owned(), holder.to_owned());
     let say = format!("{} did not answer", folder.display());
     off(move || lock::take(&folder, &targets, &holder)).await.unwrap_or(Err(say))

@@ -96,11 +96,15 @@ fn is_counted(act: &Act) -> bool {
         | Act::Continue { .. }
         | Act::Thaw { .. }
         | Act::Freeze { .. }
+        | Act::EndHolder(_)
+        | Act::SetAside { .. }
+        | Act::PutBack { .. }
         | Act::ResizePool { .. } => true,
         // Each is of another session, or comes with a restart.
         Act::DropIn { .. }
         | Act::Prove { .. }
         | Act::ProveLimit { .. }
+        | Act::ProveQuiet { .. }
         | Act::EndSession { .. }
         | Act::Wait { .. } => false,
     }
@@ -194,6 +198,46 @@ pub fn may(
         }
     }
     Ok(())
+}
+
+/// Of a plan for several, without those whose steps may not be done again yet, where nobody else in it needs
+/// them: one that is held keeps nothing from the others. Where all are held it stays whole, and is refused.
+pub fn apart(plan: &Plan, before: &[Attempt], now: Timestamp, config: &Config) -> Plan {
+    let of = |finding: &str, subject: &str| finding.rsplit_once('@').is_some_and(|(_, s)| s == subject);
+    let (mut kept, mut notes, mut out) = (plan.subjects.clone(), Vec::new(), Vec::new());
+    // Who needs others stands behind them.
+    for subject in plan.subjects.iter().rev() {
+        let alone = Plan {
+            findings: plan.findings.iter().filter(|f| of(f, subject)).cloned().collect(),
+            subjects: vec![subject.clone()],
+            steps: plan.steps.iter().filter(|s| s.subject == *subject).cloned().collect(),
+            ..Plan::default()
+        };
+        let Err(held) = may(&alone, before, false, now, &config.guard) else { continue };
+        if kept.iter().any(|k| k != subject && crate::diagnosis::needs(k, config).contains(subject.as_str()))
+        {
+            continue;
+        }
+        kept.retain(|k| k != subject);
+        notes.push(format!("{subject} is left as it is: {}", held.why));
+        out.push(alone);
+    }
+    if kept.is_empty() {
+        return plan.clone();
+    }
+    let stays = |subject: &str| kept.iter().any(|k| k == subject);
+    let mut rest = plan.clone();
+    rest.steps.retain(|s| stays(&s.subject));
+    for (n, step) in (1..).zip(&mut rest.steps) {
+        step.n = n;
+    }
+    let gone: Vec<String> = out.into_iter().flat_map(|alone| alone.findings).collect();
+    rest.findings.retain(|f| !gone.contains(f));
+    rest.watched.retain(|w| stays(w) || !plan.subjects.contains(w));
+    rest.left.extend(gone);
+    rest.notes.extend(notes);
+    rest.subjects = kept;
+    rest
 }
 
 /// What is left to people by configuration: the name of it.

@@ -23,7 +23,7 @@ mod work;
 mod world;
 
 pub use back::{Taken, undo_plan};
-pub use blame::{refuted, to_roll_back, unwell};
+pub use blame::{refuted, started_again, to_roll_back, unwell};
 pub use carry::{Order, carry_out};
 pub use choose::{Choice, Request, choose};
 pub use lock::FOLDER as LOCKS;

@@ -3,6 +3,7 @@
 //! All at once, each by the deadline; it changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -11,18 +12,19 @@ use futures_util::stream::iter;
 
 use super::choose::Request;
 use super::disk;
-use crate::action::{drop_in, ours};
+use crate::action::{aside, drop_in, listens_at, ours};
 use crate::config::{Config, Loaded, Service};
 use crate::diagnosis::Diagnosis;
 use crate::incident::Store;
-use crate::plan::{Act, Near};
-use crate::probe::{http, postgres, systemd};
+use crate::plan::{Act, Aside, Ask, Near};
+use crate::probe::{blocking, host, http, postgres, systemd};
 use crate::snapshot::postgres::Session;
+use crate::snapshot::process::Occupied;
 
 /// Of 128 that a bus takes.
 const AT_ONCE: usize = 32;
 
-pub async fn near(loaded: &Loaded, store: &Store, deadline: Instant) -> Near {
+pub async fn near(loaded: &Loaded, ask: &Ask, store: &Store, deadline: Instant) -> Near {
     let config = &loaded.config;
     let pools = || config.service.iter().filter(|s| s.pool.is_some());
     let of = async |s: &Service, unit: &String| {
@@ -36,14 +38,27 @@ pub async fn near(loaded: &Loaded, store: &Store, deadline: Instant) -> Near {
     let resizable =
         join_all(pools().map(async |s| answers(s, loaded, deadline).await.then(|| s.name.clone())));
     let units: Vec<&str> = placed().map(|(_, unit)| unit.as_str()).collect();
-    let (drop_ins, resizable, runs) = tokio::join!(drop_ins, resizable, runs(&units, config, deadline));
+    let limited: &[&str] = if ask.memory_max.is_some() { &units } else { &[] };
+    let names: Vec<&str> = ask.env.iter().map(|(name, _)| name.as_str()).collect();
+    let told: &[&str] = if names.is_empty() { &[] } else { &units };
+    let (drop_ins, resizable, runs, memory, nr_open, environment) = tokio::join!(
+        drop_ins,
+        resizable,
+        runs(&units, config, deadline),
+        memory(limited, config, deadline),
+        nr_open(config, deadline),
+        environment(told, &names, config, deadline)
+    );
     let drop_ins = drop_ins.into_iter().collect();
     Near {
         former: former(&drop_ins, store).await,
         drop_ins,
         runs,
         resizable: resizable.into_iter().flatten().collect(),
-        sessions: BTreeMap::new(),
+        memory,
+        nr_open,
+        environment,
+        ..Near::default()
     }
 }
 
@@ -92,6 +107,55 @@ pub async fn sessions(loaded: &Loaded, d: &Diagnosis, request: &Request) -> BTre
     join_all(servers.into_iter().map(ask)).await.into_iter().flatten().collect()
 }
 
+/// Who listens at the ports that are to be freed.
+pub async fn occupied(
+    loaded: &Loaded,
+    d: &Diagnosis,
+    request: &Request,
+) -> BTreeMap<String, Result<Occupied, String>> {
+    let asked = request.ask.free_port.is_some();
+    let taken = d.findings.iter().filter(|f| asked && f.cause == PORT).map(|f| &f.subject);
+    let services: BTreeSet<&String> = taken.collect();
+    let look = async |name: &String| {
+        let s = loaded.config.service(name)?;
+        Some((name.clone(), listens_at(s, &loaded.config, Instant::now() + SESSIONS).await))
+    };
+    join_all(services.into_iter().map(look)).await.into_iter().flatten().collect()
+}
+
+/// The caches that are to be set aside, as they stand.
+pub async fn asides(loaded: &Loaded, d: &Diagnosis) -> BTreeMap<String, Result<Aside, String>> {
+    let broken = d.findings.iter().filter_map(|f| Some((&f.subject, f.remedy.aside.as_deref()?)));
+    let look = async |(name, folder): (&String, &str)| {
+        let end = Instant::now() + SESSIONS;
+        let seen = match elsewhere(name, folder, &loaded.config, end).await {
+            Some(why) => Err(why),
+            None => aside(folder, &loaded.config, end).await,
+        };
+        (name.clone(), seen)
+    };
+    join_all(broken.map(look)).await.into_iter().collect()
+}
+
+/// Why a folder of this name is not the unit's: with `PrivateTmp=` that is another, which nobody sees from here.
+async fn elsewhere(service: &str, folder: &str, config: &Config, deadline: Instant) -> Option<String> {
+    if !["/tmp", "/var/tmp"].iter().any(|tmp| Path::new(folder).starts_with(tmp)) {
+        return None;
+    }
+    let unit = config.service(service)?.unit.as_deref()?;
+    let asked = async {
+        let mut bus = systemd::Bus::connect(&config.systemd.bus, deadline).await?;
+        bus.list(&[unit], &[], deadline).await?;
+        bus.has_own_tmp(unit, deadline).await
+    };
+    match asked.await {
+        Ok(false) => None,
+        Ok(true) => Some(format!("with PrivateTmp= the {folder} of {unit} is another than the machine's")),
+        Err(f) => Some(format!("whether {folder} is that of {unit} could not be seen: {}", f.detail)),
+    }
+}
+
+const PORT: &str = "server-crash/port-conflict";
 const SLOTS: &str = "pool-exhausted/server-slots-full";
 const SESSIONS: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(50);
@@ -110,6 +174,59 @@ pub(super) async fn runs(units: &[&str], config: &Config, deadline: Instant) -> 
     let active = listed.into_iter().filter(|(_, u)| u.active == "active").map(|(unit, _)| run(unit));
     let all: Vec<Option<(String, String)>> = iter(active).buffer_unordered(AT_ONCE).collect().await;
     all.into_iter().flatten().collect()
+}
+
+async fn memory(units: &[&str], config: &Config, deadline: Instant) -> BTreeMap<String, Option<u64>> {
+    let mut all = BTreeMap::new();
+    if units.is_empty() {
+        return all;
+    }
+    let Ok(mut bus) = systemd::Bus::connect(&config.systemd.bus, deadline).await else { return all };
+    if bus.list(units, &[], deadline).await.is_err() {
+        return all;
+    }
+    for unit in units {
+        if let Ok(limit) = bus.limit(unit, "MemoryMax", deadline).await {
+            all.insert((*unit).to_owned(), limit);
+        }
+    }
+    all
+}
+
+/// Of each one's process, the variables that are asked for.
+async fn environment(
+    units: &[&str],
+    names: &[&str],
+    config: &Config,
+    deadline: Instant,
+) -> BTreeMap<String, BTreeMap<String, String>> {
+    let mut all = BTreeMap::new();
+    if units.is_empty() {
+        return all;
+    }
+    let Ok(mut bus) = systemd::Bus::connect(&config.systemd.bus, deadline).await else { return all };
+    if bus.list(units, &[], deadline).await.is_err() {
+        return all;
+    }
+    for unit in units {
+        let Ok((pid, group)) = bus.seat(unit, deadline).await else { continue };
+        let (proc, names) =
+            (config.host.proc.clone(), names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>());
+        let read = move || {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            host::variables(&proc, pid, &group, &names)
+        };
+        if let Ok(found) = blocking(deadline, "/proc", read).await {
+            all.insert((*unit).to_owned(), found);
+        }
+    }
+    all
+}
+
+async fn nr_open(config: &Config, deadline: Instant) -> Option<u64> {
+    let file = std::path::Path::new(&config.host.proc).join("sys/fs/nr_open");
+    let read = move || Ok(std::fs::read_to_string(file).ok().and_then(|t| t.trim().parse().ok()));
+    blocking(deadline, "fs.nr_open", read).await.ok().flatten()
 }
 
 /// There is something at that path: a GET of what takes only a POST gets 405, and a path that is not

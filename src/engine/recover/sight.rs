@@ -4,12 +4,14 @@
 use std::time::Instant;
 
 use super::choose::{Choice, Request, choose};
-use super::near::{near, sessions};
+use super::disk;
+use super::guard::{apart, attempts};
+use super::near::{asides, near, occupied, sessions};
 use crate::config::Loaded;
 use crate::diagnosis::{Diagnosis, Finding};
 use crate::engine::look::{Depth, Plan as LookPlan, look};
 use crate::engine::{Awaited, Filter, diagnose};
-use crate::incident::Store;
+use crate::incident::{Store, now};
 use crate::plan::Plan;
 use crate::snapshot::Looks;
 
@@ -37,14 +39,26 @@ pub async fn see(
     let quick = quick || request.names_a_value();
     let plan = LookPlan { asked, quick, ..LookPlan::of(Depth::Wrong) };
     let deadline = start + loaded.config.timeout.0;
-    let (looked, near) = tokio::join!(look(loaded, awaited, start, &plan), near(loaded, store, deadline));
+    let (looked, near) =
+        tokio::join!(look(loaded, awaited, start, &plan), near(loaded, &request.ask, store, deadline));
     let looks = looked.looks;
     let diagnosis = diagnose(&looks, &Filter::default());
     let mut request = request.clone();
     request.ask.near = near;
-    let sessions = sessions(loaded, &diagnosis, &request).await;
-    request.ask.near.sessions = sessions;
-    let choice = choose(&looks, &diagnosis, &request);
+    let (sessions, occupied, asides) = tokio::join!(
+        sessions(loaded, &diagnosis, &request),
+        occupied(loaded, &diagnosis, &request),
+        asides(loaded, &diagnosis)
+    );
+    let near = &mut request.ask.near;
+    (near.sessions, near.occupied, near.asides) = (sessions, occupied, asides);
+    let choice = match choose(&looks, &diagnosis, &request) {
+        Choice::Plan(plan) if request.all && !request.force && plan.subjects.len() > 1 => {
+            let before = disk::of_late(store).await.unwrap_or_default();
+            Choice::Plan(apart(&plan, &attempts(&before), now(), &loaded.config))
+        }
+        other => other,
+    };
     Sight { looks, diagnosis, choice, request }
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::config::{Config, Loaded, PgHost};
 use crate::plan::Plan;
 use crate::probe::{postgres, systemd};
+use crate::snapshot::FailKind;
 
 /// Of the manager's word for the names of units.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -58,9 +59,11 @@ fn at(kind: &str, host: &str, port: u16) -> String {
     format!("{kind}{}:{port}", host.to_lowercase())
 }
 
-/// As locks are named: units by their manager and by its own name for them. Where the manager can't be
-/// asked, nothing is done to its units either.
-pub async fn names(targets: BTreeSet<Target>, loaded: &Loaded) -> Vec<String> {
+/// As locks are named: units by their manager and by its own name for them. Where the manager does not answer,
+/// nothing is done to its units: by another spelling somebody else may hold them, and it may hear us later.
+/// Where there is none, it can't.
+pub async fn names(plan: &Plan, loaded: &Loaded) -> Result<Vec<String>, String> {
+    let targets = of(plan, &loaded.config);
     let units: Vec<&str> = targets
         .iter()
         .filter_map(|t| match t {
@@ -70,8 +73,18 @@ pub async fn names(targets: BTreeSet<Target>, loaded: &Loaded) -> Vec<String> {
         .collect();
     let bus = &loaded.config.systemd.bus;
     let end = Instant::now() + LIMIT;
-    let known = if units.is_empty() { None } else { systemd::canonical(bus, &units, end).await.ok() };
-    let (manager, known) = known.unwrap_or_else(|| (bus.clone(), Vec::new()));
+    let known = match units.is_empty() {
+        true => Ok((bus.clone(), Vec::new())),
+        false => systemd::canonical(bus, &units, end).await,
+    };
+    let (manager, known) = match known {
+        Ok(known) => known,
+        Err(f) if f.kind != FailKind::Missing && plan.steps.iter().any(|s| is_of_a_unit(&s.act)) => {
+            return Err(format!("what else may be done to its units is not known: {}", f.detail));
+        }
+        // Of a server elsewhere, of which only sessions are ended, its place is the name.
+        Err(_) => (bus.clone(), Vec::new()),
+    };
     let mut all = Vec::new();
     for target in &targets {
         all.push(match target {
@@ -84,7 +97,14 @@ pub async fn names(targets: BTreeSet<Target>, loaded: &Loaded) -> Vec<String> {
     }
     all.sort();
     all.dedup();
-    all
+    Ok(all)
+}
+
+/// What the manager does, or what is done while its unit is down.
+fn is_of_a_unit(act: &Act) -> bool {
+    let by_name = act.target().starts_with("unit ");
+    act.changes()
+        && (by_name || matches!(act, Act::SetAside { .. } | Act::PutBack { .. } | Act::EndHolder(_)))
 }
 
 #[cfg(test)]
@@ -104,6 +124,34 @@ mod tests {
         };
         assert_eq!(named("postgres", "localhost"), named("pg", "127.0.0.1"));
         assert_ne!(named("postgres", "db1"), named("postgres", "db2"));
+    }
+
+    #[tokio::test]
+    async fn rule_4_where_the_manager_does_not_answer_nothing_is_done_to_its_units() {
+        let mut loaded = crate::config::defaults().unwrap();
+        // It takes the connection, and says nothing.
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("bus");
+        let _silent = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        loaded.config.systemd.bus = format!("unix:path={}", path.display());
+        let service = || "codebase-mcp".to_owned();
+        let plan = |act: Act| {
+            let mut plan = Plan::default();
+            plan.add(None, &service(), vec![draft(act, Risk::Disruptive)], Vec::new());
+            plan
+        };
+        let unit = || "codebase-mcp.service".to_owned();
+        let port = crate::plan::Holding { service: service(), port: 8000, processes: Vec::new(), grace_s: 1 };
+        // What is asked of the service itself does not go by its manager.
+        let size = Act::ResizePool { service: service(), url: String::new(), from: 1, to: 2 };
+        let (start, port, size) =
+            (plan(Act::StartUnit { unit: unit() }), plan(Act::EndHolder(port)), plan(size));
+        let (started, port, size) =
+            tokio::join!(names(&start, &loaded), names(&port, &loaded), names(&size, &loaded));
+        assert!(started.is_err() && port.is_err());
+        assert!(size.as_ref().is_ok_and(|all| all.contains(&"127.0.0.1:8000".to_owned())), "{size:?}");
+        loaded.config.systemd.bus = "unix:path=/nonexistent".into();
+        assert!(names(&start, &loaded).await.is_ok(), "nobody is there");
     }
 
     #[test]

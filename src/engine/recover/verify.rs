@@ -11,7 +11,7 @@ use crate::engine::Awaited;
 use crate::engine::look::{Depth, Plan as LookPlan, look};
 use crate::plan::{Act, Aim, Ask, Plan, Recovered};
 use crate::probe::millis;
-use crate::scenario::{Scenario, by_name, longest_run, pool_recovered};
+use crate::scenario::{Scenario, by_name, longest_run, pool_recovered, service_recovered};
 use crate::snapshot::{Looks, Snapshot};
 
 const IN_A_ROW: u32 = 3;
@@ -20,17 +20,30 @@ const LONGEST: Duration = Duration::from_millis(500);
 /// What died again and again, or is known by its unit alone, is well for so long before it is believed.
 const LOOPED: Duration = Duration::from_secs(3);
 const DAY: Duration = Duration::from_secs(24 * 3600);
+const LATENCY: &str = "latency";
 /// Of one look: what hangs is asked again.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// One look at these subjects and what they need.
-pub async fn symptoms(loaded: &Loaded, subjects: &[String], awaited: &Awaited) -> Looks {
+/// One look at these subjects of a plan and what they need. That somebody is slow is only seen by two readings:
+/// these are taken where one of them was found to be.
+pub async fn symptoms(loaded: &Loaded, plan: &Plan, subjects: &[String], awaited: &Awaited) -> Looks {
     let mut only = loaded.only(subjects);
+    let its = |f: &str| f.rsplit_once('@').is_some_and(|(_, of)| subjects.iter().any(|s| s == of));
+    if plan.findings.iter().any(|f| by_rate(f) && its(f)) {
+        let asked = vec![LATENCY.to_owned()];
+        return look(&only, awaited, Instant::now(), &LookPlan { asked, ..LookPlan::of(Depth::Wrong) })
+            .await
+            .looks;
+    }
     let limit = only.config.timeout.0.min(LOOK);
     only.config.timeout = crate::config::Span(limit);
     look(&only, awaited, Instant::now(), &LookPlan { quick: true, ..LookPlan::of(Depth::Symptoms) })
         .await
         .looks
+}
+
+fn by_rate(finding: &str) -> bool {
+    finding.strip_prefix(LATENCY).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// Whether it is well without us: the symptoms of the findings are gone, and a size that was asked for is
@@ -63,6 +76,10 @@ fn judged(looks: &Looks, plan: &Plan, size: impl Fn(&str) -> Option<u64>) -> Rec
             // Each act has seen its session go; nothing else was asked for.
             Some(Some(_)) if ended => all.push(Recovered::Yes("the sessions are gone".into())),
             Some(None) if ended => all.push(Recovered::NotYet("its sessions could not be seen".into())),
+            // Asked for, and of another kind than its pool: that it does its work.
+            _ if plan.findings.is_empty() && size(subject).is_none() => {
+                all.push(service_recovered(looks, &aim(None), config));
+            }
             _ => all.push(pool_recovered(looks, &aim(None), config)),
         }
         for one in all {
@@ -150,7 +167,7 @@ pub async fn verify(
     let answer = |verified, looks, says| Verification { verified, looks, says, elapsed_ms: millis(start) };
     loop {
         let seen = tokio::select! {
-            seen = symptoms(loaded, &subjects, awaited) => seen,
+            seen = symptoms(loaded, plan, &subjects, awaited) => seen,
             () = stop.times(1) => return answer(false, looks, "interrupted before it was verified".into()),
         };
         let says = match as_planned(&seen, plan) {

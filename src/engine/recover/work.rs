@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::back::{ACT, GLANCE, Hands, LEFT, ROLLED_BACK, Taken, started_since, take_back};
-use super::blame::{refuted, to_roll_back, unwell};
+use super::blame::{refuted, started_again, to_roll_back, unwell};
 use super::carry::Order;
 use super::near::runs;
 use super::report::{Recovery, StepStatus, Told};
@@ -138,7 +138,7 @@ impl Work<'_, '_> {
             return None;
         }
         let subjects = vec![step.subject.clone()];
-        let seen = symptoms(self.order.loaded, &subjects, self.awaited).await;
+        let seen = symptoms(self.order.loaded, plan, &subjects, self.awaited).await;
         let alone = Plan { findings, subjects, watched: Vec::new(), ..(*plan).clone() };
         match recovered(&seen, &alone, &self.sight.request.ask) {
             Recovered::Yes(says) => Some(format!("it is well meanwhile ({says})")),
@@ -184,7 +184,7 @@ impl Work<'_, '_> {
     /// stay, and `undo` takes them back.
     async fn roll_back_refuted(&mut self, subjects: &[String]) -> Result<String> {
         let plan = self.order.plan;
-        let seen = symptoms(self.order.loaded, subjects, self.awaited).await;
+        let seen = symptoms(self.order.loaded, plan, subjects, self.awaited).await;
         let anew = self.died_since().await?;
         let mut ill = unwell(&seen, plan);
         ill.retain(|subject| subjects.contains(subject) && refuted(&seen, plan, subject, &anew));
@@ -289,8 +289,10 @@ impl Work<'_, '_> {
             let back = match self.stop.asked() {
                 true => String::new(),
                 // Its process has another value than it was given: that was seen.
-                false if matches!(step.act, Act::Prove { .. } | Act::ProveLimit { .. }) => {
-                    self.roll_back(std::slice::from_ref(&step.subject)).await?
+                false if step.act.proves() => self.roll_back(std::slice::from_ref(&step.subject)).await?,
+                // What was stopped for it is not left down: it was not begun.
+                false if !failed.touched() && matches!(step.act, Act::SetAside { .. }) => {
+                    self.start_again(step).await?
                 }
                 false => self.roll_back_refuted(std::slice::from_ref(&step.subject)).await?,
             };
@@ -299,11 +301,24 @@ impl Work<'_, '_> {
         Ok((Outcome::Refused, format!("{why}; nothing was changed")))
     }
 
+    async fn start_again(&mut self, step: &Step) -> Result<String> {
+        let mut words = String::new();
+        for (at, again) in started_again(self.order.plan, step) {
+            match self.one(at, again).await? {
+                Ok(_) => words = format!("; step {} was done all the same: it was stopped for it", again.n),
+                Err(failed) => {
+                    return Ok(format!("; {} is down, and: {}", again.subject, failed.words()));
+                }
+            }
+        }
+        Ok(words)
+    }
+
     /// Nothing was done, since it is not what it was.
     async fn unchanged(&mut self, why: &str) -> Ending {
         let o = self.order;
         if !o.plan.findings.is_empty() {
-            let seen = symptoms(o.loaded, &o.plan.subjects, self.awaited).await;
+            let seen = symptoms(o.loaded, o.plan, &o.plan.subjects, self.awaited).await;
             if let Recovered::Yes(says) = recovered(&seen, o.plan, &self.sight.request.ask) {
                 let says = format!("it is well meanwhile: {says}; nothing was changed");
                 return (Outcome::NothingToDo, says);

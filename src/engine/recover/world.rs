@@ -35,6 +35,12 @@ pub fn own(text: Option<&str>, other: Option<&str>) -> Vec<(String, String)> {
     text.unwrap_or_default().lines().filter(|l| !other.contains(l)).filter_map(line).collect()
 }
 
+/// How many descriptors it gives: `LimitNOFILE=512:524288`.
+fn descriptors(text: Option<&str>) -> Option<u64> {
+    let value = text?.lines().find_map(|l| l.strip_prefix("LimitNOFILE="))?;
+    value.split(':').next()?.parse().ok()
+}
+
 /// They differ in limits of its control group alone: those are its process's from the reload on.
 pub fn holds_at_once(text: Option<&str>, other: Option<&str>) -> bool {
     const LIMITS: [&str; 3] = ["MemoryMax=", "MemoryHigh=", "TasksMax="];
@@ -72,6 +78,17 @@ pub async fn carried(
         return Carried::No;
     }
     let own = own(text, back);
+    let limit = descriptors(text);
+    if own.is_empty()
+        && let Some(limit) = limit.filter(|_| limit != descriptors(back))
+    {
+        let folder = std::path::Path::new(&config.host.proc).join(detail.main_pid.to_string());
+        return match blocking(deadline, "/proc", move || host::memory::descriptors(&folder)).await {
+            Ok((soft, _)) if soft == Some(limit) => Carried::Yes,
+            Ok(_) => Carried::No,
+            Err(_) => Carried::Unknown,
+        };
+    }
     if own.is_empty() {
         // No variable tells: whoever was started since then was started with it.
         return match detail.state_since {

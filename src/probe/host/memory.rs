@@ -134,12 +134,14 @@ pub fn of_process(root: &Path, pid: u32) -> Result<ProcessUse, Failure> {
     if state == "Z" || state == "X" {
         return Err(Failure::new(FailKind::Missing, format!("process {pid} has ended: it has no memory")));
     }
+    let (descriptors_max, descriptors_hard) = descriptors(&folder)?;
     let mut seen = ProcessUse {
         pid,
         began_s,
         uptime_s: uptime(root)?,
         resident: resident(&folder).ok_or_else(|| malformed(&folder.join("statm")))?,
-        descriptors_max: limit(&folder)?,
+        descriptors_max,
+        descriptors_hard,
         descriptors: open(&folder.join("fd")).into(),
         kinds: Vec::new(),
     };
@@ -161,16 +163,19 @@ fn began(folder: &Path, pid: u32) -> Result<(String, f64), Failure> {
     Ok((state, ticks as f64 / TICKS))
 }
 
-/// `Max open files            20000                20000                files`
-fn limit(folder: &Path) -> Result<Option<u64>, Failure> {
+/// `Max open files            20000                20000                files`: how many it may open, and how
+/// far it may raise that itself; `None` is no limit.
+pub fn descriptors(folder: &Path) -> Result<(Option<u64>, Option<u64>), Failure> {
     let path = folder.join("limits");
     let text = read(&path)?;
     let line = text.lines().find_map(|l| l.strip_prefix("Max open files"));
-    match line.and_then(|l| l.split_whitespace().next()) {
+    let mut numbers = line.unwrap_or_default().split_whitespace();
+    let mut next = || match numbers.next() {
         Some("unlimited") => Ok(None),
         Some(n) => n.parse().map(Some).map_err(|_| malformed(&path)),
         None => Err(malformed(&path)),
-    }
+    };
+    Ok((next()?, next()?))
 }
 
 /// Since Linux 6.2 the size of the folder is their number; before, they are counted.

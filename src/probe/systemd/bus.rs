@@ -139,6 +139,14 @@ impl Bus {
         Ok(u64::try_from(value).ok().filter(|n| *n != u64::MAX))
     }
 
+    /// Whether a listed unit has a `/tmp` of its own.
+    pub async fn has_own_tmp(&self, name: &str, deadline: Instant) -> Result<bool, Failure> {
+        let path = self.paths.get(name);
+        let path = path.ok_or_else(|| Failure::new(FailKind::Missing, format!("{name} is not loaded")))?;
+        let value = self.property(path, "PrivateTmp", deadline).await?;
+        bool::try_from(value).map_err(|e| Failure::new(FailKind::Malformed, format!("systemd: {e}")))
+    }
+
     async fn property(
         &self,
         path: &OwnedObjectPath,

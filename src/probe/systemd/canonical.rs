@@ -8,14 +8,17 @@ use zbus::{OwnedObjectPath, OwnedVariant};
 use crate::probe::by;
 use crate::snapshot::{FailKind, Failure, Stage};
 
-/// The bus's own id, and for each of the units asked for its name.
+/// The bus's own id, and for each of the units asked for its name. `Missing`: nobody is there to be asked.
 pub async fn canonical(
     address: &str,
     units: &[&str],
     deadline: Instant,
 ) -> Result<(String, Vec<(String, String)>), Failure> {
+    let failed = |kind| move |e: zbus::Error| Failure::new(kind, format!("systemd: {e}"));
+    let met = async { zbus::connection::Builder::address(address).build().await };
+    let met = by(deadline, Stage::Answer, "no answer from the system bus", met).await?;
+    let connection = met.map_err(failed(FailKind::Missing))?;
     let asked = async {
-        let connection = zbus::connection::Builder::address(address).build().await?;
         let bus = "org.freedesktop.DBus";
         let call = connection.call_method(Some(bus), "/org/freedesktop/DBus", Some(bus), "GetId", &());
         let id: String = call.await?.body().deserialize()?;
@@ -34,7 +37,5 @@ pub async fn canonical(
         }
         Ok::<_, zbus::Error>((id, names))
     };
-    by(deadline, Stage::Answer, "no answer from systemd", asked)
-        .await?
-        .map_err(|e| Failure::new(FailKind::Missing, format!("systemd: {e}")))
+    by(deadline, Stage::Answer, "no answer from systemd", asked).await?.map_err(failed(FailKind::Closed))
 }

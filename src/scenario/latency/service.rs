@@ -80,14 +80,9 @@ pub fn pool_wait(slow: &Slow, looks: &Looks, config: &Config) -> Option<Finding>
     Some(slow.shown(f))
 }
 
-/// `DEBUG` or `TRACE`.
-pub fn is_chatty(level: &str) -> bool {
-    ["debug", "trace", "all"].iter().any(|l| level.trim().eq_ignore_ascii_case(l))
-}
-
 pub fn debug_logging(slow: &Slow, looks: &Looks) -> Option<Finding> {
     let level = looks.now.services.get(&slow.s.name)?.log_level.as_ref()?.seen()?;
-    if !is_chatty(&level.value) {
+    if !facts::is_chatty(&level.value) {
         return None;
     }
     let f = Finding::new(

@@ -62,10 +62,17 @@ pub fn judge(w: &Who, looks: &Looks, config: &Config) -> Judged {
     if let Some((probe, line)) = says {
         f = f.saw(probe, "says", line);
     }
-    let summary = "See what it does not close, and keep that; then restart that one service. A larger limit \
-                   (LimitNOFILE=) only where its work needs it";
+    let summary = "See what it does not close, and keep that; then restart that one service, once with a larger \
+                   limit (LimitNOFILE=): what fills that as well does not close what it opens";
     Ok(match w.place {
-        Some(place) => f.restarts(place.restart(), summary),
+        Some(place) => {
+            let f = f.restarts(place.restart(), summary);
+            // Twice as much, once: what fills that as well has another trouble.
+            match fill.filter(|_| w.is_service && near.is_some()) {
+                Some((_, max)) => f.raises("LimitNOFILE", max.saturating_mul(2)),
+                None => f,
+            }
+        }
         None => {
             let pid = process.map_or_else(|| "PID".to_owned(), |p| p.pid.to_string());
             f.remedy(format!("ls -l /proc/{}/fd", shell_word(&pid)), summary, Risk::Safe)

@@ -13,6 +13,7 @@ use super::against::Against::Named;
 use super::registry::Scenario;
 use crate::diagnosis::{Cause, Finding, Severity, Stand};
 use crate::snapshot::{Again, Looks};
+pub use remedy::request;
 
 use crate::config::Config;
 

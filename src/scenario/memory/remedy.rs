@@ -16,14 +16,38 @@ pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
     let Some((s, unit)) = config.service(&f.subject).and_then(|s| Some((s, s.unit.as_deref()?))) else {
         return advice(f);
     };
+    if ask.memory_max.is_some() {
+        return request(looks, &f.subject, ask, config);
+    }
+    let now = &looks.now;
+    let mut notes = Vec::new();
+    let restart = || steps::restart(unit, ask, now).map(|step| vec![step]);
     let steps = match f.remedy.limit {
-        Some(limit) => steps::raise(s, limit, ask, &looks.now),
-        None if f.remedy.restart => steps::restart(unit, ask, &looks.now).map(|step| vec![step]),
+        Some((_, to)) if f.cause == FD_EXHAUSTION.name => {
+            let hard = now.host.taken.get(&f.subject).and_then(|t| t.process.seen()?.descriptors_hard);
+            steps::descriptors(s, to, hard, ask, now).or_else(|why| {
+                notes.push(format!("its limit stays as it is: {why}"));
+                restart()
+            })
+        }
+        Some(limit) => steps::raise(s, limit, ask, now),
+        None if f.remedy.restart => restart(),
         None => return advice(f),
     };
     match steps {
-        Ok(steps) => Remedy::Steps { steps, notes: Vec::new() },
+        Ok(steps) => Remedy::Steps { steps, notes },
         Err(why) => Remedy::Advice(format!("{}: {why}", f.remedy.summary)),
+    }
+}
+
+/// `--memory-max` where nothing is wrong.
+pub fn request(looks: &Looks, service: &str, ask: &Ask, config: &Config) -> Remedy {
+    match (config.service(service), ask.memory_max) {
+        (Some(s), Some(size)) => match steps::memory(s, size, ask, &looks.now) {
+            Ok(steps) => Remedy::Steps { steps, notes: Vec::new() },
+            Err(other) => other,
+        },
+        _ => Remedy::Nothing("nothing is asked for".into()),
     }
 }
 

@@ -1,11 +1,12 @@
 //! Sessions that hold connections for long: idle in a transaction, or in a long query. A finding
 //! where what they hold is what is missing; else a note.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::super::facts::{self, Fill};
-use super::HOLDS;
 use super::full::{CLIENT_POOL_SATURATED, SERVER_SLOTS_FULL};
+use super::{HOLDS, useless};
 use crate::config::{Config, Postgres, Service};
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity};
 use crate::snapshot::Snapshot;
@@ -64,15 +65,34 @@ fn of_kind<'a>(kind: &Kind, server: &'a Server, config: &Config) -> Vec<&'a Sess
 
 /// Those whose end gives back what is missing: all of them where they hold the server's slots, else those
 /// that fill the pool of their own service. Of nobody else's harm is anything ended.
+///
+/// `least` is how long it has to be so before it is ended.
 pub fn harmful<'a>(
     kind: &Kind,
+    least: f64,
     p: &Postgres,
     server: &'a Server,
     now: &Snapshot,
     config: &Config,
 ) -> Vec<&'a Session> {
     let held = of_kind(kind, server, config);
-    Harm::of(&held, p, server, now, config).by(&held)
+    let (mut own, others): (Vec<&Session>, Vec<&Session>) = held.iter().copied().partition(|s| may_end(s, p));
+    own.retain(|s| s.state_s > least);
+    let harm = Harm::of(&own, p, server, now, config);
+    if harm.slots && harm.starved.is_empty() {
+        // The oldest first, and no more than it takes.
+        own.sort_by_key(|s| (Reverse((s.state_s * 1000.0) as u64), s.pid));
+        own.truncate(useless::wanted(server, config));
+    }
+    // Whose end alone would give nothing back is left alone; all are shown.
+    let ended = if harm.none() { Vec::new() } else { harm.by(&own) };
+    let all = Harm::of(&held, p, server, now, config);
+    ended.into_iter().chain(all.by(&others)).collect()
+}
+
+/// Of the configured databases, and no backup.
+fn may_end(s: &Session, p: &Postgres) -> bool {
+    p.databases.contains(&s.database) && !meant_to_last(&s.application)
 }
 
 /// Whether there are none of a kind.

@@ -10,6 +10,9 @@ use crate::plan::{Act, Aim, Ask, Ending, Recovered, Remedy, Risk, Whom, draft};
 use crate::snapshot::Looks;
 use crate::snapshot::postgres::{Server, Session};
 
+/// What of an idle session is not seen from outside.
+const COST: &str = "their clients log in anew; who listens, or has temporary tables, loses them";
+
 pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
     let now = &looks.now;
     let server = config.postgres(&f.subject).and_then(|p| Some((p, facts::server(now, &p.name)?)));
@@ -26,20 +29,24 @@ pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
             end(&roots, p, f, blocker)
         }
         ("pool-exhausted/idle-in-transaction", Some((p, server))) => {
-            end(&holders::harmful(&IDLE, p, server, now, config), p, f, idle)
+            end(&holders::harmful(&IDLE, 0.0, p, server, now, config), p, f, idle)
         }
         ("pool-exhausted/long-queries", Some((p, server))) => {
             let limit = config.thresholds.terminate_after.as_secs_f64();
-            let mut long = holders::harmful(&LONG, p, server, now, config);
-            long.retain(|s| s.state_s > limit);
-            end(&long, p, f, long_query)
+            end(&holders::harmful(&LONG, limit, p, server, now, config), p, f, long_query)
         }
         ("pool-exhausted/server-slots-full", Some((p, server))) => {
             let Some(all) = ask.near.sessions.get(&p.name) else {
                 return Remedy::Advice(format!("{}: who holds them could not be seen", f.remedy.summary));
             };
             match useless::sessions(p, all, server, config) {
-                Some(found) => end(&found, p, f, follower),
+                Some(found) => match end(&found, p, f, follower) {
+                    Remedy::Steps { steps, mut notes } => {
+                        notes.push(COST.into());
+                        Remedy::Steps { steps, notes }
+                    }
+                    other => other,
+                },
                 None => Remedy::Advice(format!(
                     "{}: too few hold a slot for nothing; more of `max_connections` takes a restart",
                     f.remedy.summary

@@ -20,10 +20,9 @@ pub fn sessions<'a>(
 ) -> Option<Vec<&'a Session>> {
     let t = &config.thresholds;
     let limit = t.idle_in_transaction.as_secs_f64();
-    let under_care = |s: &Session| config.service.iter().any(|of| of.name == s.application);
     let idle = |s: &Session| {
         // A nameless one may be of a pool; who listens waits for what comes.
-        let kept = s.application.is_empty() || under_care(s);
+        let kept = is_nameless(&s.application) || is_under_care(&s.application, config);
         s.state == "idle" && !kept && !first_word_is(s, "listen") && !holders::meant_to_last(&s.application)
     };
     let useless = |s: &&Session| {
@@ -31,14 +30,42 @@ pub fn sessions<'a>(
     };
     let mut found: Vec<&Session> = all.iter().filter(useless).collect();
     let age = |s: &Session| (s.state_s * 1000.0) as u64;
-    found.sort_by_key(|s| (!s.idle_in_transaction(), Reverse(age(s)), s.pid));
-    let (used, slots) = (server.used as usize, f64::from(server.slots()));
-    let (free, enough) = ((t.pool_recovered * slots) as usize, (t.pool * slots) as usize);
-    if used.saturating_sub(found.len()) >= enough {
+    // Behind a keep-alive, or the end of a transaction, there may be a `LISTEN` that is not seen: last.
+    let hides = |s: &Session| ["commit", "select ?"].iter().any(|q| is_just(s, q));
+    found.sort_by_key(|s| (!s.idle_in_transaction(), hides(s), Reverse(age(s)), s.pid));
+    let enough = (t.pool * f64::from(server.slots())) as usize;
+    if (server.used as usize).saturating_sub(found.len()) >= enough {
         return None;
     }
-    found.truncate(used.saturating_sub(free).next_multiple_of(LOT));
+    found.truncate(wanted(server, config));
     Some(found)
+}
+
+/// How many slots have to come free until they are as free as a pool that has recovered.
+pub fn wanted(server: &Server, config: &Config) -> usize {
+    let free = (config.thresholds.pool_recovered * f64::from(server.slots())) as usize;
+    (server.used as usize).saturating_sub(free).next_multiple_of(LOT)
+}
+
+/// `codebase-mcp/worker-2` is a service's as well.
+fn is_under_care(application: &str, config: &Config) -> bool {
+    let lower = application.to_ascii_lowercase();
+    let goes_on = |name: &str| {
+        let rest = lower.strip_prefix(&name.to_ascii_lowercase());
+        rest.is_some_and(|r| !r.starts_with(|c: char| c.is_ascii_alphanumeric()))
+    };
+    config.service.iter().any(|of| goes_on(&of.name))
+}
+
+/// What a driver calls itself where nobody gave it a name.
+fn is_nameless(application: &str) -> bool {
+    const DRIVERS: [&str; 3] = ["postgresql jdbc driver", "npgsql", "pgbouncer"];
+    let lower = application.to_ascii_lowercase();
+    lower.trim().is_empty() || DRIVERS.contains(&lower.as_str())
+}
+
+fn is_just(s: &Session, statement: &str) -> bool {
+    s.query.trim().trim_end_matches(';').trim_end().eq_ignore_ascii_case(statement)
 }
 
 fn first_word_is(s: &Session, word: &str) -> bool {

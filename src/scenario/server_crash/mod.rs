@@ -6,6 +6,7 @@ mod certificate;
 mod container;
 mod dependency;
 mod died;
+mod free_port;
 mod mcp;
 mod ollama;
 mod port;
@@ -21,6 +22,8 @@ mod words;
 
 pub use dependency::blaming;
 pub use mcp::serves as serves_mcp;
+pub use port::meets;
+pub use remedy::recovered;
 use std::collections::BTreeSet;
 
 use super::db_down;

@@ -37,7 +37,8 @@ pub fn conflict(s: &Service, now: &Snapshot) -> Option<Finding> {
         .saw("sockets", &l.address, format!("held by process {} ({}) of {of}", h.pid, h.name))
         .saw_if(place.keeper(), place.name(), place.state(now));
     let f = last_words(f, now, place);
-    let words = "See what it is, and whose; end it only if nobody needs it, then start the service";
+    let words =
+        "See what it is, and whose. Where nobody needs it, `--free-port` ends it and starts the service";
     Some(f.remedy(format!("ps -o pid,user,lstart,args -p {}", h.pid), words, Risk::Safe))
 }
 
@@ -171,7 +172,7 @@ pub fn named(h: &Holder) -> String {
 }
 
 /// Whether who asks `host` meets what listens at this address.
-fn meets(address: &str, host: &str) -> bool {
+pub fn meets(address: &str, host: &str) -> bool {
     let Ok(bound) = address.parse::<SocketAddr>().map(|a| a.ip()) else { return false };
     match host.parse::<IpAddr>() {
         Ok(asked) => bound == asked || bound.is_unspecified(),

@@ -35,12 +35,9 @@ pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
         }
         "failed" if listed.active == "active" => vec![wait(&f.subject)],
         "failed" => vec![start(unit, now).because(FAILED)],
-        "crash-loop" if matches!(listed.active.as_str(), "failed" | "inactive") => vec![
-            draft(Act::ResetFailed { unit: unit.into() }, Risk::Safe)
-                .needs(needs(unit, &DOWN, now))
-                .because("a count that was reset is gone"),
-            start(unit, now).because(FAILED),
-        ],
+        "crash-loop" if matches!(listed.active.as_str(), "failed" | "inactive") => {
+            vec![reset(unit, now), start(unit, now).because(FAILED)]
+        }
         // Only where the finding itself says that a restart mends it, and of the run that was seen.
         "not-listening" | "unhealthy" | "mcp-broken" if listed.active == "active" && f.remedy.restart => {
             match steps::restart(unit, ask, now) {
@@ -57,11 +54,60 @@ pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
                 "active" if f.remedy.restart => steps::restart(unit, ask, now).map(Some),
                 _ => Ok(None),
             };
-            let raised = steps::raise(s, limit, ask, now);
+            let raised = match ask.memory_max.filter(|_| cause == "oom-killed") {
+                Some(size) => match steps::memory(s, size, ask, now) {
+                    Ok(steps) => Ok(steps),
+                    Err(other) => return other,
+                },
+                None => steps::raise(s, limit, ask, now),
+            };
             match raised.and_then(|steps| Ok(steps.into_iter().chain(then?).collect())) {
                 Ok(steps) => steps,
                 Err(why) => return because(f, &why),
             }
+        }
+        "port-conflict" => {
+            let Some(grace_s) = ask.free_port else { return advice(f) };
+            let (end, notes) = match super::free_port::step(s, unit, grace_s, ask, now, config) {
+                Ok(step) => step,
+                Err(why) => return because(f, &why),
+            };
+            let mut steps = vec![end];
+            match listed.active.as_str() {
+                _ if goes_on => steps.push(wait(&f.subject)),
+                // Its own starts have used up what systemd allows.
+                "failed" => steps.extend([reset(unit, now), start(unit, now).because(FAILED)]),
+                _ => steps
+                    .push(start(unit, now).undo(vec![Act::StopUnit { unit: unit.into() }], Risk::Disruptive)),
+            }
+            return Remedy::Steps { steps, notes };
+        }
+        "corrupted-state" => {
+            let (Some(_), Some(seen)) = (&f.remedy.aside, ask.near.asides.get(&f.subject)) else {
+                return advice(f);
+            };
+            let aside = match seen {
+                Ok(aside) => aside.clone(),
+                Err(why) => return because(f, why),
+            };
+            // Of a loop of starts no run is the one that was seen.
+            let state = |active: &[&str]| Needs::Unit {
+                active: active.iter().map(|a| (*a).to_owned()).collect(),
+                invocation: None,
+            };
+            let service = s.name.clone();
+            let back = Act::PutBack { service: service.clone(), aside: aside.clone() };
+            let set = draft(Act::SetAside { service, aside }, Risk::Disruptive).needs(state(&DOWN));
+            let stop = draft(Act::StopUnit { unit: unit.into() }, Risk::Disruptive);
+            let stop = stop.needs(state(&["activating", "failed", "inactive"]));
+            let again = draft(Act::StartUnit { unit: unit.into() }, Risk::Disruptive).needs(state(&DOWN));
+            let mut steps = Vec::new();
+            steps.extend(goes_on.then(|| stop.because("it was in a loop of starts that failed")));
+            steps.push(set.undo(vec![back], Risk::Disruptive).because("it dies of it again"));
+            let count = draft(Act::ResetFailed { unit: unit.into() }, Risk::Safe).needs(state(&DOWN));
+            steps.push(count.because("a count that was reset is gone"));
+            steps.push(again.undo(vec![Act::StopUnit { unit: unit.into() }], Risk::Disruptive));
+            steps
         }
         "paused" if facts::detail(now, unit).is_some_and(|d| d.frozen) => {
             vec![
@@ -143,6 +189,12 @@ fn who_stopped(unit: &str, now: &Snapshot) -> Vec<String> {
     stop.map(|stop| format!("{unit} was stopped by a stop job at {}: ask who did it, and why", stop.at))
         .into_iter()
         .collect()
+}
+
+fn reset(unit: &str, now: &Snapshot) -> Draft {
+    draft(Act::ResetFailed { unit: unit.into() }, Risk::Safe)
+        .needs(needs(unit, &DOWN, now))
+        .because("a count that was reset is gone")
 }
 
 fn start(unit: &str, now: &Snapshot) -> Draft {

@@ -45,7 +45,12 @@ pub fn detect(end: &End) -> Option<Finding> {
             // What was moved aside before is kept as well.
             let mv = format!("mv -T --backup=numbered {from} {to}");
             let command = format!("{} && {mv} && {}", end.place.stop(), end.place.start());
-            f.saw("configuration", "caches", end.s.caches.join(", ")).remedy(command, words, Risk::Disruptive)
+            let f = f.saw("configuration", "caches", end.s.caches.join(", "));
+            let f = f.remedy(command, words, Risk::Disruptive);
+            match folder_of(end, file) {
+                Some(folder) => f.sets_aside(folder),
+                None => f,
+            }
         }
         None => f.remedy(runbook(&CORRUPTED_STATE), words, Risk::Disruptive),
     })
@@ -56,11 +61,16 @@ fn in_cache<'a>(end: &End, line: &'a LogLine) -> Option<&'a str> {
     // A path in a container is another on this host.
     let Place::Unit(_) = end.place else { return None };
     let file = path(&line.text).filter(|p| !p.split('/').any(|part| part == ".." || part == "."))?;
-    let inside = |folder: &String| {
+    folder_of(end, file).map(|_| file)
+}
+
+/// The configured folder that it is in.
+fn folder_of<'a>(end: &'a End, file: &str) -> Option<&'a str> {
+    let inside = |folder: &&String| {
         let rest = file.strip_prefix(folder.trim_end_matches('/'));
         rest.is_some_and(|r| r.len() > 1 && r.starts_with('/'))
     };
-    end.s.caches.iter().any(inside).then_some(file)
+    end.s.caches.iter().find(inside).map(String::as_str)
 }
 
 /// What readers of files say of one that is not what it was. A line that goes on is a warning.

@@ -26,7 +26,7 @@ pub fn size(n: u64, service: Option<&str>) -> Request {
 }
 
 #[test]
-fn a_size_is_refused_with_the_sum_and_the_largest_command_that_fits() {
+fn errata_34_a_size_is_refused_with_the_sum_and_the_largest_command_that_fits() {
     let s = known();
     let Choice::Refused { why, hints } = chosen(&s, &size(5000, Some(A))) else { panic!() };
     assert!(why.contains("codebase-mcp 5000 + workflow-mcp ") && why.contains("slots"), "{why}");
@@ -51,7 +51,7 @@ fn a_value_that_is_asked_for_of_two_services_needs_a_name() {
 }
 
 #[test]
-fn a_size_is_a_drop_in_a_restart_and_a_proof_and_their_undo_is_the_former_file() {
+fn errata_31_a_size_is_a_drop_in_a_restart_and_a_proof_and_their_undo_is_the_former_file() {
     let plan = planned(&known(), &size(25, Some(A)));
     let [Act::DropIn { from, to, unit }, Act::RestartUnit { .. }, Act::Prove { variable, value, .. }] =
         acts(&plan)[..]

@@ -112,7 +112,22 @@ fn rule_7_where_slots_are_short_backups_stay_all_the_same() {
     let held = (0..32).map(|n| idle_tx(1000 + n, "nightly-batch", 400.0));
     let backups = [idle_tx(2000, "pg_dump", 900.0), idle_tx(2001, "barman_backup", 900.0)];
     let s = Stack::healthy().used(37).sessions(held.chain(backups));
-    assert_eq!(pids(&planned(&s, &of("pool-exhausted"))), (1000..1032).collect::<Vec<_>>());
+    // 37 used, 29 of 37 are four fifths: eight.
+    assert_eq!(pids(&planned(&s, &of("pool-exhausted"))), (1000..1008).collect::<Vec<_>>());
+}
+
+#[test]
+fn rule_7_where_most_are_of_another_database_ours_are_not_ended_for_nothing() {
+    let with = |own: i32| {
+        let others = (0..32 - own)
+            .map(|n| Session { database: "payroll".into(), ..idle_tx(1000 + n, "nightly-batch", 400.0) });
+        let own = (0..own).map(|n| idle_tx(2000 + n, "nightly-batch", 500.0));
+        Stack::healthy().used(37).sessions(others.chain(own))
+    };
+    // One fewer leaves 36 of 37, which is full.
+    let Choice::Advice { why, .. } = chosen(&with(1), &of("pool-exhausted")) else { panic!() };
+    assert!(why.contains("payroll, which is not under care"), "{why}");
+    assert_eq!(pids(&planned(&with(2), &of("pool-exhausted"))), [2000, 2001], "two are enough");
 }
 
 /// Of a server whose every session was looked at.
@@ -148,6 +163,20 @@ fn slots_are_freed_in_the_order_of_uselessness_and_no_more_than_it_takes() {
     let sql = &ended(&plan)[1].statements().unwrap()[0];
     assert!(sql.contains("locktype = 'advisory'") && sql.contains("a.state_change::text"), "{sql}");
     assert!(!plan.steps[1].undo_reason.as_ref().unwrap().contains("rolled back"));
+}
+
+#[test]
+fn spares_of_a_service_by_whatever_name_its_driver_gives_them_are_kept_and_who_may_listen_is_the_last() {
+    let mut all: Vec<Session> = (0..6).map(|n| idle(1000 + n, "nightly-batch", 400.0)).collect();
+    let spares = ["codebase-mcp/worker-2", "Codebase-MCP", "PostgreSQL JDBC Driver", "PgBouncer"];
+    all.extend((2000..).zip(spares).map(|(pid, name)| idle(pid, name, 9000.0)));
+    let query = |pid, text: &str| Session { query: text.into(), ..idle(pid, "worker", 9000.0) };
+    all.extend([query(3000, "COMMIT;"), query(3001, "select ?")]);
+    all.push(idle(4000, "codebase-mcpx", 300.1));
+    let (s, request) = crowded(37, all);
+    let plan = planned(&s, &request);
+    assert_eq!(pids(&plan), [1000, 1001, 1002, 1003, 1004, 1005, 4000, 3000]);
+    assert!(plan.notes.iter().any(|n| n.contains("log in anew")), "{:?}", plan.notes);
 }
 
 #[test]
@@ -208,6 +237,6 @@ fn a_long_statement_is_cancelled_first_and_only_after_ten_minutes() {
     let held = (0..32).map(|n| session(1000 + n, "report", if n < 3 { 400.0 } else { 700.0 }));
     let s = Stack::healthy().used(37).sessions(held);
     let plan = planned(&s, &of("pool-exhausted"));
-    assert_eq!(pids(&plan), (1003..1032).collect::<Vec<_>>());
+    assert_eq!(pids(&plan), (1003..1011).collect::<Vec<_>>(), "no more than it takes");
     assert!(ended(&plan).iter().all(|w| w.how == Ending::CancelThenTerminate && w.query_start.is_some()));
 }

@@ -2,12 +2,13 @@
 
 use mcp_ir::plan::{Aim, Recovered};
 use mcp_ir::scenario::by_name;
-use mcp_ir::snapshot::{FailKind, Stage};
+use mcp_ir::snapshot::{FailKind, Looks, Stage};
 
 use super::looks;
 use crate::mcp;
 use crate::payload;
 use crate::stack::{A, C, Stack, fail, idle_tx, refused, waits};
+use crate::two::{Two, histogram};
 
 /// `Err`: why not yet.
 fn recovered(s: &Stack, scenario: &str, aim: &Aim) -> Result<String, String> {
@@ -37,6 +38,27 @@ fn rule_6_what_was_not_seen_is_no_recovery() {
     unseen.now.postgres.clear();
     recovered(&unseen, "db-down", &aim("postgres")).expect_err("no login was tried");
     recovered(&unseen, "pool-exhausted", &aim("postgres")).expect_err("no session was seen");
+}
+
+#[test]
+fn rule_6_who_was_slow_is_quick_by_his_own_answers_before_he_is_called_well() {
+    let recovered = |looks: &Looks| {
+        let aim = Aim { cause: Some("latency/debug-logging"), ..aim(A) };
+        (by_name("latency").unwrap().recovered)(looks, &aim, &looks.now.config)
+    };
+    let why = |looks: &Looks| match recovered(looks) {
+        Recovered::NotYet(why) => why,
+        Recovered::Yes(says) => panic!("{says}"),
+    };
+    let quick = Two::healthy().looks();
+    assert!(matches!(recovered(&quick), Recovered::Yes(says) if says.contains("p95")));
+    assert!(why(&Two::slow().looks()).contains("slow still"), "its health is quick all the same");
+    assert!(why(&Looks { before: None, ..quick.clone() }).contains("a rate needs two"));
+    for requests in [0.0, 3.0] {
+        let (mut few, all) = (Two::healthy(), 400.0 + requests);
+        few.now.now.services.get_mut(A).unwrap().metrics = Some(histogram([all, all, all, all], 4.0));
+        assert!(why(&few.looks()).contains("too few requests"), "{requests}");
+    }
 }
 
 #[test]

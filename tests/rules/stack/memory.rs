@@ -46,6 +46,7 @@ pub fn modest(unit: &str, pid: u32) -> Taken {
                 resident: 60 * MIB,
                 descriptors: Reading::Seen { value: 20 },
                 descriptors_max: Some(1024),
+                descriptors_hard: Some(524_288),
                 kinds: Vec::new(),
             },
         },

@@ -3,13 +3,16 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod asides;
 mod bench;
+mod environment;
 mod guarded;
 mod harm;
 mod hung;
 mod killed;
 mod limits;
 mod pool;
+mod ports;
 mod prompt;
 mod remedies;
 mod sessions;

@@ -11,10 +11,10 @@ fn a_pool_is_widened_verified_and_put_back() {
     let Some(mut b) = Bench::start() else { return };
     by_a_drop_in(&mut b);
     somebody_elses_change_is_not_taken_back(&mut b);
-    ignored_it_is_rolled_back_and_says_which_file_wins(&mut b);
-    a_variable_that_its_server_does_not_read_is_rolled_back(&mut b);
+    errata_38_ignored_it_is_rolled_back_and_says_which_file_wins(&mut b);
+    errata_33_a_variable_that_its_server_does_not_read_is_rolled_back(&mut b);
     where_its_payload_leaves_the_size_out_nothing_is_set(&mut b);
-    fatal_it_is_rolled_back(&mut b);
+    errata_32_fatal_it_is_rolled_back(&mut b);
     by_its_interface(&mut b);
 }
 
@@ -48,7 +48,7 @@ fn somebody_elses_change_is_not_taken_back(b: &mut Bench) {
     b.heal();
 }
 
-fn ignored_it_is_rolled_back_and_says_which_file_wins(b: &mut Bench) {
+fn errata_38_ignored_it_is_rolled_back_and_says_which_file_wins(b: &mut Bench) {
     let file = b.stack.dir().join("units/their.env");
     fs::write(&file, "POOL_MAX_SIZE=10\n").unwrap();
     let booted = b.stack.systemd().unwrap();
@@ -66,7 +66,7 @@ fn ignored_it_is_rolled_back_and_says_which_file_wins(b: &mut Bench) {
     b.heal();
 }
 
-fn fatal_it_is_rolled_back(b: &mut Bench) {
+fn errata_32_fatal_it_is_rolled_back(b: &mut Bench) {
     let booted = b.stack.systemd().unwrap();
     booted.drop_in(A_UNIT, "[Service]\nEnvironment=LAB_POOL_LARGEST=15\n").unwrap();
     booted.systemctl(&["restart", A_UNIT]).unwrap();
@@ -81,7 +81,7 @@ fn fatal_it_is_rolled_back(b: &mut Bench) {
 }
 
 /// Its process has the variable, and its pool is what it was (errata 33).
-fn a_variable_that_its_server_does_not_read_is_rolled_back(b: &mut Bench) {
+fn errata_33_a_variable_that_its_server_does_not_read_is_rolled_back(b: &mut Bench) {
     let (former, settings) = (b.settings(), b.stack.settings().clone());
     let config = fs::read_to_string(b.stack.config()).unwrap();
     assert!(config.contains("max_env = \"POOL_MAX_SIZE\""));

@@ -97,6 +97,14 @@ fn others_are_mended(b: &mut Bench) {
 
 /// On disk before the first step begins: the whole look, which `diagnose --from` judges again.
 fn rule_5_what_is_restarted_was_looked_at_before(b: &Bench) {
+    let kept = |e: &serde_json::Value| e["file"].as_str().is_some_and(|f| f.ends_with(".evidence.txt"));
+    let journal = b.journal();
+    let at = journal.iter().position(kept).expect("what its process was doing is kept");
+    assert!(at < journal.iter().position(|e| e["event"] == "intent").unwrap(), "errata 49: before it ends");
+    let text = std::fs::read_to_string(journal[at]["file"].as_str().unwrap()).unwrap();
+    for part in ["codebase-mcp/threads.txt", "Max open files", "memory.max"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
     let events = b.events();
     let at = |e: &str| events.iter().position(|x| x == e).unwrap();
     assert!(at("captured") < at("intent"), "{events:?}");

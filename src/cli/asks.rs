@@ -1,0 +1,209 @@
+//! Options of `recover` that ask for something of a service itself, and what they come to.
+
+use clap::Args;
+
+use crate::config::Span;
+use crate::error::{Error, Result};
+use crate::plan::{Ask, settable};
+
+#[derive(Debug, Default, Args)]
+pub struct Asks {
+    /// memory: the most that it may have (512M, 2G), though nothing is wrong
+    #[arg(long, value_name = "SIZE", conflicts_with_all = ["max_size", "free_port"])]
+    pub memory_max: Option<Size>,
+    /// memory, latency: a variable of its environment, by a drop-in and a restart; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", conflicts_with_all = ["max_size", "free_port", "memory_max"])]
+    pub env: Vec<String>,
+    /// latency: the same of LOG_LEVEL; what does not heed it is rolled back
+    #[arg(long, value_name = "LEVEL", value_parser = level, conflicts_with_all = ["max_size", "free_port", "memory_max"])]
+    pub log_level: Option<String>,
+    /// server: end whoever listens at its port though it is not of its unit, and start it
+    #[arg(long)]
+    pub free_port: bool,
+    /// server: how long whoever is told to end has, before he is killed [default: 10s]
+    #[arg(long, value_name = "TIME", requires = "free_port")]
+    pub grace: Option<Span>,
+}
+
+/// Not by clap, whose errors show the value: it may be a secret.
+fn variable(text: &str) -> Result<(String, String)> {
+    let Some((name, value)) = text.split_once('=') else {
+        return Err(
+            Error::usage("--env takes KEY=VALUE").hint("mcp-ir recover memory --env MALLOC_ARENA_MAX=2")
+        );
+    };
+    settable(name, value).map_err(|why| Error::usage(format!("--env: {why}")))?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn level(text: &str) -> std::result::Result<String, String> {
+    let word = text.to_ascii_uppercase();
+    let known = ["TRACE", "DEBUG", "INFO", "NOTICE", "WARN", "WARNING", "ERROR", "CRITICAL", "FATAL"];
+    if known.contains(&word.as_str()) { Ok(word) } else { Err(format!("one of {}", known.join(", "))) }
+}
+
+/// Bytes, as people and systemd write them: `512M` is 512 × 1024 × 1024.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size(pub u64);
+
+/// With less than this no program starts.
+const LEAST: u64 = 1 << 20;
+
+impl std::str::FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let bad = || format!("`{text}` is no size of memory (examples: 512M, 2G, 1.5G)");
+        let plain = text.trim().trim_end_matches("iB").trim_end_matches('B');
+        let unit = |c: char| "KMGT".find(c.to_ascii_uppercase());
+        let (number, shift) = match plain.chars().last().and_then(unit) {
+            Some(at) => (&plain[..plain.len() - 1], 10 * (at as u32 + 1)),
+            None => (plain, 0),
+        };
+        let number: f64 = number.trim().parse().map_err(|_| bad())?;
+        let bytes = number * 2_f64.powi(shift.cast_signed());
+        if !bytes.is_finite() || bytes < LEAST as f64 || bytes > (1_u64 << 50) as f64 {
+            return Err(bad());
+        }
+        Ok(Self(bytes as u64))
+    }
+}
+
+/// An option that asks for something by itself, and the scenarios that it can be meant of.
+pub struct Value {
+    pub given: bool,
+    pub says: &'static str,
+    pub of: &'static [&'static str],
+    /// Beside every root as well.
+    pub all: bool,
+    pub hint: &'static str,
+}
+
+/// `None` is every root: a value that is set for one service would hide what else is down.
+pub fn fit(values: impl IntoIterator<Item = Value>, scenario: Option<&str>) -> Result<()> {
+    let fits = |v: &Value| scenario.map_or(v.all, |name| v.of.contains(&name));
+    match values.into_iter().find(|v| v.given && !fits(v)) {
+        Some(v) => Err(Error::usage(v.says).hint(v.hint)),
+        None => Ok(()),
+    }
+}
+
+/// Of the 90 s that an act has.
+const LONGEST_S: u64 = 60;
+const GRACE_S: u64 = 10;
+
+impl Asks {
+    /// The scenario that they are of, where none is named and one is enough.
+    pub fn scenario(&self) -> Option<&'static str> {
+        self.free_port.then_some("server-crash")
+    }
+
+    /// As they are asked for, each with what it is of.
+    pub fn values(&self) -> [Value; 3] {
+        let variables = !self.env.is_empty() || self.log_level.is_some();
+        [
+            // A word for what is found, whatever else is: it names no value.
+            Value {
+                given: self.free_port,
+                says: "--free-port is of a server",
+                of: &["server-crash"],
+                all: true,
+                hint: "mcp-ir recover server --free-port",
+            },
+            Value {
+                given: variables,
+                says: "--env and --log-level are of a service",
+                of: &["server-crash", "latency", "memory"],
+                all: false,
+                hint: "mcp-ir recover memory --env KEY=VALUE",
+            },
+            Value {
+                given: self.memory_max.is_some(),
+                says: "--memory-max is of a service",
+                of: &["server-crash", "memory"],
+                all: false,
+                hint: "mcp-ir recover memory --memory-max SIZE",
+            },
+        ]
+    }
+
+    pub fn asked(&self, ask: Ask) -> Result<Ask> {
+        let grace = self.grace.map_or(GRACE_S, |g| g.0.as_secs());
+        if grace > LONGEST_S {
+            return Err(Error::usage(format!("--grace is {LONGEST_S}s at most")));
+        }
+        Ok(Ask {
+            free_port: self.free_port.then_some(grace),
+            memory_max: self.memory_max.map(|s| s.0),
+            env: self.variables()?,
+            ..ask
+        })
+    }
+
+    fn variables(&self) -> Result<Vec<(String, String)>> {
+        let level = self.log_level.iter().map(|level| ("LOG_LEVEL".to_owned(), level.clone()));
+        let named = self.env.iter().map(|text| variable(text)).collect::<Result<Vec<_>>>()?;
+        Ok(named.into_iter().chain(level).collect())
+    }
+
+    /// As they are typed.
+    pub fn words(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        words.extend(self.free_port.then(|| "--free-port".to_owned()));
+        words.extend(self.memory_max.map(|s| format!("--memory-max {}", s.0)));
+        words.extend(self.env.iter().map(|text| format!("--env {}", crate::diagnosis::shell_word(text))));
+        words.extend(self.log_level.as_ref().map(|level| format!("--log-level {level}")));
+        words.extend(self.grace.filter(|g| g.0.as_secs() != GRACE_S).map(|g| format!("--grace {g}")));
+        words
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_is_read_as_systemd_reads_it() {
+        let size = |text: &str| text.parse::<Size>().map(|s| s.0);
+        for (text, bytes) in [
+            ("512M", 512 << 20),
+            ("2G", 2 << 30),
+            ("1.5g", 3 << 29),
+            ("1048576", 1 << 20),
+            ("2GiB", 2 << 30),
+            (" 4096K ", 4 << 20),
+        ] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "G", "-1G", "0", "1k", "nan", "infG", "1e40", "12 parsecs", "9999999T"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_value_hides_nothing_else_that_is_down() {
+        let fits = |asks: Asks, scenario| fit(asks.values(), scenario).is_ok();
+        let size = || Asks { memory_max: Some(Size(1 << 30)), ..Asks::default() };
+        let env = || Asks { env: vec!["A=1".into()], ..Asks::default() };
+        let level = || Asks { log_level: Some("INFO".into()), ..Asks::default() };
+        for asks in [size, env, level] {
+            assert!(!fits(asks(), None), "of all of them");
+            assert!(!fits(asks(), Some("db-down")));
+            assert!(fits(asks(), Some("memory")));
+        }
+        assert!(!fits(size(), Some("latency")));
+        let port = || Asks { free_port: true, ..Asks::default() };
+        assert!(fits(port(), None) && fits(port(), Some("server-crash")) && !fits(port(), Some("memory")));
+        assert!(fits(Asks::default(), None));
+    }
+
+    #[test]
+    fn rule_9_a_secret_that_is_typed_as_a_variable_is_refused_and_not_shown() {
+        for text in ["DB_PASSWORD=hunter2", "API_KEY=hunter2", "hunter2", "lower=hunter2"] {
+            let e = variable(text).unwrap_err();
+            assert!(!format!("{e:?}").contains("hunter2"), "{e:?}");
+        }
+        assert_eq!(variable("MALLOC_ARENA_MAX=2").unwrap().1, "2");
+        assert_eq!((level("debug"), level("loud").is_err()), (Ok("DEBUG".into()), true));
+    }
+}

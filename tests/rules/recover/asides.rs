@@ -1,0 +1,73 @@
+//! A cache that can't be read is set aside: stopped first, the configured folder alone, and never deleted.
+
+use mcp_ir::engine::recover::{Choice, Request, started_again};
+use mcp_ir::plan::{Act, Aside, Ask, Near, Needs, Risk};
+
+use super::{acts, chosen, of, planned};
+use crate::crash_own::broken_cache;
+use crate::stack::{A, A_UNIT};
+
+const FOLDER: &str = "/var/cache/codebase-mcp";
+
+fn seen() -> Aside {
+    Aside { folder: FOLDER.into(), to: format!("{FOLDER}.aside-1"), inode: 7 }
+}
+
+fn asked(aside: Result<Aside, String>) -> Request {
+    let near = Near { asides: [(A.to_owned(), aside)].into(), ..Near::default() };
+    Request { ask: Ask { near, ..Ask::default() }, ..of("server-crash") }
+}
+
+#[test]
+fn errata_45_the_folder_is_set_aside_while_it_is_down_and_put_back_the_same_way() {
+    let plan = planned(&broken_cache(), &asked(Ok(seen())));
+    let [Act::SetAside { service, aside }, Act::ResetFailed { .. }, Act::StartUnit { unit }] =
+        acts(&plan)[..]
+    else {
+        panic!("{plan:?}")
+    };
+    assert_eq!((service.as_str(), aside, unit.as_str()), (A, &seen(), A_UNIT));
+    let step = &plan.steps[0];
+    let Needs::Unit { active, .. } = &step.needs else { panic!("{step:?}") };
+    assert_eq!(active, &["inactive", "failed"], "never under a service that runs");
+    assert_eq!(step.undo.as_ref().unwrap().acts, [Act::PutBack { service: A.into(), aside: seen() }]);
+    assert_eq!(plan.steps[2].undo.as_ref().unwrap().acts, [Act::StopUnit { unit: A_UNIT.into() }]);
+    assert_eq!(plan.risk(), Risk::Disruptive);
+    assert!(plan.steps.iter().all(|s| !s.command.contains("rm ")), "nothing is deleted");
+    assert!(
+        step.command.starts_with(&format!("mv -T {FOLDER} {FOLDER}.aside-1 && mkdir")),
+        "{}",
+        step.command
+    );
+}
+
+#[test]
+fn errata_45_a_loop_of_starts_is_stopped_first() {
+    let s = broken_cache().unit(A_UNIT, "activating", "auto-restart");
+    let Choice::Plan(plan) = chosen(&s, &asked(Ok(seen()))) else {
+        panic!("{:?}", chosen(&s, &asked(Ok(seen()))))
+    };
+    assert_eq!(plan.findings, ["server-crash/corrupted-state@codebase-mcp"]);
+    let [Act::StopUnit { unit }, Act::SetAside { .. }, Act::ResetFailed { .. }, Act::StartUnit { .. }] =
+        acts(&plan)[..]
+    else {
+        panic!("{plan:?}")
+    };
+    assert_eq!(unit, A_UNIT);
+    // Where the folder can't be set aside then, it is not left down.
+    let again = |step: usize| -> Vec<usize> {
+        started_again(&plan, &plan.steps[step]).iter().map(|(_, s)| s.n).collect()
+    };
+    assert_eq!(again(1), [3, 4]);
+    let without = planned(&broken_cache(), &asked(Ok(seen())));
+    assert!(started_again(&without, &without.steps[0]).is_empty(), "it was not stopped by us");
+}
+
+#[test]
+fn errata_45_what_can_not_be_set_aside_is_for_people_with_the_reason() {
+    let Choice::Advice { why, .. } = chosen(&broken_cache(), &asked(Err("a link leads to it".into()))) else {
+        panic!()
+    };
+    assert!(why.contains("a link leads to it"), "{why}");
+    assert!(matches!(chosen(&broken_cache(), &of("server-crash")), Choice::Advice { .. }), "not looked at");
+}
