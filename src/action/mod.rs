@@ -7,8 +7,11 @@ mod files;
 mod http;
 mod postgres;
 mod proof;
+mod redis;
 mod systemd;
+mod upkeep;
 
 pub use apply::{Done, Failed, Sessions, World, apply};
 pub use care::ours;
 pub use files::read as drop_in;
+pub use upkeep::{Tell, grant};

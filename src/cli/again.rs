@@ -12,6 +12,7 @@ pub fn again(args: &RecoverArgs, global: &Global) -> String {
     words.extend(args.scenario.clone());
     words.extend(args.service.iter().map(|s| format!("--service {}", shell_word(s))));
     words.extend(args.max_size.map(|n| format!("--max-size {n}")));
+    words.extend(args.asked.words());
     let wait = (args.wait.0 != Duration::from_secs(60)).then(|| format!("--wait {}", args.wait));
     words.extend(wait);
     words.extend(args.allow.map(|a| format!("--allow {}", Risk::from(a).word())));

@@ -1,6 +1,7 @@
 //! The clap tree and nothing else: one file a verb. Looks nothing up, judges nothing, prints by `render`.
 
 mod again;
+mod asked;
 mod before;
 mod check;
 mod config;

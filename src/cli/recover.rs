@@ -35,6 +35,8 @@ Examples:
   mcp-ir recover server --service api --yes
   mcp-ir recover pool --max-size 40 --service api
   mcp-ir recover db --wait 5m              start it, or wait until it accepts
+  mcp-ir recover latency --wait 30m        vacuum, analyze, build indexes anew
+  mcp-ir recover server --flush-cache mcp:cache:
 
 Safe steps are done, disruptive ones asked for, of destructive ones the target's
 name is typed; in a script --yes agrees. Whatever is done stands in the journal
@@ -71,6 +73,8 @@ pub struct RecoverArgs {
     /// pool: a size that its own interface sets is written to a drop-in as well
     #[arg(long, requires = "max_size")]
     pub persist: bool,
+    #[command(flatten)]
+    pub asked: super::asked::Asked,
     /// Act though another root explains it
     #[arg(long)]
     pub anyway: bool,
@@ -110,7 +114,7 @@ pub fn run(args: &RecoverArgs, global: &Global, out: &Out, start: Instant) -> Re
     }
     let loaded = load(global)?;
     known_names(&args.service, &loaded.config)?;
-    let ask = Ask { max_size: args.max_size, persist: args.persist, ..Ask::default() };
+    let ask = args.asked.ask(Ask { max_size: args.max_size, persist: args.persist, ..Ask::default() });
     let request = Request { scenario, all, services: args.service.clone(), ask, anyway: args.anyway };
     go(args, &again(args, global), request, loaded, global, out, start)
 }

@@ -146,6 +146,7 @@ fn kill(args: &WhoArgs, mut loaded: Loaded, global: &Global, out: &Out, start: I
         wait: Span(std::time::Duration::from_secs(10)),
         max_size: None,
         persist: false,
+        asked: super::asked::Asked::default(),
         anyway: false,
         private_state: false,
         force_cooldown: false,

@@ -113,6 +113,21 @@ impl Redis {
         }
     }
 
+    /// The database that its URL names: 0 where it names none.
+    pub fn database(&self) -> u32 {
+        let Ok(url) = split(&self.url) else { return 0 };
+        if url.scheme == "unix" || url.scheme == "redis+unix" {
+            return 0;
+        }
+        url.path.trim_matches('/').parse().unwrap_or(0)
+    }
+
+    /// Keys that begin so are a cache by the configuration: one of its prefixes, or a part of what that
+    /// holds. Nothing, which all begin with, is none.
+    pub fn is_cache(&self, prefix: &str) -> bool {
+        self.cache_prefixes.iter().any(|p| !p.is_empty() && prefix.starts_with(p.as_str()))
+    }
+
     /// The user to log in as; without one Redis takes its default user.
     pub fn user(&self) -> Option<String> {
         let userinfo = split(&self.url).ok()?.userinfo?;

@@ -3,6 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::flush::Flush;
+use super::upkeep::Upkeep;
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "act", rename_all = "kebab-case")]
 pub enum Act {
@@ -56,6 +59,10 @@ pub enum Act {
     },
     /// A session of PostgreSQL, while it is the one that was seen, at what it was seen doing.
     EndSession(Whom),
+    /// A table or an index of a database is looked after.
+    Upkeep(Upkeep),
+    /// Keys of a Redis are thrown away.
+    Flush(Flush),
     /// What goes on by itself is waited for; it changes nothing.
     Wait {
         subject: String,
@@ -120,7 +127,10 @@ impl Act {
             | Act::Prove { unit, .. }
             | Act::ProveLimit { unit, .. } => format!("unit {unit}"),
             Act::ResizePool { service, .. } => format!("service {service}"),
-            Act::EndSession(whom) => format!("server {}", whom.server),
+            Act::EndSession(Whom { server, .. }) | Act::Upkeep(Upkeep { server, .. }) => {
+                format!("server {server}")
+            }
+            Act::Flush(f) => format!("redis {}", f.redis),
             Act::Wait { subject } => format!("target {subject}"),
         }
     }
@@ -129,8 +139,20 @@ impl Act {
     pub fn destroys_evidence(&self) -> bool {
         matches!(
             self,
-            Act::StopUnit { .. } | Act::RestartUnit { .. } | Act::ResetFailed { .. } | Act::EndSession(_)
+            Act::StopUnit { .. }
+                | Act::RestartUnit { .. }
+                | Act::ResetFailed { .. }
+                | Act::EndSession(_)
+                | Act::Upkeep(_)
         )
+    }
+
+    /// The PostgreSQL that it is done in, by its configured name.
+    pub fn server(&self) -> Option<&str> {
+        match self {
+            Act::EndSession(Whom { server, .. }) | Act::Upkeep(Upkeep { server, .. }) => Some(server),
+            _ => None,
+        }
     }
 
     /// Whether the world is another one afterwards.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::upkeep::IndexState;
 use crate::snapshot::postgres::Session;
 
 /// The options of the command line that change what is planned.
@@ -15,6 +16,10 @@ pub struct Ask {
     pub kill: Vec<i32>,
     /// And only where they are such.
     pub like: Like,
+    /// `--flush-cache`: the keys that begin so, of who calls that a cache.
+    pub flush_cache: Option<String>,
+    /// `--flush-db`: this Redis and this database of it, whatever is in it.
+    pub flush_db: Option<(String, u32)>,
     /// The size is set for this process and by the drop-in.
     pub persist: bool,
     pub near: Near,
@@ -63,6 +68,9 @@ pub struct Near {
     /// By server whose slots are short, or whose sessions are to be ended: all of them.
     #[serde(default)]
     pub sessions: BTreeMap<String, Vec<Session>>,
+    /// By server where some are not valid, or damaged: those, as the catalogue has them.
+    #[serde(default)]
+    pub indexes: BTreeMap<String, Vec<IndexState>>,
 }
 
 /// What shall be so afterwards.

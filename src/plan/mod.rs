@@ -4,15 +4,19 @@
 mod act;
 mod ask;
 mod drop_in;
+mod flush;
 mod risk;
 mod sql;
+mod upkeep;
 mod whole;
 mod words;
 
 pub use act::{Act, Ending, Needs, Whom};
 pub use ask::{Aim, Ask, Like, Near};
 pub use drop_in::{DROP_IN, drop_in_path, drop_in_with};
+pub use flush::{BATCH, Flush};
 pub use risk::{Risk, shell_word};
 pub use sql::{Statement, statement};
+pub use upkeep::{Chore, IndexState, Upkeep};
 pub use whole::{Draft, Plan, Recovered, Remedy, Step, Undo, draft};
 pub use words::{describe, resize_body};

@@ -29,6 +29,8 @@ pub fn describe(act: &Act) -> String {
             format!("set the pool of {service} from {from} to {to} (until its process ends)")
         }
         Act::EndSession(w) => end_session(w),
+        Act::Upkeep(u) => u.describe(),
+        Act::Flush(f) => f.describe(),
         Act::Wait { subject } => format!("wait for {subject}"),
     }
 }
@@ -79,6 +81,8 @@ pub fn command(act: &Act) -> String {
             }
             Err(why) => format!("(nothing: {why})"),
         },
+        Act::Upkeep(u) => u.command(),
+        Act::Flush(f) => f.command(),
         Act::Wait { .. } => "(nothing: it goes on by itself)".into(),
     }
 }

@@ -1,5 +1,5 @@
 //! Each scenario is one pipeline and pure: no async, no clock, no client.
-//! `registry` lists them; `against` says what speaks against a cause; `facts`, `login`, `clusters`, `targets`, `witness`, `way`, `log`, `place`, `contained`, `ends`, `certificate` and `rate` hold what they derive from readings.
+//! `registry` lists them; `flush` is what only a person asks for; `against` says what speaks against a cause; `facts`, `login`, `clusters`, `targets`, `witness`, `way`, `log`, `place`, `contained`, `ends`, `certificate` and `rate` hold what they derive from readings.
 
 mod against;
 mod certificate;
@@ -9,6 +9,7 @@ mod db_down;
 mod ends;
 mod facts;
 mod firewall;
+mod flush;
 mod latency;
 mod log;
 mod login;
@@ -23,8 +24,10 @@ mod targets;
 mod way;
 mod witness;
 
+pub use db_down::damaged_index;
 pub use ends::longest_run;
 pub use facts::{PAYLOAD, fill as pool_fill, is_closed, pool as pool_report, pool_max};
+pub use flush::flush;
 pub use pool_exhausted::{kill, recovered as pool_recovered, request as pool_request};
 pub use registry::{ALL, Scenario, again, by_name, causes, plan, remark, undecided, why_not};
 pub use server_crash::{bare_process, serves_mcp};

@@ -1,9 +1,11 @@
 //! What is planned for a finding or a request, and what is not: rules only, nothing is done.
 
+mod flush;
 mod limits;
 mod pool;
 mod server;
 mod sessions;
+mod upkeep;
 mod verified;
 
 use mcp_ir::engine::recover::{Choice, Request, choose};

@@ -96,12 +96,14 @@ fn is_counted(act: &Act) -> bool {
         | Act::Continue { .. }
         | Act::Thaw { .. }
         | Act::Freeze { .. }
-        | Act::ResizePool { .. } => true,
-        // Each is of another session, or comes with a restart.
+        | Act::ResizePool { .. }
+        | Act::Upkeep(_) => true,
+        // Each is of another session, or comes with a restart, or is asked for by its name.
         Act::DropIn { .. }
         | Act::Prove { .. }
         | Act::ProveLimit { .. }
         | Act::EndSession { .. }
+        | Act::Flush(_)
         | Act::Wait { .. } => false,
     }
 }

@@ -15,8 +15,9 @@ use crate::action::{drop_in, ours};
 use crate::config::{Config, Loaded, Service};
 use crate::diagnosis::Diagnosis;
 use crate::incident::Store;
-use crate::plan::{Act, Near};
+use crate::plan::{Act, IndexState, Near};
 use crate::probe::{http, postgres, systemd};
+use crate::scenario;
 use crate::snapshot::postgres::Session;
 
 /// Of 128 that a bus takes.
@@ -43,7 +44,7 @@ pub async fn near(loaded: &Loaded, store: &Store, deadline: Instant) -> Near {
         drop_ins,
         runs,
         resizable: resizable.into_iter().flatten().collect(),
-        sessions: BTreeMap::new(),
+        ..Near::default()
     }
 }
 
@@ -92,6 +93,28 @@ pub async fn sessions(loaded: &Loaded, d: &Diagnosis, request: &Request) -> BTre
     join_all(servers.into_iter().map(ask)).await.into_iter().flatten().collect()
 }
 
+/// Of servers that have indexes to build or drop: these.
+pub async fn indexes(loaded: &Loaded, d: &Diagnosis) -> BTreeMap<String, Vec<IndexState>> {
+    let about = d.findings.iter().filter_map(|f| match f.cause.as_str() {
+        INVALID => Some((&f.subject, None)),
+        DAMAGED => Some((&f.subject, scenario::damaged_index(f))),
+        _ => None,
+    });
+    let ask = async |(name, index): (&String, Option<&str>)| {
+        let p = loaded.config.postgres(name)?;
+        let seen =
+            postgres::indexes(p, loaded.secrets.postgres(name), index, Instant::now() + SESSIONS).await;
+        Some((name.clone(), seen.ok()?))
+    };
+    let mut all: BTreeMap<String, Vec<IndexState>> = BTreeMap::new();
+    for (name, found) in join_all(about.map(ask)).await.into_iter().flatten() {
+        all.entry(name).or_default().extend(found);
+    }
+    all
+}
+
+const INVALID: &str = "latency/invalid-index";
+const DAMAGED: &str = "db-down/index-corrupt";
 const SLOTS: &str = "pool-exhausted/server-slots-full";
 const SESSIONS: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(50);

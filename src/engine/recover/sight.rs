@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use super::choose::{Choice, Request, choose};
-use super::near::{near, sessions};
+use super::near::{indexes, near, sessions};
 use crate::config::Loaded;
 use crate::diagnosis::{Diagnosis, Finding};
 use crate::engine::look::{Depth, Plan as LookPlan, look};
@@ -42,8 +42,9 @@ pub async fn see(
     let diagnosis = diagnose(&looks, &Filter::default());
     let mut request = request.clone();
     request.ask.near = near;
-    let sessions = sessions(loaded, &diagnosis, &request).await;
-    request.ask.near.sessions = sessions;
+    let (sessions, indexes) =
+        tokio::join!(sessions(loaded, &diagnosis, &request), indexes(loaded, &diagnosis));
+    (request.ask.near.sessions, request.ask.near.indexes) = (sessions, indexes);
     let choice = choose(&looks, &diagnosis, &request);
     Sight { looks, diagnosis, choice, request }
 }

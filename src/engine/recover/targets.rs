@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crate::config::{Config, Loaded, PgHost};
-use crate::plan::{Act, Plan};
-use crate::probe::{postgres, systemd};
+use crate::plan::{Act, Plan, Upkeep, Whom};
+use crate::probe::{postgres, redis, systemd};
 
 /// Of the manager's word for the names of units.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -36,7 +36,10 @@ pub fn of(plan: &Plan, config: &Config) -> BTreeSet<Target> {
                 all.insert(Target::Unit(unit.clone()));
             }
             Act::ResizePool { service, .. } => all.extend(subject(service, config)),
-            Act::EndSession(whom) => all.extend(subject(&whom.server, config)),
+            Act::EndSession(Whom { server, .. }) | Act::Upkeep(Upkeep { server, .. }) => {
+                all.extend(subject(server, config));
+            }
+            Act::Flush(f) => all.extend(subject(&f.redis, config)),
             Act::Wait { subject: name } => all.extend(subject(name, config)),
         }
     }
@@ -54,6 +57,8 @@ fn subject(name: &str, config: &Config) -> Vec<Target> {
             PgHost::Unix(_) => format!("postgres {}", postgres::endpoint(p)),
         };
         (p.unit.clone(), Some(place))
+    } else if let Some(r) = config.redis(name) {
+        (r.unit.clone(), Some(format!("redis {}", redis::endpoint(r))))
     } else {
         (None, None)
     };

@@ -20,12 +20,20 @@ const LONGEST: Duration = Duration::from_millis(500);
 /// What died again and again, or is known by its unit alone, is well for so long before it is believed.
 const LOOPED: Duration = Duration::from_secs(3);
 const DAY: Duration = Duration::from_secs(24 * 3600);
+const LATENCY: &str = "latency";
 /// Of one look: what hangs is asked again.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// One look at these subjects and what they need.
-pub async fn symptoms(loaded: &Loaded, subjects: &[String], awaited: &Awaited) -> Looks {
+/// One look at these subjects of a plan, what they need and who needs them. That somebody is slow is only
+/// seen by two readings.
+pub async fn symptoms(loaded: &Loaded, plan: &Plan, subjects: &[String], awaited: &Awaited) -> Looks {
     let mut only = loaded.only(subjects);
+    if plan.findings.iter().any(|f| f.starts_with(LATENCY)) {
+        let asked = vec![LATENCY.to_owned()];
+        return look(&only, awaited, Instant::now(), &LookPlan { asked, ..LookPlan::of(Depth::Wrong) })
+            .await
+            .looks;
+    }
     let limit = only.config.timeout.0.min(LOOK);
     only.config.timeout = crate::config::Span(limit);
     look(&only, awaited, Instant::now(), &LookPlan { quick: true, ..LookPlan::of(Depth::Symptoms) })
@@ -58,8 +66,13 @@ fn judged(looks: &Looks, plan: &Plan, size: impl Fn(&str) -> Option<u64>) -> Rec
         let mut all: Vec<Recovered> =
             found.iter().map(|(cause, s)| (s.recovered)(looks, &aim(Some(cause)), config)).collect();
         let ended = plan.steps.iter().any(|s| matches!(s.act, Act::EndSession(_)));
+        let flushed = plan.steps.iter().any(|s| matches!(&s.act, Act::Flush(f) if f.redis == *subject));
+        let answers = looks.now.redis.get(subject).map(|r| r.ping.seen().is_some());
         match looks.now.postgres.get(subject).map(|p| p.server.seen()) {
             _ if !found.is_empty() => {}
+            // The act has counted what is left.
+            _ if flushed && answers == Some(true) => all.push(Recovered::Yes("it answers".into())),
+            _ if flushed => all.push(Recovered::NotYet("it does not answer".into())),
             // Each act has seen its session go; nothing else was asked for.
             Some(Some(_)) if ended => all.push(Recovered::Yes("the sessions are gone".into())),
             Some(None) if ended => all.push(Recovered::NotYet("its sessions could not be seen".into())),
@@ -150,7 +163,7 @@ pub async fn verify(
     let answer = |verified, looks, says| Verification { verified, looks, says, elapsed_ms: millis(start) };
     loop {
         let seen = tokio::select! {
-            seen = symptoms(loaded, &subjects, awaited) => seen,
+            seen = symptoms(loaded, plan, &subjects, awaited) => seen,
             () = stop.times(1) => return answer(false, looks, "interrupted before it was verified".into()),
         };
         let says = match as_planned(&seen, plan) {

@@ -1,6 +1,7 @@
 //! The steps of a plan, one after another: intent, act, end; then it is verified. Each intent is on disk
 //! before its step begins. A setting that was ignored, or that its service died of, is not left behind.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::back::{ACT, GLANCE, Hands, LEFT, ROLLED_BACK, Taken, started_since, take_back};
@@ -138,7 +139,7 @@ impl Work<'_, '_> {
             return None;
         }
         let subjects = vec![step.subject.clone()];
-        let seen = symptoms(self.order.loaded, &subjects, self.awaited).await;
+        let seen = symptoms(self.order.loaded, self.order.plan, &subjects, self.awaited).await;
         let alone = Plan { findings, subjects, watched: Vec::new(), ..(*plan).clone() };
         match recovered(&seen, &alone, &self.sight.request.ask) {
             Recovered::Yes(says) => Some(format!("it is well meanwhile ({says})")),
@@ -184,7 +185,7 @@ impl Work<'_, '_> {
     /// stay, and `undo` takes them back.
     async fn roll_back_refuted(&mut self, subjects: &[String]) -> Result<String> {
         let plan = self.order.plan;
-        let seen = symptoms(self.order.loaded, subjects, self.awaited).await;
+        let seen = symptoms(self.order.loaded, self.order.plan, subjects, self.awaited).await;
         let anew = self.died_since().await?;
         let mut ill = unwell(&seen, plan);
         ill.retain(|subject| subjects.contains(subject) && refuted(&seen, plan, subject, &anew));
@@ -227,16 +228,24 @@ impl Work<'_, '_> {
             undo_reason: step.undo_reason.clone(),
         };
         self.journal.write(intent).await?;
-        let world = World(self.order.loaded, Some(&self.sessions));
+        let said = Mutex::new(None);
+        let say = |text: &str| {
+            let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+            // The former one first: the next may say the same.
+            *said = None;
+            *said = Some(self.awaited.begin(text));
+        };
+        let world = World(self.order.loaded, Some(&self.sessions), Some(&say));
         // What takes longer to start is waited for as long as somebody would wait until it is well.
         let limit = match step.act {
-            Act::StartUnit { .. } | Act::RestartUnit { .. } => ACT.max(self.order.wait),
+            Act::StartUnit { .. } | Act::RestartUnit { .. } | Act::Upkeep(_) => ACT.max(self.order.wait),
             _ => ACT,
         };
         let done = tokio::select! {
             done = apply(&step.act, &step.needs, self.order.consent, world, begun + limit) => Some(done),
             () = self.stop.times(2) => None,
         };
+        drop(said);
         let row = &mut self.report.steps[at];
         row.elapsed_ms = Some(millis(begun));
         let (went, event) = match done {
@@ -264,8 +273,8 @@ impl Work<'_, '_> {
                 row.detail = Some(failed.words());
                 let (why, touched) = (failed.words(), failed.touched());
                 let event = Event::StepFailed { run, n, why, touched };
-                // A session that is gone is what was wanted; what is left of it the look afterwards says.
-                let goes_on = changed && matches!(step.act, Act::EndSession { .. });
+                // A session or an index that is gone is what was wanted; what is left of it the look afterwards says.
+                let goes_on = changed && step.act.server().is_some();
                 (if goes_on { Ok(Went::Gone) } else { Err(failed) }, event)
             }
             // What is not known to have ended stays begun.
@@ -303,7 +312,7 @@ impl Work<'_, '_> {
     async fn unchanged(&mut self, why: &str) -> Ending {
         let o = self.order;
         if !o.plan.findings.is_empty() {
-            let seen = symptoms(o.loaded, &o.plan.subjects, self.awaited).await;
+            let seen = symptoms(o.loaded, o.plan, &o.plan.subjects, self.awaited).await;
             if let Recovered::Yes(says) = recovered(&seen, o.plan, &self.sight.request.ask) {
                 let says = format!("it is well meanwhile: {says}; nothing was changed");
                 return (Outcome::NothingToDo, says);

@@ -9,6 +9,7 @@ mod host;
 mod network;
 mod processors;
 mod quantile;
+mod remedy;
 mod service;
 mod slow;
 mod tables;
@@ -20,10 +21,10 @@ use super::facts;
 use super::registry::Scenario;
 use crate::config::{Config, Service};
 use crate::diagnosis::{Finding, Severity, needs};
-use crate::plan::Recovered;
 use crate::snapshot::metrics::Metrics;
 use crate::snapshot::{Again, Looks, Snapshot};
 
+pub use remedy::anew;
 use slow::{Pace, Slow, pace, slow};
 
 pub static SCENARIO: Scenario = Scenario {
@@ -57,8 +58,8 @@ pub static SCENARIO: Scenario = Scenario {
     // The symptom of a service is its health answer, which server-crash shows.
     symptoms: |_, _| Vec::new(),
     again,
-    plan: |_, f, _, _| super::registry::advice(f),
-    recovered: |_, _, _| Recovered::NotYet("nothing was done that could be verified".into()),
+    plan: remedy::plan,
+    recovered: remedy::recovered,
     why_not: why_not::WHY_NOT,
 };
 

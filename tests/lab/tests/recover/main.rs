@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bench;
+mod flush;
 mod guarded;
 mod harm;
 mod hung;
@@ -14,4 +15,5 @@ mod prompt;
 mod remedies;
 mod sessions;
 mod signals;
+mod upkeep;
 mod verify;

@@ -1,0 +1,69 @@
+//! What of a Redis is thrown away: the keys of one prefix that the configuration calls a cache, or one
+//! database that somebody named. Never all of them (errata 46).
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flush {
+    pub redis: String,
+    /// Where that is: its URL, without a password.
+    pub url: String,
+    pub database: u32,
+    /// `None`: whatever is in that database.
+    pub prefix: Option<String>,
+}
+
+/// How many keys are looked for at a time.
+pub const BATCH: usize = 500;
+
+impl Flush {
+    /// What SCAN matches: the prefix letter by letter, whatever it holds.
+    pub fn pattern(&self) -> Option<String> {
+        let prefix = self.prefix.as_ref()?;
+        let letter = |c: char| if "*?[]^-\\".contains(c) { format!("\\{c}") } else { c.to_string() };
+        Some(prefix.chars().map(letter).chain(["*".to_owned()]).collect())
+    }
+
+    /// `redis/0`
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.redis, self.database)
+    }
+
+    pub fn describe(&self) -> String {
+        match &self.prefix {
+            Some(prefix) => format!("unlink the keys {prefix}… of {}", self.name()),
+            None => format!("flush all of {}", self.name()),
+        }
+    }
+
+    pub fn command(&self) -> String {
+        let cli = format!("redis-cli -u {} -n {}", super::risk::shell_word(&self.url), self.database);
+        match self.pattern() {
+            Some(pattern) => {
+                let pattern = super::risk::shell_word(&pattern);
+                format!("{cli} --scan --pattern {pattern} | xargs -r -n {BATCH} -d '\\n' {cli} UNLINK")
+            }
+            None => format!("{cli} FLUSHDB ASYNC"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flush(prefix: Option<&str>) -> Flush {
+        let (redis, url) = ("redis".into(), "redis://127.0.0.1:6379/0".into());
+        Flush { redis, url, database: 2, prefix: prefix.map(Into::into) }
+    }
+
+    #[test]
+    fn errata_46_a_prefix_is_no_pattern_and_never_is_everything_flushed() {
+        assert_eq!(flush(Some("a*[b]:")).pattern().unwrap(), "a\\*\\[b\\]:*");
+        for of in [flush(Some("mcp:cache:")), flush(None)] {
+            let command = of.command();
+            assert!(!command.contains("FLUSHALL") && command.contains("-n 2"), "{command}");
+            assert_eq!(command.contains("FLUSHDB"), of.prefix.is_none());
+        }
+    }
+}
