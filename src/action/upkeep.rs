@@ -32,11 +32,8 @@ pub async fn upkeep(
 ) -> Result<Done, Failed> {
     let hand = Hand { p, password, tell };
     let before = hand.piece(u).await?.ok_or_else(|| Failed::Changed(format!("{} is gone", u.qualified())))?;
-    if !before.allowed {
-        return Err(Failed::Refused {
-            why: format!("{} is {}'s, and {} may not", u.qualified(), before.owner, p.url.user),
-            hint: Some(grant(&before.owner, &p.url.user)),
-        });
+    if let Some(against) = against(&before, u, &p.url.user) {
+        return Err(against);
     }
     if u.is_of_index() {
         return hand.index(u, deadline).await;
@@ -56,25 +53,43 @@ pub async fn upkeep(
     // Whom it does not let in PostgreSQL only warns, and passes the table over.
     let end = Instant::now() + LOOK;
     loop {
-        let now = hand.piece(u).await?;
+        let seen = hand.piece(u).await;
         let counted = |now: &Piece| match u.chore {
             Chore::Vacuum => now.vacuums > before.vacuums,
             _ => now.analyzes > before.analyzes,
         };
-        match now {
-            Some(now) if counted(&now) => {
+        match seen {
+            Ok(Some(now)) if counted(&now) => {
                 let dead = match u.chore {
                     Chore::Vacuum => format!("; {} dead rows, {} now", before.dead, now.dead),
                     _ => String::new(),
                 };
                 return Ok(Done::new(format!("done in {}{dead}", took(begun))));
             }
+            Err(unseen) if Instant::now() >= end => return Err(done_unseen(&unseen)),
             _ if Instant::now() >= end => {
                 return Err(Failed::Broken("PostgreSQL says that it was done, and does not count it".into()));
             }
             _ => tokio::time::sleep(Duration::from_millis(100)).await,
         }
     }
+}
+
+/// What is known by a look right before.
+fn against(seen: &Piece, u: &Upkeep, user: &str) -> Option<Failed> {
+    if seen.parted {
+        let why = format!("{} is partitioned: its parts are looked after, each by itself", u.qualified());
+        return Some(Failed::Refused { why, hint: None });
+    }
+    (!seen.allowed).then(|| Failed::Refused {
+        why: format!("{} is {}'s, and {user} may not", u.qualified(), seen.owner),
+        hint: Some(grant(&seen.owner, user)),
+    })
+}
+
+/// By then it is done: who can't look any more has not refused it.
+fn done_unseen(why: &Failed) -> Failed {
+    Failed::Broken(format!("it was done; what came of it could not be seen: {}", why.words()))
 }
 
 /// What lets a role look after what is another's.
@@ -104,6 +119,16 @@ enum Lost {
 }
 
 impl Lost {
+    /// Nothing was begun: it was not sent, not allowed, not taken by a standby, or not understood.
+    fn is_before(&self) -> bool {
+        const NOT_BEGUN: [&str; 3] = ["42501", "25006", "42601"];
+        match self {
+            Lost::Unsent(_) => true,
+            Lost::Said { code, .. } => NOT_BEGUN.contains(&code.as_str()),
+            Lost::Silent(_) => false,
+        }
+    }
+
     fn words(self) -> String {
         match self {
             Lost::Said { why, .. } | Lost::Silent(why) => why,
@@ -118,12 +143,9 @@ impl Lost {
                 why: format!("{why}: somebody else holds it"),
                 hint: Some("mcp-ir who".into()),
             },
-            // A standby; not ours.
-            Lost::Said { code, why } if code == "25006" || code == "42501" => {
-                Failed::Refused { why, hint: None }
-            }
             Lost::Unsent(failed) => failed,
-            other => Failed::Broken(other.words()),
+            lost if lost.is_before() => Failed::Refused { why: lost.words(), hint: None },
+            lost => Failed::Broken(lost.words()),
         }
     }
 }
@@ -156,39 +178,49 @@ impl Hand<'_> {
     async fn index(&self, u: &Upkeep, deadline: Instant) -> Result<Done, Failed> {
         let (own, invalid) = self.indexes(u).await?;
         let own = own.ok_or_else(|| Failed::Changed(format!("{} is gone", u.qualified())))?;
-        let against = if u.chore == Chore::DropIndex { own.kept() } else { own.busy() };
+        let against =
+            if u.chore == Chore::DropIndex { own.kept().or_else(|| own.alone()) } else { own.busy() };
         if let Some(why) = against {
             return Err(Failed::Changed(why));
         }
         let begun = Instant::now();
         let done = self.run(u, deadline).await;
         if u.chore == Chore::DropIndex {
-            return match (done, self.indexes(u).await?.0) {
-                (_, None) => Ok(Done::new(format!("gone; it was: {}", own.definition))),
-                (Err(lost), Some(_)) => Err(lost.failed()),
-                (Ok(()), Some(_)) => Err(Failed::Broken(format!("{} is there still", u.qualified()))),
+            return match (done, self.indexes(u).await) {
+                (_, Ok((None, _))) => Ok(Done::new(format!("gone; it was: {}", own.definition))),
+                (Err(lost), _) => Err(lost.failed()),
+                (Ok(()), Ok(_)) => Err(Failed::Broken(format!("{} is there still", u.qualified()))),
+                (Ok(()), Err(unseen)) => Err(done_unseen(&unseen)),
             };
         }
+        if let Err(lost) = done {
+            return Err(match lost.is_before() {
+                true => lost.failed(),
+                false => {
+                    let cleaned = self.clean(u, &own, &invalid).await;
+                    Failed::Broken(format!("{}{cleaned}", lost.words()))
+                }
+            });
+        }
         let cleaned = self.clean(u, &own, &invalid).await;
-        match (done, self.indexes(u).await?.0) {
-            (Ok(()), Some(now)) if now.valid => {
+        match self.indexes(u).await {
+            Ok((Some(now), _)) if now.valid => {
                 Ok(Done::new(format!("built anew in {}, {} MiB{cleaned}", took(begun), now.bytes >> 20)))
             }
-            (Ok(()), _) => Err(Failed::Broken(format!("{} is not valid{cleaned}", u.qualified()))),
-            (Err(lost @ Lost::Unsent(_)), _) => Err(lost.failed()),
-            (Err(lost), _) => Err(Failed::Broken(format!("{}{cleaned}", lost.words()))),
+            Ok(_) => Err(Failed::Broken(format!("{} is not valid{cleaned}", u.qualified()))),
+            Err(unseen) => Err(done_unseen(&unseen)),
         }
     }
 
-    /// What this build left, and nobody else's: it was not there before, and bears the name of a rebuild.
+    /// What this build left, and nobody else's: it was not there before, bears its name, and nobody is at it.
+    /// Also where it waited in vain: that may have been for who began before, with the other half built.
     async fn clean(&self, u: &Upkeep, own: &IndexState, before: &[IndexState]) -> String {
-        let Ok((_, now)) = self.indexes(u).await else { return String::new() };
+        let Ok((_, now)) = self.indexes(u).await else {
+            return "; whether it left something could not be seen".into();
+        };
         let new = |i: &&IndexState| {
-            let same = |o: &&IndexState| o.schema == i.schema && o.name == i.name;
-            i.schema == own.schema
-                && i.table == own.table
-                && i.is_left_over()
-                && before.iter().find(same).is_none()
+            let same = |o: &IndexState| o.schema == i.schema && o.name == i.name;
+            own.left_by_rebuild(i) && !before.iter().any(same)
         };
         let mut words = String::new();
         for left in now.iter().filter(new) {
@@ -204,12 +236,15 @@ impl Hand<'_> {
     /// In a session of its own, limited by the server from its beginning: by no pooler's grace.
     async fn run(&self, u: &Upkeep, deadline: Instant) -> Result<(), Lost> {
         let left = deadline.saturating_duration_since(Instant::now()).as_millis().max(1);
-        let limits = format!("-c lock_timeout={} -c statement_timeout={left}", u.lock_timeout());
+        let limits = format!("{} -c statement_timeout={left}", u.limits());
         let mut p = self.p.clone();
         p.url.options = Some(p.url.options.map_or(limits.clone(), |o| format!("{o} {limits}")));
         let session = client::session(&p, self.password, deadline.min(Instant::now() + LOOK)).await;
         let session = session.map_err(|f| Lost::Unsent(Failed::before(&f)))?;
         let (sql, db) = (u.statement(), &session.client);
+        // A pooler may pass over what it was asked at the login.
+        let limit = first(db, "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'lock_timeout'").await;
+        bounded(limit.as_deref(), u)?;
         // From 14 on: where we die, it dies.
         let _ = db.simple_query("SET client_connection_check_interval = 500").await;
         let pid = first(db, "SELECT pg_catalog.pg_backend_pid()").await.and_then(|p| p.parse().ok());
@@ -251,6 +286,19 @@ impl Hand<'_> {
     }
 }
 
+/// Without its limits nothing is sent.
+fn bounded(limit: Option<&str>, u: &Upkeep) -> Result<(), Lost> {
+    if limit == Some(u.lock_timeout().to_string().as_str()) {
+        return Ok(());
+    }
+    let why = match limit {
+        Some(ms) => format!("its session has a `lock_timeout` of {ms} ms instead of {}", u.lock_timeout()),
+        None => "what limits its session could not be seen".into(),
+    };
+    let hint = Some("by a pooler? name PostgreSQL itself as its `url`".into());
+    Err(Lost::Unsent(Failed::Refused { why, hint }))
+}
+
 async fn first(db: &Client, sql: &str) -> Option<String> {
     let answer = db.simple_query(sql).await;
     if answer.is_err() {
@@ -261,3 +309,6 @@ async fn first(db: &Client, sql: &str) -> Option<String> {
         _ => None,
     })
 }
+
+#[cfg(test)]
+mod tests;

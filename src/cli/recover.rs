@@ -238,8 +238,14 @@ fn evidence(looks: &Looks) -> String {
 
 fn which(args: &RecoverArgs) -> Result<(Option<String>, bool)> {
     let name = match args.scenario.as_deref() {
-        None => return Ok((args.max_size.map(|_| "pool-exhausted".to_owned()), false)),
-        Some("all") => return Ok((None, true)),
+        None => {
+            let of = args.max_size.map(|_| "pool-exhausted").or_else(|| args.asked.scenario());
+            return Ok((of.map(ToOwned::to_owned), false));
+        }
+        Some("all") => {
+            fit(args, "all")?;
+            return Ok((None, true));
+        }
         Some(name) => name,
     };
     let Some(scenario) = scenario::by_name(name) else {
@@ -250,10 +256,16 @@ fn which(args: &RecoverArgs) -> Result<(Option<String>, bool)> {
             None => e.hint("`mcp-ir runbook` lists the scenarios"),
         });
     };
-    if args.max_size.is_some() && scenario.name != "pool-exhausted" {
+    fit(args, scenario.name)?;
+    Ok((Some(scenario.name.to_owned()), false))
+}
+
+/// A value that is asked for, and a scenario that it is not of.
+fn fit(args: &RecoverArgs, scenario: &str) -> Result<()> {
+    if args.max_size.is_some() && scenario != "pool-exhausted" {
         return Err(Error::usage("--max-size is of a pool").hint("mcp-ir recover pool --max-size N"));
     }
-    Ok((Some(scenario.name.to_owned()), false))
+    args.asked.fit(scenario)
 }
 
 fn look(

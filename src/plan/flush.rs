@@ -36,8 +36,18 @@ impl Flush {
         }
     }
 
+    /// redis-cli takes it by an option of its own.
+    fn socket(&self) -> Option<&str> {
+        let rest = self.url.strip_prefix("redis+").unwrap_or(&self.url).strip_prefix("unix://")?;
+        rest.get(rest.find('/')?..)?.split('?').next()
+    }
+
     pub fn command(&self) -> String {
-        let cli = format!("redis-cli -u {} -n {}", super::risk::shell_word(&self.url), self.database);
+        let place = match self.socket() {
+            Some(path) => format!("-s {}", super::risk::shell_word(path)),
+            None => format!("-u {}", super::risk::shell_word(&self.url)),
+        };
+        let cli = format!("redis-cli {place} -n {}", self.database);
         match self.pattern() {
             Some(pattern) => {
                 let pattern = super::risk::shell_word(&pattern);
@@ -64,6 +74,15 @@ mod tests {
             let command = of.command();
             assert!(!command.contains("FLUSHALL") && command.contains("-n 2"), "{command}");
             assert_eq!(command.contains("FLUSHDB"), of.prefix.is_none());
+        }
+    }
+
+    #[test]
+    fn a_socket_is_named_as_redis_cli_takes_it() {
+        for url in ["unix:///run/r.sock", "redis+unix:///run/r.sock?db=2", "redis+unix://u:****@/run/r.sock"]
+        {
+            let of = Flush { url: url.into(), ..flush(None) };
+            assert_eq!(of.command(), "redis-cli -s /run/r.sock -n 2 FLUSHDB ASYNC", "{url}");
         }
     }
 }

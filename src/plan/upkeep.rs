@@ -29,6 +29,16 @@ pub enum Chore {
     Reindex,
 }
 
+impl Chore {
+    /// The first PostgreSQL that does it so that nobody waits: by CONCURRENTLY, or without TRUNCATE.
+    pub fn since(self) -> u32 {
+        match self {
+            Chore::Analyze => 0,
+            Chore::Vacuum | Chore::DropIndex | Chore::Reindex => 12,
+        }
+    }
+}
+
 /// An index as the catalogue has it, and who is at it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IndexState {
@@ -42,18 +52,34 @@ pub struct IndexState {
     pub held_by: Option<i32>,
     /// The constraint that stands on it.
     pub constraint: Option<String>,
+    /// On its table is a valid index of the name that it was built for.
+    #[serde(default)]
+    pub replaced: bool,
     pub bytes: u64,
     pub definition: String,
 }
 
 impl IndexState {
-    /// A rebuild's other half: its definition stands in the index that it was built from.
+    /// A rebuild's other half, by its name: that of the index it was built for. Whether that is there,
+    /// `replaced` says.
     pub fn is_left_over(&self) -> bool {
-        let tail = self.name.rsplit_once("_cc").map(|(_, tail)| tail);
-        let numbered = |word: &str| {
-            tail.and_then(|t| t.strip_prefix(word)).is_some_and(|n| n.chars().all(|c| c.is_ascii_digit()))
-        };
-        !self.valid && (numbered("new") || numbered("old"))
+        !self.valid && self.stem().is_some()
+    }
+
+    /// The name of the index that it was built for; of a long one its beginning.
+    fn stem(&self) -> Option<&str> {
+        let (stem, tail) = self.name.rsplit_once("_cc")?;
+        let numbered =
+            |word: &str| tail.strip_prefix(word).is_some_and(|n| n.chars().all(|c| c.is_ascii_digit()));
+        (numbered("new") || numbered("old")).then_some(stem)
+    }
+
+    /// What a rebuild of this one left there, while nobody is at it: somebody else's is not finished.
+    pub fn left_by_rebuild(&self, left: &IndexState) -> bool {
+        // A name of PostgreSQL's has 63 bytes, and a letter is not cut through.
+        let cut = left.name.len() > 63 - 4;
+        let of_it = left.stem().is_some_and(|stem| stem == self.name || (cut && self.name.starts_with(stem)));
+        of_it && left.schema == self.schema && left.table == self.table && left.kept().is_none()
     }
 
     /// Why nothing is done to it now.
@@ -63,6 +89,12 @@ impl IndexState {
             return Some(format!("{name} is being built now"));
         }
         self.held_by.map(|pid| format!("session {pid} holds a lock on {name} or its table"))
+    }
+
+    /// Of a left-over: why it is no garbage. It may be all that is left of what somebody meant to have.
+    pub fn alone(&self) -> Option<String> {
+        let stem = self.stem().unwrap_or(&self.name);
+        (!self.replaced).then(|| format!("no valid index {stem} is on {}: see what it was for", self.table))
     }
 
     /// Why it may not be dropped, whoever asks.
@@ -92,7 +124,8 @@ impl Upkeep {
     /// None of them runs within a transaction: it is sent alone.
     pub fn statement(&self) -> String {
         let words = match self.chore {
-            Chore::Vacuum => "VACUUM (ANALYZE)",
+            // To give the end of its file back it would lock the table, and on a standby end who reads there.
+            Chore::Vacuum => "VACUUM (ANALYZE, TRUNCATE false)",
             Chore::Analyze => "ANALYZE",
             Chore::DropIndex => "DROP INDEX CONCURRENTLY",
             Chore::Reindex => "REINDEX INDEX CONCURRENTLY",
@@ -101,12 +134,22 @@ impl Upkeep {
     }
 
     /// How long it waits for a lock, in milliseconds. Who reads and writes is not held up by its waiting: it
-    /// waits for its like alone. An index is swapped once whoever began before has ended.
+    /// waits for its like alone. An index is swapped once whoever began before has ended; what is dropped by
+    /// its name might be another by then.
     pub fn lock_timeout(&self) -> u32 {
         match self.chore {
-            Chore::Vacuum | Chore::Analyze => 2_000,
-            Chore::DropIndex | Chore::Reindex => 20_000,
+            Chore::Vacuum | Chore::Analyze | Chore::DropIndex => 2_000,
+            Chore::Reindex => 20_000,
         }
+    }
+
+    /// What its session is limited by; at the pace of an autovacuum: by hand there is none.
+    pub fn limits(&self) -> String {
+        let pace = match self.chore {
+            Chore::Vacuum | Chore::Analyze => " -c vacuum_cost_delay=2",
+            Chore::DropIndex | Chore::Reindex => "",
+        };
+        format!("-c lock_timeout={}{pace}", self.lock_timeout())
     }
 
     pub fn is_of_index(&self) -> bool {
@@ -125,8 +168,8 @@ impl Upkeep {
 
     pub fn command(&self) -> String {
         format!(
-            "PGOPTIONS='-c lock_timeout={}' psql {} -c {}",
-            self.lock_timeout(),
+            "PGOPTIONS='{}' psql {} -c {}",
+            self.limits(),
             shell_word(&self.url),
             shell_word(&self.statement())
         )
@@ -158,6 +201,11 @@ mod tests {
             );
             assert!(u.command().contains(&format!("lock_timeout={}", u.lock_timeout())), "{}", u.command());
             assert!(u.lock_timeout() <= 20_000);
+            let vacuum = chore == Chore::Vacuum;
+            assert_eq!(sql.contains("TRUNCATE false"), vacuum, "its end would lock the table: {sql}");
+            let paced = vacuum || chore == Chore::Analyze;
+            assert_eq!(u.command().contains("vacuum_cost_delay=2'"), paced, "{}", u.command());
+            assert_eq!(chore.since() < 12, chore == Chore::Analyze);
         }
     }
 
@@ -173,6 +221,26 @@ mod tests {
             assert_eq!(index(name).is_left_over(), is, "{name}");
         }
         assert!(!IndexState { valid: true, ..index("a_ccnew") }.is_left_over(), "somebody named it so");
+    }
+
+    #[test]
+    fn errata_23_only_what_our_own_rebuild_left_is_taken_away() {
+        let own = |name: &str| IndexState { schema: "s".into(), table: "t".into(), ..index(name) };
+        let (long, cut) = ("a".repeat(63), format!("{}_ccnew", "a".repeat(57)));
+        assert!(own("chunks").left_by_rebuild(&own("chunks_ccnew1")));
+        assert!(own(&long).left_by_rebuild(&own(&cut)), "a name that was cut");
+        for other in [
+            own("other_ccnew"),
+            own("chunk_ccnew"),
+            own("chunks"),
+            IndexState { table: "u".into(), ..own("chunks_ccnew") },
+            IndexState { valid: true, ..own("chunks_ccnew") },
+            IndexState { building: true, ..own("chunks_ccnew") },
+            IndexState { held_by: Some(7), ..own("chunks_ccnew") },
+            IndexState { constraint: Some("c".into()), ..own("chunks_ccnew") },
+        ] {
+            assert!(!own("chunks").left_by_rebuild(&other), "{other:?}");
+        }
     }
 
     #[test]

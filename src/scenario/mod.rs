@@ -28,6 +28,7 @@ pub use db_down::damaged_index;
 pub use ends::longest_run;
 pub use facts::{PAYLOAD, fill as pool_fill, is_closed, pool as pool_report, pool_max};
 pub use flush::flush;
+pub use latency::slowed;
 pub use pool_exhausted::{kill, recovered as pool_recovered, request as pool_request};
 pub use registry::{ALL, Scenario, again, by_name, causes, plan, remark, undecided, why_not};
 pub use server_crash::{bare_process, serves_mcp};

@@ -66,6 +66,9 @@ fn a_wrong_word_is_a_usage_error_with_the_nearest() {
         (&["recover", "serve"][..], "did you mean `server`?"),
         (&["recover", "--service", "apy"], "did you mean `api`?"),
         (&["recover", "db", "--max-size", "3"], "recover pool"),
+        (&["recover", "all", "--max-size", "3", "--yes"], "recover pool"),
+        (&["recover", "all", "--flush-cache", "a:", "--yes"], "recover server --flush-cache a:"),
+        (&["recover", "db", "--flush-db", "redis/0", "--yes"], "recover server --flush-db redis/0"),
         (&["undo", "INC-2026-001"], "incident list"),
         (&["incident", "show", "INC-1"], "incident list"),
     ] {

@@ -216,6 +216,7 @@ fn plan(found: &[&Finding], d: &Diagnosis, looks: &Looks, request: &Request) -> 
                 };
                 plan.add(Some(&f.id), &f.subject, steps, notes);
                 plan.watched.extend(starved(f, d, config));
+                plan.slowed.extend(scenario::slowed(f, looks, config));
             }
             Remedy::Advice(why) => {
                 let said = format!("{}: {why}", f.id);
@@ -243,6 +244,8 @@ fn plan(found: &[&Finding], d: &Diagnosis, looks: &Looks, request: &Request) -> 
             }
         }
     }
+    plan.slowed.sort();
+    plan.slowed.dedup();
     if !plan.steps.is_empty() {
         if request.all {
             dead_of_it(&mut plan, d, looks, &request.ask);

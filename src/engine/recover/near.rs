@@ -108,7 +108,13 @@ pub async fn indexes(loaded: &Loaded, d: &Diagnosis) -> BTreeMap<String, Vec<Ind
     };
     let mut all: BTreeMap<String, Vec<IndexState>> = BTreeMap::new();
     for (name, found) in join_all(about.map(ask)).await.into_iter().flatten() {
-        all.entry(name).or_default().extend(found);
+        let of = all.entry(name).or_default();
+        for i in found {
+            // Both looks see those that are not valid.
+            if !of.iter().any(|o| o.schema == i.schema && o.name == i.name) {
+                of.push(i);
+            }
+        }
     }
     all
 }

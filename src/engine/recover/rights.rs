@@ -74,8 +74,13 @@ async fn upkeep(plan: &Plan, loaded: &Loaded, deadline: Instant) -> Vec<Lacking>
         let Act::Upkeep(u) = &s.act else { return None };
         let p = loaded.config.postgres(&u.server)?;
         let seen = postgres::piece(p, loaded.secrets.postgres(&u.server), u, deadline).await.ok()??;
-        let why = format!("{}.{} is {}'s, not {}'s", u.schema, u.name, seen.owner, p.url.user);
-        (!seen.allowed).then(|| Lacking { n: s.n, why, grant: grant(&seen.owner, &p.url.user) })
+        let (n, name) = (s.n, format!("{}.{}", u.schema, u.name));
+        if seen.parted {
+            let grant = "its parts are looked after, each by itself".into();
+            return Some(Lacking { n, why: format!("{name} is partitioned"), grant });
+        }
+        let why = format!("{name} is {}'s, not {}'s", seen.owner, p.url.user);
+        (!seen.allowed).then(|| Lacking { n, why, grant: grant(&seen.owner, &p.url.user) })
     };
     let mut all = Vec::new();
     // One after another: each takes a slot.

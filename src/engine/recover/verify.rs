@@ -28,7 +28,10 @@ const LOOK: Duration = Duration::from_secs(2);
 /// seen by two readings.
 pub async fn symptoms(loaded: &Loaded, plan: &Plan, subjects: &[String], awaited: &Awaited) -> Looks {
     let mut only = loaded.only(subjects);
-    if plan.findings.iter().any(|f| f.starts_with(LATENCY)) {
+    let slow = |f: &String| {
+        f.starts_with(LATENCY) && f.rsplit_once('@').is_some_and(|(_, s)| subjects.iter().any(|o| o == s))
+    };
+    if plan.findings.iter().any(slow) {
         let asked = vec![LATENCY.to_owned()];
         return look(&only, awaited, Instant::now(), &LookPlan { asked, ..LookPlan::of(Depth::Wrong) })
             .await
@@ -83,6 +86,13 @@ fn judged(looks: &Looks, plan: &Plan, size: impl Fn(&str) -> Option<u64>) -> Rec
                 Recovered::Yes(text) => says.push(format!("{subject}: {text}")),
                 Recovered::NotYet(text) => return Recovered::NotYet(format!("{subject}: {text}")),
             }
+        }
+    }
+    for subject in &plan.slowed {
+        let Some(latency) = by_name(LATENCY) else { continue };
+        match (latency.recovered)(looks, &Aim { cause: None, subject, size: None }, config) {
+            Recovered::Yes(text) => says.push(text),
+            not_yet => return not_yet,
         }
     }
     if says.is_empty() {
@@ -154,7 +164,8 @@ pub async fn verify(
     // Who is to be well for longer than one would wait is waited for so long.
     let end = start.checked_add(wait.max(held + LOOK * 2)).unwrap_or(start + DAY);
     let (mut looks, mut pause, mut since) = (0, FIRST, None::<Instant>);
-    let subjects: Vec<String> = plan.subjects.iter().chain(&plan.watched).cloned().collect();
+    let all = plan.subjects.iter().chain(&plan.watched).chain(&plan.slowed);
+    let subjects: Vec<String> = all.cloned().collect();
     let alive = async || match held.is_zero() {
         true => None,
         false => Some(runs(&units(plan, &loaded.config), &loaded.config, Instant::now() + LOOK).await),

@@ -115,7 +115,8 @@ impl Work<'_, '_> {
             return None;
         }
         let steps = o.plan.steps.iter().take_while(|s| s.n < step.n).cloned().collect();
-        let alone = Plan { subjects: first, watched: Vec::new(), steps, ..o.plan.clone() };
+        let alone =
+            Plan { subjects: first, watched: Vec::new(), slowed: Vec::new(), steps, ..o.plan.clone() };
         let v = verify(o.loaded, &alone, Duration::ZERO, o.wait, self.stop, self.awaited).await;
         (!v.verified).then_some(v.says)
     }
@@ -140,7 +141,7 @@ impl Work<'_, '_> {
         }
         let subjects = vec![step.subject.clone()];
         let seen = symptoms(self.order.loaded, self.order.plan, &subjects, self.awaited).await;
-        let alone = Plan { findings, subjects, watched: Vec::new(), ..(*plan).clone() };
+        let alone = Plan { findings, subjects, watched: Vec::new(), slowed: Vec::new(), ..(*plan).clone() };
         match recovered(&seen, &alone, &self.sight.request.ask) {
             Recovered::Yes(says) => Some(format!("it is well meanwhile ({says})")),
             Recovered::NotYet(_) => None,

@@ -24,6 +24,11 @@ SELECT coalesce(json_agg(x), '[]') FROM (
              AND coalesce(a.backend_type, '') <> 'autovacuum worker'
              AND l.mode NOT IN ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock')) AS held_by,
          (SELECT min(k.conname) FROM pg_constraint k WHERE k.conindid = c.oid) AS constraint,
+         EXISTS (SELECT 1 FROM pg_index o JOIN pg_class oc ON oc.oid = o.indexrelid,
+                        regexp_replace(c.relname::text, '_cc(new|old)[0-9]*$', '') stem
+                  WHERE o.indrelid = i.indrelid AND o.indisvalid AND o.indexrelid <> i.indexrelid
+                    AND (oc.relname::text = stem OR (octet_length(c.relname::text) > 59
+                         AND left(oc.relname::text, length(stem)) = stem))) AS replaced,
          CASE WHEN i.indisvalid THEN pg_relation_size(c.oid)
               ELSE (SELECT max(pg_relation_size(o.indexrelid)) FROM pg_index o WHERE o.indrelid = i.indrelid) END AS bytes,
          pg_get_indexdef(c.oid) AS definition
@@ -35,7 +40,7 @@ SELECT coalesce(json_agg(x), '[]') FROM (
 /// Who may: its owner, of a vacuum also the database's, from 17 on also whoever was allowed to.
 const PIECE: &str = r"
 SELECT json_build_object('all', coalesce((SELECT json_agg(x) FROM (
-  SELECT pg_get_userbyid(c.relowner) AS owner,
+  SELECT pg_get_userbyid(c.relowner) AS owner, c.relkind = 'p' AS parted,
          current_setting('is_superuser') = 'on' OR pg_has_role(c.relowner, 'USAGE')
          OR (c.relkind <> 'i' AND (pg_has_role(d.datdba, 'USAGE')
              OR CASE WHEN current_setting('server_version_num')::int >= 170000
@@ -51,6 +56,8 @@ SELECT json_build_object('all', coalesce((SELECT json_agg(x) FROM (
 pub struct Piece {
     pub owner: String,
     pub allowed: bool,
+    /// It holds no rows itself: its parts do.
+    pub parted: bool,
     /// How often somebody has done it by hand, since these are counted.
     pub vacuums: u64,
     pub analyzes: u64,

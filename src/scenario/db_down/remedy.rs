@@ -48,9 +48,12 @@ fn damaged(p: &Postgres, looks: &Looks, f: &Finding, ask: &Ask) -> Remedy {
     let because = |why: &str| Remedy::Advice(format!("{}: {why}", f.remedy.summary));
     let Some(name) = damaged_index(f) else { return because("which one is not said") };
     let all = ask.near.indexes.get(&p.name).map(Vec::as_slice).unwrap_or_default();
+    // What is not valid may be built in the same run.
+    let besides =
+        all.iter().filter(|i| i.name != name && !i.valid && !i.is_left_over()).map(|i| i.bytes).sum();
     match all.iter().filter(|i| i.name == name).collect::<Vec<_>>()[..] {
         [] => because(&format!("{name} could not be seen in the database {}", p.url.dbname)),
-        [one] => match latency::anew(one, p, &looks.now) {
+        [one] => match latency::anew(one, p, &looks.now, besides) {
             Ok((step, note)) => Remedy::Steps { steps: vec![step], notes: note.into_iter().collect() },
             Err(why) => Remedy::Refused { why, hints: vec!["mcp-ir who".into()] },
         },

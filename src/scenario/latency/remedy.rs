@@ -2,13 +2,14 @@
 //! valid. Whether it did is told by the answers of who was slow.
 
 use super::service::POOL_WAIT;
-use super::slow::{Pace, Slow, pace};
+use super::slow::{self, Pace, Slow, pace};
 use super::tables::{self, INVALID_INDEX, STALE_STATISTICS};
 use crate::config::{Config, Postgres, Service};
-use crate::diagnosis::Finding;
+use crate::diagnosis::{Finding, needs};
 use crate::plan::{Act, Aim, Ask, Chore, Draft, IndexState, Recovered, Remedy, Risk, Upkeep, draft};
 use crate::scenario::registry::advice;
 use crate::scenario::{facts, pool_exhausted};
+use crate::snapshot::host::{FileSystem, Place};
 use crate::snapshot::{Looks, Snapshot};
 
 /// How many tables one run looks after.
@@ -25,34 +26,52 @@ pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
     }
     match f.cause.as_str() {
         c if c == STALE_STATISTICS.name => stale(p, looks, f, config),
-        c if c == INVALID_INDEX.name => indexes(p, looks, f, ask, config),
+        c if c == INVALID_INDEX.name => match too_old(p, &looks.now, Chore::Reindex) {
+            Some(why) => Remedy::Advice(format!("{}: {why}", f.remedy.summary)),
+            None => indexes(p, looks, f, ask, config),
+        },
         _ => advice(f),
     }
 }
 
-fn upkeep(p: &Postgres, schema: &str, name: &str, chore: Chore) -> Act {
+/// Disruptive is what takes the disk's time, or a name away; statistics are counted by a sample.
+fn upkeep(p: &Postgres, schema: &str, name: &str, chore: Chore) -> Draft {
     let (server, url) = (p.name.clone(), p.place());
-    Act::Upkeep(Upkeep { server, url, schema: schema.into(), name: name.into(), chore })
+    let risk = if chore == Chore::Analyze { Risk::Safe } else { Risk::Disruptive };
+    draft(Act::Upkeep(Upkeep { server, url, schema: schema.into(), name: name.into(), chore }), risk)
+}
+
+/// Where the server is known to be older than what takes this without locking others out.
+fn too_old(p: &Postgres, now: &Snapshot, chore: Chore) -> Option<String> {
+    let version = &facts::server(now, &p.name)?.version;
+    let digits = version.split(|c: char| !c.is_ascii_digit()).next()?;
+    let major: u32 = digits.parse().ok()?;
+    let words = format!("PostgreSQL {major} can't do it without keeping others waiting");
+    (major < chore.since()).then_some(words)
 }
 
 fn stale(p: &Postgres, looks: &Looks, f: &Finding, config: &Config) -> Remedy {
     let mut old = tables::stale_ones(p, looks, config);
     // In an order that does not change with what is written meanwhile.
     old.sort_by(|a, b| (&a.schema, &a.name).cmp(&(&b.schema, &b.name)));
-    let steps: Vec<Draft> = old
-        .iter()
-        .take(TABLES)
-        .map(|t| {
-            let chore = if tables::is_dead(t) { Chore::Vacuum } else { Chore::Analyze };
-            let why = "old statistics and dead rows are no state to go back to";
-            draft(upkeep(p, &t.schema, &t.name, chore), Risk::Safe).because(why)
-        })
-        .collect();
-    if steps.is_empty() {
-        return advice(f);
+    let (mut steps, mut notes) = (Vec::new(), Vec::new());
+    for t in old.iter().take(TABLES) {
+        let chore = if tables::is_dead(t) { Chore::Vacuum } else { Chore::Analyze };
+        if let Some(why) = too_old(p, &looks.now, chore) {
+            notes.push(format!("{}.{} is left as it is: {why}", t.schema, t.name));
+            continue;
+        }
+        let why = "old statistics and dead rows are no state to go back to";
+        steps.push(upkeep(p, &t.schema, &t.name, chore).because(why));
+    }
+    match notes.first() {
+        Some(why) if steps.is_empty() => return Remedy::Advice(format!("{}: {why}", f.remedy.summary)),
+        None if steps.is_empty() => return advice(f),
+        _ => {}
     }
     let note = "who reads and writes is not held up; see afterwards why autovacuum did not do it";
-    Remedy::Steps { steps, notes: vec![note.into()] }
+    notes.push(note.into());
+    Remedy::Steps { steps, notes }
 }
 
 fn indexes(p: &Postgres, looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
@@ -62,11 +81,14 @@ fn indexes(p: &Postgres, looks: &Looks, f: &Finding, ask: &Ask, config: &Config)
     let found = tables::invalid_ones(p, looks, config);
     let of = |i: &&IndexState| !i.valid && found.iter().any(|w| w.schema == i.schema && w.name == i.name);
     let (mut steps, mut notes) = (Vec::new(), Vec::new());
+    // What is damaged is valid, and is built in the same run.
+    let mut taken: u64 = all.iter().filter(|i| i.valid).map(|i| i.bytes).sum();
     for i in all.iter().filter(of) {
-        match mended(i, p, &looks.now) {
+        match mended(i, p, &looks.now, taken) {
             Ok((step, note)) => {
                 steps.push(step);
                 notes.extend(note);
+                taken += if i.is_left_over() { 0 } else { i.bytes };
             }
             Err(why) => notes.push(format!("{}.{} is left as it is: {why}", i.schema, i.name)),
         }
@@ -80,60 +102,96 @@ fn indexes(p: &Postgres, looks: &Looks, f: &Finding, ask: &Ask, config: &Config)
     }
 }
 
-/// The other half of a rebuild is dropped: what it was built from is there. What somebody meant to have is
+/// The other half of a rebuild is dropped where what it was built from is there. What somebody meant to have is
 /// built.
-fn mended(i: &IndexState, p: &Postgres, now: &Snapshot) -> Result<(Draft, Option<String>), String> {
+fn mended(
+    i: &IndexState,
+    p: &Postgres,
+    now: &Snapshot,
+    taken: u64,
+) -> Result<(Draft, Option<String>), String> {
     if !i.is_left_over() {
-        return anew(i, p, now);
+        return anew(i, p, now, taken);
     }
-    if let Some(why) = i.kept() {
+    if let Some(why) = i.kept().or_else(|| i.alone()) {
         return Err(why);
     }
-    let drop = draft(upkeep(p, &i.schema, &i.name, Chore::DropIndex), Risk::Disruptive);
+    let drop = upkeep(p, &i.schema, &i.name, Chore::DropIndex);
     let why = format!("no statement can use it; as it was meant to be: {}", i.definition);
     Ok((drop.because(why), None))
 }
 
-/// Room for a second one is looked for where its files are.
-pub fn anew(i: &IndexState, p: &Postgres, now: &Snapshot) -> Result<(Draft, Option<String>), String> {
+/// Beside it stands the new one, and what is sorted for it; as much again is written ahead, and kept for a
+/// standby or an archive that is late.
+const TIMES: u64 = 3;
+
+/// Room is looked for wherever its files may be: a server whose WAL finds none is down. `taken` is the size of
+/// what the same run builds besides.
+pub fn anew(
+    i: &IndexState,
+    p: &Postgres,
+    now: &Snapshot,
+    taken: u64,
+) -> Result<(Draft, Option<String>), String> {
     if let Some(why) = i.busy() {
         return Err(why);
     }
-    let needed = i.bytes / 5 * 6;
+    if let Some(why) = too_old(p, now, Chore::Reindex) {
+        return Err(why);
+    }
+    let needed = TIMES.saturating_mul(i.bytes.saturating_add(taken));
     let mib = |bytes: u64| bytes.div_ceil(1 << 20);
-    let data = now.host.places.iter().filter(|d| d.subject == p.name && d.what == "data");
     let here = now.postgres.get(&p.name).is_some_and(|l| l.here == Some(true));
-    let free = data.filter_map(|d| d.file_system.seen()).map(|s| s.available).min().filter(|_| here);
-    let note = match free {
-        Some(free) if free < needed => {
-            return Err(format!(
-                "a second one beside it takes about {} MiB, and the disk of its data has {} MiB left",
-                mib(needed),
-                mib(free)
-            ));
-        }
-        Some(_) => None,
-        None => {
-            Some(format!("it takes about {} MiB; how much its disk has left could not be seen", mib(needed)))
-        }
+    let places: Vec<&Place> =
+        now.host.places.iter().filter(|d| here && d.subject == p.name && d.what != "cache").collect();
+    // What would be told of as low afterwards is too little.
+    let narrow = |s: &&FileSystem| {
+        let left = FileSystem { available: s.available.saturating_sub(needed), ..(*s).clone() };
+        s.available < needed || left.is_low()
     };
-    let step = draft(upkeep(p, &i.schema, &i.name, Chore::Reindex), Risk::Disruptive);
+    let seen = || places.iter().filter_map(|d| Some((d, d.file_system.seen()?)));
+    if let Some((d, s)) = seen().filter(|(_, s)| narrow(s)).min_by_key(|(_, s)| s.available) {
+        return Err(format!(
+            "to build it anew takes up to {} MiB{}, and the disk of its {} has {} MiB left: that is too little",
+            mib(needed),
+            if taken > 0 { " with what else is built" } else { "" },
+            d.what,
+            mib(s.available)
+        ));
+    }
+    let all = seen().any(|(d, _)| d.what == "data") && seen().count() == places.len();
+    let unseen = "how much its disk has left could not be seen";
+    let note = (!all).then(|| format!("it takes up to {} MiB; {unseen}", mib(needed)));
+    let step = upkeep(p, &i.schema, &i.name, Chore::Reindex);
     Ok((step.because("the former one is gone; the new one holds the same"), note))
 }
 
+/// Who is slow, of those that need what was found to make them so.
+pub fn slowed(f: &Finding, looks: &Looks, config: &Config) -> Vec<String> {
+    let all = slow::slow(looks, config).into_iter().map(|s| s.s).filter(|_| f.scenario == "latency");
+    all.filter(|s| needs(&s.name, config).contains(f.subject.as_str())).map(|s| s.name.clone()).collect()
+}
+
 /// Nobody who was slow is slow any more, by his own answers, and what was found is not so. What takes long for
-/// another reason is no cure.
+/// another reason is no cure; and whom nobody asked is not quick by that.
 pub fn recovered(looks: &Looks, aim: &Aim, config: &Config) -> Recovered {
     let standing = super::detect(looks, config);
     let same = |f: &&Finding| f.subject == aim.subject && aim.cause.is_none_or(|c| f.cause == c);
     if let Some(f) = standing.iter().find(same) {
         return Recovered::NotYet(f.summary.clone());
     }
+    // A size that was asked for and ignored is no cure, however quick it is (errata 33).
+    if aim.size.is_some() {
+        let pool = pool_exhausted::recovered(looks, &Aim { cause: None, ..*aim }, config);
+        if let Recovered::NotYet(_) = pool {
+            return pool;
+        }
+    }
     let of: Vec<&Service> = match config.service(aim.subject) {
         Some(s) => vec![s],
         None => facts::dependents(aim.subject, config).collect(),
     };
-    let mut says = Vec::new();
+    let (mut says, mut idle, mut timed) = (Vec::new(), None, false);
     for s in of.iter().filter(|s| s.url.is_some()) {
         match pace(s, looks, config) {
             Pace::Slow(slow) => {
@@ -142,8 +200,17 @@ pub fn recovered(looks: &Looks, aim: &Aim, config: &Config) -> Recovered {
             Pace::Unseen(_, why) => {
                 return Recovered::NotYet(format!("how fast {} answers is not known: {why}", s.name));
             }
-            Pace::Quick(_, words) => says.push(format!("{} is quick ({words})", s.name)),
+            Pace::Quick(..) if slow::is_timed(s, looks) && !slow::enough(s, looks) => idle = Some(&s.name),
+            Pace::Quick(_, words) => {
+                timed |= slow::is_timed(s, looks);
+                says.push(format!("{} is quick ({words})", s.name));
+            }
         }
+    }
+    // Of several that need it one may be asked by nobody; who was slow is asked for by himself.
+    if let Some(name) = idle.filter(|_| !timed) {
+        let why = "hardly a request of its was timed in between";
+        return Recovered::NotYet(format!("how fast {name} answers is not known: {why}"));
     }
     if says.is_empty() {
         return Recovered::NotYet("nobody's answers tell how fast it is".into());

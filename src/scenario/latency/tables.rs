@@ -172,7 +172,7 @@ fn stale(p: &Postgres, old: &[&Table]) -> Option<Finding> {
     Some(f.remedy(
         "mcp-ir recover latency",
         "Vacuum and analyze it, as its owner; see why autovacuum did not",
-        Risk::Safe,
+        if old.iter().any(|t| is_dead(t)) { Risk::Disruptive } else { Risk::Safe },
     ))
 }
 

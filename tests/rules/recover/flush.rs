@@ -59,7 +59,10 @@ fn errata_46_a_whole_database_is_flushed_only_by_its_name_and_that_is_destructiv
         let policy = Policy { terminal: true, yes: true, allow: None };
         ask(&plan, &policy, &mut |_| Some(text.into())).is_ok()
     };
-    assert!(typed("redis") && !typed("y"));
+    assert!(typed("redis/3"));
+    for other in ["redis", "redis/0", "y"] {
+        assert!(!typed(other), "{other}: the number is what is caught by it");
+    }
     let Choice::Refused { hints, .. } = chosen(&stack(), &whole("other", 0)) else { panic!() };
     assert_eq!(hints, ["--flush-db redis/0"]);
 }
