@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::{aside, care, files, holder, http, postgres, proof, systemd};
+use super::{Tell, aside, care, files, holder, http, postgres, proof, redis, systemd, upkeep};
 use crate::config::Loaded;
 use crate::consent::Consent;
 use crate::plan::{Act, Needs};
@@ -11,9 +11,9 @@ use crate::probe::postgres::Session;
 use crate::snapshot::{FailKind, Failure};
 
 /// Where acts are done: the configuration, with its secrets, and the sessions that are ours already, by
-/// server: the last slot is not taken twice.
+/// server: the last slot is not taken twice. And whom it is told to, how far a long one has come.
 #[derive(Clone, Copy)]
-pub struct World<'a>(pub &'a Loaded, pub Option<&'a Sessions>);
+pub struct World<'a>(pub &'a Loaded, pub Option<&'a Sessions>, pub Option<Tell<'a>>);
 
 pub type Sessions = BTreeMap<String, Session>;
 
@@ -130,6 +130,14 @@ pub async fn apply(
             let unit = s.unit.as_deref().ok_or_else(|| gone(&h.service))?;
             systemd::holds(unit, needs, config, deadline).await?;
             holder::end(h, s, config, deadline).await
+        }
+        Act::Upkeep(u) => {
+            let p = config.postgres(&u.server).ok_or_else(|| gone(&u.server))?;
+            upkeep::upkeep(p, secrets.postgres(&u.server), u, world.2, deadline).await
+        }
+        Act::Flush(f) => {
+            let r = config.redis(&f.redis).ok_or_else(|| gone(&f.redis))?;
+            redis::flush(r, secrets.redis(&f.redis), f, deadline).await
         }
         Act::Wait { .. } => Ok(Done::new("it goes on by itself")),
     }

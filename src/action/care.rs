@@ -33,6 +33,17 @@ pub fn under_care(act: &Act, config: &Config) -> Result<(), String> {
             },
             None => not(server),
         },
+        Act::Upkeep(u) => match config.postgres(&u.server) {
+            Some(p) if p.place() == u.url => Ok(()),
+            Some(_) => Err(format!("{} is another server now by the configuration", u.server)),
+            None => not(&u.server),
+        },
+        Act::Flush(f) => match config.redis(&f.redis) {
+            Some(r) if r.url != f.url => Err(format!("{} is another one now by the configuration", f.redis)),
+            Some(r) if f.prefix.as_ref().is_none_or(|prefix| r.is_cache(prefix)) => Ok(()),
+            Some(_) => Err(format!("{} has no such prefix among its `cache_prefixes`", f.redis)),
+            None => not(&f.redis),
+        },
         Act::ResizePool { .. } | Act::Wait { .. } => Ok(()),
         _ => match act.unit() {
             Some(unit) if is_known(unit, config) => Ok(()),

@@ -9,10 +9,13 @@ mod holder;
 mod http;
 mod postgres;
 mod proof;
+mod redis;
 mod systemd;
+mod upkeep;
 
 pub use apply::{Done, Failed, Sessions, World, apply};
 pub use aside::look as aside;
 pub use care::ours;
 pub use files::read as drop_in;
 pub use holder::at as listens_at;
+pub use upkeep::{Tell, grant};

@@ -29,7 +29,7 @@ pub async fn end(
     let sql = |what| statement(whom, what).map_err(refused);
     let (cancel, still) = (sql(Statement::Cancel)?, sql(Statement::Still)?);
     let (terminate, terminate_still) = (sql(Statement::Terminate)?, sql(Statement::TerminateStill)?);
-    if (crate::config::PgUrl { password: None, ..p.url.clone() }).to_string() != whom.url {
+    if p.place() != whom.url {
         return Err(refused(format!("{} is another server now by the configuration", p.name)));
     }
     let new = match ours {
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn rule_2_only_an_answer_before_the_signal_says_that_nothing_was_done() {
+    fn errata_20_rule_2_only_an_answer_before_the_signal_says_that_nothing_was_done() {
         let Failed::Refused { hint, .. } = answered("42501", "must be a member", "ir") else { panic!() };
         assert_eq!(hint.as_deref(), Some("GRANT pg_signal_backend TO ir"));
         for cut_off in ["57014", "57P01"] {

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use crate::config::Span;
+use crate::diagnosis::shell_word;
 use crate::error::{Error, Result};
 use crate::plan::{Ask, settable};
 
@@ -23,6 +24,23 @@ pub struct Asks {
     /// server: how long whoever is told to end has, before he is killed [default: 10s]
     #[arg(long, value_name = "TIME", requires = "free_port")]
     pub grace: Option<Span>,
+    /// server, latency: unlink the keys of Redis that begin so, one of its `cache_prefixes`
+    #[arg(long, value_name = "PREFIX", conflicts_with_all = OTHERS)]
+    pub flush_cache: Option<String>,
+    /// server: flush one database of a Redis, whatever is in it; its name is typed
+    #[arg(long, value_name = "REDIS/N", value_parser = database, conflicts_with_all = OTHERS, conflicts_with = "flush_cache")]
+    pub flush_db: Option<(String, u32)>,
+}
+
+/// Each is a run of its own.
+const OTHERS: [&str; 5] = ["max_size", "free_port", "memory_max", "env", "log_level"];
+
+/// `redis/0`
+fn database(text: &str) -> std::result::Result<(String, u32), String> {
+    let parts = text.rsplit_once('/').filter(|(name, _)| !name.is_empty());
+    let (name, number) = parts.ok_or("it is a name and a number: redis/0")?;
+    let number = number.parse().map_err(|_| format!("`{number}` is no number of a database"))?;
+    Ok((name.to_owned(), number))
 }
 
 /// Not by clap, whose errors show the value: it may be a secret.
@@ -95,11 +113,12 @@ const GRACE_S: u64 = 10;
 impl Asks {
     /// The scenario that they are of, where none is named and one is enough.
     pub fn scenario(&self) -> Option<&'static str> {
-        self.free_port.then_some("server-crash")
+        let of = self.free_port || self.flush_cache.is_some() || self.flush_db.is_some();
+        of.then_some("server-crash")
     }
 
     /// As they are asked for, each with what it is of.
-    pub fn values(&self) -> [Value; 3] {
+    pub fn values(&self) -> [Value; 5] {
         let variables = !self.env.is_empty() || self.log_level.is_some();
         [
             // A word for what is found, whatever else is: it names no value.
@@ -124,6 +143,20 @@ impl Asks {
                 all: false,
                 hint: "mcp-ir recover memory --memory-max SIZE",
             },
+            Value {
+                given: self.flush_cache.is_some(),
+                says: "--flush-cache is of a server",
+                of: &["server-crash", "latency"],
+                all: false,
+                hint: "mcp-ir recover server --flush-cache PREFIX",
+            },
+            Value {
+                given: self.flush_db.is_some(),
+                says: "--flush-db is of a server",
+                of: &["server-crash"],
+                all: false,
+                hint: "mcp-ir recover server --flush-db REDIS/N",
+            },
         ]
     }
 
@@ -136,6 +169,8 @@ impl Asks {
             free_port: self.free_port.then_some(grace),
             memory_max: self.memory_max.map(|s| s.0),
             env: self.variables()?,
+            flush_cache: self.flush_cache.clone(),
+            flush_db: self.flush_db.clone(),
             ..ask
         })
     }
@@ -151,8 +186,11 @@ impl Asks {
         let mut words = Vec::new();
         words.extend(self.free_port.then(|| "--free-port".to_owned()));
         words.extend(self.memory_max.map(|s| format!("--memory-max {}", s.0)));
-        words.extend(self.env.iter().map(|text| format!("--env {}", crate::diagnosis::shell_word(text))));
+        words.extend(self.env.iter().map(|text| format!("--env {}", shell_word(text))));
         words.extend(self.log_level.as_ref().map(|level| format!("--log-level {level}")));
+        words.extend(self.flush_cache.iter().map(|p| format!("--flush-cache {}", shell_word(p))));
+        let whole = self.flush_db.iter().map(|(redis, n)| shell_word(&format!("{redis}/{n}")));
+        words.extend(whole.map(|name| format!("--flush-db {name}")));
         words.extend(self.grace.filter(|g| g.0.as_secs() != GRACE_S).map(|g| format!("--grace {g}")));
         words
     }
@@ -195,6 +233,20 @@ mod tests {
         let port = || Asks { free_port: true, ..Asks::default() };
         assert!(fits(port(), None) && fits(port(), Some("server-crash")) && !fits(port(), Some("memory")));
         assert!(fits(Asks::default(), None));
+        let cache = || Asks { flush_cache: Some("mcp:cache:".into()), ..Asks::default() };
+        let whole = || Asks { flush_db: Some(("redis".into(), 3)), ..Asks::default() };
+        assert!(!fits(cache(), None) && !fits(whole(), None));
+        assert!(fits(cache(), Some("server-crash")) && fits(whole(), Some("server-crash")));
+        assert!(fits(cache(), Some("latency")) && !fits(whole(), Some("latency")));
+        assert!(!fits(cache(), Some("db-down")) && !fits(whole(), Some("memory")));
+    }
+
+    #[test]
+    fn errata_46_a_database_is_named_with_its_number() {
+        assert_eq!(database("redis/3"), Ok(("redis".into(), 3)));
+        for text in ["redis", "redis/", "redis/x", "/0", "", "redis/-1"] {
+            assert!(database(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -37,6 +37,8 @@ Examples:
   mcp-ir recover pool --max-size 40 --service api
   mcp-ir recover db --wait 5m              start it, or wait until it accepts
   mcp-ir recover server --free-port        end who has its port, and start it
+  mcp-ir recover latency --wait 30m        vacuum, analyze, build indexes anew
+  mcp-ir recover server --flush-cache mcp:cache:
 
 Safe steps are done, disruptive ones asked for, of destructive ones the target's
 name is typed; in a script --yes agrees. Whatever is done stands in the journal

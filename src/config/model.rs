@@ -203,6 +203,13 @@ pub struct Postgres {
     pub bin_dir: Option<String>,
 }
 
+impl Postgres {
+    /// Where it is and who logs in there, without a password: as a plan and a journal name it.
+    pub fn place(&self) -> String {
+        PgUrl { password: None, ..self.url.clone() }.to_string()
+    }
+}
+
 fn named_postgres() -> String {
     "postgres".into()
 }

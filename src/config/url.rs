@@ -82,15 +82,26 @@ pub fn redis(text: &str) -> Result<Url<'_>, String> {
             if !database.is_empty() && database.parse::<u32>().is_err() {
                 return Err("has a database that is not a number: redis://HOST:6379/0".into());
             }
+            if url.query.is_some() {
+                return Err("has a `?`: its database is its path, redis://HOST:6379/0".into());
+            }
         }
         "unix" | "redis+unix" => {
             if url.path.len() < 2 {
                 return Err("names no socket: redis+unix:///run/redis/redis.sock".into());
             }
+            if url.query.is_some() && of_socket(&url).is_none() {
+                return Err("has a `?` that is no database: redis+unix:///run/redis/redis.sock?db=0".into());
+            }
         }
         _ => return Err("must begin with redis://, rediss:// or redis+unix://".into()),
     }
     Ok(url)
+}
+
+/// The database that the URL of a socket names: its path is the socket's.
+fn of_socket(url: &Url<'_>) -> Option<u32> {
+    url.query?.strip_prefix("db=")?.parse().ok()
 }
 
 /// Where a Redis is.
@@ -111,6 +122,21 @@ impl Redis {
                 Some(RedisPlace::Tcp { host: url.host.to_owned(), port, tls: scheme == "rediss" })
             }
         }
+    }
+
+    /// The database that its URL names: 0 where it names none.
+    pub fn database(&self) -> u32 {
+        let Ok(url) = split(&self.url) else { return 0 };
+        if url.scheme == "unix" || url.scheme == "redis+unix" {
+            return of_socket(&url).unwrap_or(0);
+        }
+        url.path.trim_matches('/').parse().unwrap_or(0)
+    }
+
+    /// Keys that begin so are a cache by the configuration: one of its prefixes, or a part of what that
+    /// holds. Nothing, which all begin with, is none.
+    pub fn is_cache(&self, prefix: &str) -> bool {
+        self.cache_prefixes.iter().any(|p| !p.is_empty() && prefix.starts_with(p.as_str()))
     }
 
     /// The user to log in as; without one Redis takes its default user.
@@ -183,6 +209,10 @@ mod tests {
             ("redis://", "no host"),
             ("redis://x/one", "number"),
             ("unix://", "socket"),
+            ("unix:///s?db=one", "no database"),
+            ("unix:///s?db=1&db=2", "no database"),
+            ("redis+unix:///s?password=x", "no database"),
+            ("redis://x/0?db=3", "its path"),
         ] {
             let e = redis(url).unwrap_err();
             assert!(e.contains(why), "{url}: {e}");
@@ -203,6 +233,14 @@ mod tests {
             ("unix:///run/r.sock?db=1", Some(RedisPlace::Unix("/run/r.sock".into())), None),
         ] {
             assert_eq!((redis(url).place(), redis(url).user().as_deref()), (place, user), "{url}");
+        }
+        for (url, database) in [
+            ("redis://h", 0),
+            ("redis://h:1/7", 7),
+            ("redis+unix:///run/r.sock", 0),
+            ("unix:///run/r.sock?db=3", 3),
+        ] {
+            assert_eq!(redis(url).database(), database, "{url}");
         }
     }
 

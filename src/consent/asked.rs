@@ -88,7 +88,7 @@ pub fn ask(
             _ => return refuse("it was not agreed to".into(), None),
         },
         (true, Risk::Destructive) => {
-            let name = plan.subjects.first().cloned().unwrap_or_default();
+            let name = target(plan);
             match answer(&Question::Name(name.clone())) {
                 Some(a) if !name.is_empty() && a.trim() == name => "typed its name",
                 _ => return refuse("its name was not typed".into(), None),
@@ -99,6 +99,15 @@ pub fn ask(
     let undo = plan.steps.iter().flat_map(|s| s.undo.iter().flat_map(|u| &u.acts));
     let steps = plan.steps.iter().map(|s| key(&(&s.act, &s.needs))).collect();
     Ok(Consent { digest: plan.digest(), steps, back: undo.map(key).collect(), how: how.to_owned() })
+}
+
+/// What is typed. Of several databases of one Redis the number is what matters.
+fn target(plan: &Plan) -> String {
+    let flushed = plan.steps.iter().find_map(|s| match &s.act {
+        Act::Flush(f) if f.prefix.is_none() => Some(f.name()),
+        _ => None,
+    });
+    flushed.or_else(|| plan.subjects.first().cloned()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -3,6 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::flush::Flush;
+use super::upkeep::Upkeep;
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "act", rename_all = "kebab-case")]
 pub enum Act {
@@ -74,6 +77,10 @@ pub enum Act {
     },
     /// Whoever holds a service's port is ended.
     EndHolder(Holding),
+    /// A table or an index of a database is looked after.
+    Upkeep(Upkeep),
+    /// Keys of a Redis are thrown away.
+    Flush(Flush),
     /// What goes on by itself is waited for; it changes nothing.
     Wait {
         subject: String,
@@ -172,6 +179,8 @@ impl Act {
             | Act::SetAside { .. }
             | Act::PutBack { .. }
             | Act::EndHolder(_)
+            | Act::Upkeep(_)
+            | Act::Flush(_)
             | Act::Wait { .. } => None,
         }
     }
@@ -184,16 +193,19 @@ impl Act {
             | Act::PutBack { service: name, .. }
             | Act::Wait { subject: name } => Some(name),
             Act::EndHolder(h) => Some(&h.service),
-            Act::EndSession(whom) => Some(&whom.server),
-            _ => None,
+            Act::Flush(f) => Some(&f.redis),
+            _ => self.server(),
         }
     }
 
     /// What nobody else may recover at the same time.
     pub fn target(&self) -> String {
         let kind = match self {
-            Act::ResizePool { .. } | Act::SetAside { .. } | Act::PutBack { .. } | Act::EndHolder(_) => "service",
-            Act::EndSession(_) => "server",
+            Act::ResizePool { .. } | Act::SetAside { .. } | Act::PutBack { .. } | Act::EndHolder(_) => {
+                "service"
+            }
+            Act::EndSession(_) | Act::Upkeep(_) => "server",
+            Act::Flush(_) => "redis",
             Act::Wait { .. } => "target",
             _ => "unit",
         };
@@ -209,7 +221,16 @@ impl Act {
                 | Act::ResetFailed { .. }
                 | Act::EndSession(_)
                 | Act::EndHolder(_)
+                | Act::Upkeep(_)
         )
+    }
+
+    /// The PostgreSQL that it is done in, by its configured name.
+    pub fn server(&self) -> Option<&str> {
+        match self {
+            Act::EndSession(Whom { server, .. }) | Act::Upkeep(Upkeep { server, .. }) => Some(server),
+            _ => None,
+        }
     }
 
     /// Whether it ends the processes of its unit.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::act::Aside;
 use super::risk::Risk;
+use super::upkeep::IndexState;
 use crate::snapshot::postgres::Session;
 use crate::snapshot::process::Occupied;
 
@@ -18,6 +19,10 @@ pub struct Ask {
     pub kill: Vec<i32>,
     /// And only where they are such.
     pub like: Like,
+    /// `--flush-cache`: the keys that begin so, of who calls that a cache.
+    pub flush_cache: Option<String>,
+    /// `--flush-db`: this Redis and this database of it, whatever is in it.
+    pub flush_db: Option<(String, u32)>,
     /// The size is set for this process and by the drop-in.
     pub persist: bool,
     /// `--free-port`: who holds a service's port is ended, after so many seconds by force.
@@ -69,6 +74,11 @@ impl Ask {
         self.memory_max.map(|_| &["server-crash/oom-killed", "memory/near-limit"][..])
     }
 
+    /// Whether what is asked for is that something be thrown away.
+    pub fn flushes(&self) -> bool {
+        self.flush_cache.is_some() || self.flush_db.is_some()
+    }
+
     /// What may be done to such a finding beyond what it says itself: by a person's own word.
     pub fn allows(&self, cause: &str) -> Risk {
         match cause {
@@ -109,6 +119,9 @@ pub struct Near {
     /// By service whose port is to be freed: who listens there, or why that can't be told.
     #[serde(default)]
     pub occupied: BTreeMap<String, Result<Occupied, String>>,
+    /// By server where some are not valid, or damaged: those, as the catalogue has them.
+    #[serde(default)]
+    pub indexes: BTreeMap<String, Vec<IndexState>>,
 }
 
 /// What shall be so afterwards.

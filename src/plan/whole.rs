@@ -112,6 +112,9 @@ pub struct Plan {
     /// Who is not well because of these: he has to be well again, too.
     #[serde(default)]
     pub watched: Vec<String>,
+    /// Services that were slow because of these: their own requests have to be quick again.
+    #[serde(default)]
+    pub slowed: Vec<String>,
     /// Ids of the roots that it leaves as they are: for people, or for a run of their own.
     #[serde(default)]
     pub left: Vec<String>,

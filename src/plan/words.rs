@@ -37,6 +37,8 @@ pub fn describe(act: &Act) -> String {
         Act::PutBack { aside: a, .. } => {
             format!("put {} back from {}; what was made since is kept there", a.folder, a.to)
         }
+        Act::Upkeep(u) => u.describe(),
+        Act::Flush(f) => f.describe(),
         Act::Wait { subject } => format!("wait for {subject}"),
     }
 }
@@ -133,6 +135,8 @@ pub fn command(act: &Act) -> String {
             let since = shell_word(&format!("{}.since", a.to));
             format!("mv -T {folder} {since} && mv -T {to} {folder}")
         }
+        Act::Upkeep(u) => u.command(),
+        Act::Flush(f) => f.command(),
         Act::Wait { .. } => "(nothing: it goes on by itself)".into(),
     }
 }

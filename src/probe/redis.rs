@@ -82,17 +82,48 @@ struct Answers {
     settings: Result<RedisSettings, Failure>,
 }
 
-async fn ask(
+/// A connection that is driven until it is dropped.
+pub struct Session {
+    pub connection: MultiplexedConnection,
+    driver: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+/// A session of ours, logged in, for who acts.
+pub async fn session(r: &Redis, password: Option<&Secret>, deadline: Instant) -> Result<Session, Failure> {
+    let place = place(r, deadline).await?;
+    let mut session = open(r, &place, &mut None, deadline).await?;
+    if let Some(auth) = auth(r, password) {
+        let asked = session.connection.req_packed_command(&auth);
+        let said = by(deadline, Stage::Answer, "connected, and no answer to AUTH", asked).await?;
+        answer(said.map_err(|e| failure(&e))?)?;
+    }
+    Ok(session)
+}
+
+fn auth(r: &Redis, password: Option<&Secret>) -> Option<redis::Cmd> {
+    let password = password?;
+    let mut auth = redis::cmd("AUTH");
+    if let Some(user) = r.user() {
+        auth.arg(user);
+    }
+    auth.arg(password.reveal());
+    Some(auth)
+}
+
+async fn open(
     r: &Redis,
-    password: Option<&Secret>,
-    sections: &'static str,
     place: &Place,
     certificate: &mut Option<Certificate>,
     deadline: Instant,
-) -> Result<Answers, Failure> {
-    let user = r.user();
+) -> Result<Session, Failure> {
     match (place::connect(place, deadline).await?, r.place()) {
-        (Stream::Unix(s), _) => spoken(s, user.as_deref(), password, sections, deadline).await,
+        (Stream::Unix(s), _) => spoken(s).await,
         (Stream::Tcp(s), Some(RedisPlace::Tcp { host, tls: true, .. })) => {
             let make = || tls::config(&Roots::System);
             let make = move || make().map_err(|e| Failure::new(FailKind::Tls, e).at(Stage::Tls));
@@ -106,30 +137,33 @@ async fn ask(
                 None => io_failure(&e, "").at(Stage::Tls),
             })?;
             *certificate = tls::shown(s.get_ref().1.peer_certificates());
-            spoken(s, user.as_deref(), password, sections, deadline).await
+            spoken(s).await
         }
-        (Stream::Tcp(s), _) => spoken(s, user.as_deref(), password, sections, deadline).await,
+        (Stream::Tcp(s), _) => spoken(s).await,
     }
 }
 
-async fn spoken<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    stream: S,
-    user: Option<&str>,
-    password: Option<&Secret>,
-    sections: &'static str,
-    deadline: Instant,
-) -> Result<Answers, Failure> {
-    // AUTH is a command of ours: its refusal is an answer, and PING may be let in without it.
+async fn spoken<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S) -> Result<Session, Failure> {
     let info = RedisConnectionInfo::default().set_skip_set_lib_name();
     let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
     let made = MultiplexedConnection::new_with_config(&info, stream, config).await;
-    let (mut connection, driver) = made.map_err(|e| failure(&e))?;
-    let driver = tokio::spawn(driver);
+    let (connection, driver) = made.map_err(|e| failure(&e))?;
+    Ok(Session { connection, driver: tokio::spawn(driver) })
+}
+
+async fn ask(
+    r: &Redis,
+    password: Option<&Secret>,
+    sections: &'static str,
+    place: &Place,
+    certificate: &mut Option<Certificate>,
+    deadline: Instant,
+) -> Result<Answers, Failure> {
+    let mut session = open(r, place, certificate, deadline).await?;
+    // AUTH is a command of ours: its refusal is an answer, and PING may be let in without it.
     let mut all = Pipeline::new();
-    if let Some(password) = password {
-        let auth = all.cmd("AUTH");
-        user.map(|user| auth.arg(user));
-        auth.arg(password.reveal());
+    if let Some(auth) = auth(r, password) {
+        all.add_command(auth);
     }
     let first = all.len();
     all.cmd("PING").cmd("INFO").arg(sections);
@@ -140,10 +174,9 @@ async fn spoken<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         deadline,
         Stage::Answer,
         "connected, and no answer to PING",
-        connection.req_packed_commands(&all, 0, count),
+        session.connection.req_packed_commands(&all, 0, count),
     )
     .await;
-    driver.abort();
     let mut answers = asked?.map_err(|e| failure(&e))?.into_iter().map(answer);
     let login = if first > 0 { answers.next() } else { None };
     let mut next =

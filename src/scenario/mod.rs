@@ -1,5 +1,5 @@
 //! Each scenario is one pipeline and pure: no async, no clock, no client.
-//! `registry` lists them; `against` says what speaks against a cause; `facts`, `login`, `clusters`, `targets`, `witness`, `way`, `log`, `place`, `contained`, `ends`, `certificate` and `rate` hold what they derive from readings.
+//! `registry` lists them; `flush` is what only a person asks for; `against` says what speaks against a cause; `facts`, `login`, `clusters`, `targets`, `witness`, `way`, `log`, `place`, `contained`, `ends`, `certificate` and `rate` hold what they derive from readings.
 
 mod against;
 mod certificate;
@@ -10,6 +10,7 @@ mod ends;
 mod environment;
 mod facts;
 mod firewall;
+mod flush;
 mod latency;
 mod log;
 mod login;
@@ -24,9 +25,12 @@ mod targets;
 mod way;
 mod witness;
 
+pub use db_down::damaged_index;
 pub use ends::longest_run;
 pub use environment::request as environment_request;
 pub use facts::{PAYLOAD, fill as pool_fill, is_closed, pool as pool_report, pool_max};
+pub use flush::flush;
+pub use latency::slowed;
 pub use memory::request as memory_request;
 pub use pool_exhausted::{kill, recovered as pool_recovered, request as pool_request};
 pub use registry::{ALL, Scenario, again, by_name, causes, plan, remark, undecided, why_not};

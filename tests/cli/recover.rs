@@ -69,6 +69,9 @@ fn a_wrong_word_is_a_usage_error_with_the_nearest() {
         (&["recover", "all", "--max-size", "3"], "recover pool"),
         (&["recover", "all", "--memory-max", "2G"], "recover memory"),
         (&["recover", "db", "--log-level", "info"], "recover memory"),
+        (&["recover", "all", "--max-size", "3", "--yes"], "recover pool"),
+        (&["recover", "all", "--flush-cache", "a:", "--yes"], "recover server --flush-cache PREFIX"),
+        (&["recover", "db", "--flush-db", "redis/0", "--yes"], "recover server --flush-db REDIS/N"),
         (&["undo", "INC-2026-001"], "incident list"),
         (&["incident", "show", "INC-1"], "incident list"),
     ] {

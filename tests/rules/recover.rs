@@ -3,11 +3,13 @@
 mod asides;
 mod captured;
 mod environment;
+mod flush;
 mod holders;
 mod limits;
 mod pool;
 mod server;
 mod sessions;
+mod upkeep;
 mod verified;
 
 use mcp_ir::engine::recover::{Choice, Request, choose};

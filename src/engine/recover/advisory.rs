@@ -8,7 +8,7 @@ use tokio_postgres::SimpleQueryMessage;
 
 use crate::action::Sessions;
 use crate::config::{Loaded, PgHost, Postgres, Secret};
-use crate::plan::{Act, Plan};
+use crate::plan::Plan;
 use crate::probe::{postgres, said};
 
 const LIMIT: Duration = Duration::from_secs(5);
@@ -20,14 +20,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Held until these sessions are dropped.
 pub async fn take(plan: &Plan, loaded: &Loaded) -> Result<Sessions, String> {
-    let servers: BTreeSet<&str> = plan
-        .steps
-        .iter()
-        .filter_map(|s| match &s.act {
-            Act::EndSession(whom) => Some(whom.server.as_str()),
-            _ => None,
-        })
-        .collect();
+    let servers: BTreeSet<&str> = plan.steps.iter().filter_map(|s| s.act.server()).collect();
     let mut held = Sessions::new();
     for name in servers {
         let Some(p) = loaded.config.postgres(name) else { continue };

@@ -153,7 +153,7 @@ pub async fn take_back(open: &Open, started: bool, hands: &mut Hands<'_>) -> Res
             active.push("failed".into());
         }
         let done = tokio::select! {
-            done = apply(act, &needs, hands.consent, World(hands.loaded, None), end) => done,
+            done = apply(act, &needs, hands.consent, World(hands.loaded, None, None), end) => done,
             () = hands.stop.times(2) => {
                 // What is not known to have ended stays begun, whether or not this line can be written.
                 let _ = hands.journal.write(Event::Left { run, n: Some(n) }).await;

@@ -11,7 +11,12 @@ use crate::snapshot::Looks;
 pub fn unwell(looks: &Looks, plan: &Plan) -> Vec<String> {
     let ill = |subject: &&String| {
         // Who is only watched is blamed on nobody.
-        let alone = Plan { subjects: vec![(*subject).clone()], watched: Vec::new(), ..plan.clone() };
+        let alone = Plan {
+            subjects: vec![(*subject).clone()],
+            watched: Vec::new(),
+            slowed: Vec::new(),
+            ..plan.clone()
+        };
         matches!(as_planned(looks, &alone), Recovered::NotYet(_))
     };
     plan.subjects.iter().filter(ill).cloned().collect()

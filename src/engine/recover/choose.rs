@@ -26,7 +26,7 @@ pub struct Request {
 impl Request {
     /// A person's own value: to set another one soon after is no loop.
     pub fn names_a_value(&self) -> bool {
-        self.ask.mends().is_some()
+        self.ask.mends().is_some() || self.ask.flushes()
     }
 }
 
@@ -52,11 +52,16 @@ pub enum Choice {
 }
 
 const SATURATED: &str = "pool-exhausted/client-pool-saturated";
+/// What a larger pool mends.
+const POOLS: [&str; 2] = [SATURATED, "latency/pool-wait"];
 
 /// `d` is the whole diagnosis: a root elsewhere has to be seen.
 pub fn choose(looks: &Looks, d: &Diagnosis, request: &Request) -> Choice {
     if !request.ask.kill.is_empty() {
         return ended(looks, request);
+    }
+    if let Some((subject, remedy)) = scenario::flush(&looks.now, &request.ask, &looks.now.config) {
+        return as_asked(&subject, remedy, &looks.now.config);
     }
     let wanted = request.ask.mends();
     let asked = |f: &&Finding| {
@@ -154,23 +159,12 @@ fn requested(looks: &Looks, request: &Request) -> Choice {
             hints: Vec::new(),
         };
     }
-    let mut plan = Plan::default();
     let asked = match (pool, request.ask.memory_max) {
         (true, _) => pool_request,
         (false, Some(_)) => memory_request,
         (false, None) => environment_request,
     };
-    match asked(looks, service, &request.ask, config) {
-        Remedy::Steps { steps, notes } => plan.add(None, service, steps, notes),
-        Remedy::Advice(why) => return Choice::Advice { why, command: String::new() },
-        Remedy::Nothing(why) => return Choice::NothingToDo(why),
-        Remedy::Refused { why, hints } => return Choice::Refused { why, hints },
-    }
-    if let Some(name) = never(&plan, config) {
-        let why = format!("{name} is left to people (`guard.never`)");
-        return Choice::Refused { why, hints: Vec::new() };
-    }
-    Choice::Plan(plan)
+    as_asked(service, asked(looks, service, &request.ask, config), config)
 }
 
 /// Sessions that somebody named, whatever is wrong.
@@ -179,9 +173,14 @@ fn ended(looks: &Looks, request: &Request) -> Choice {
     let [server] = request.services.as_slice() else {
         return Choice::Unclear { why: "more than one server could be meant".into(), hints: Vec::new() };
     };
+    as_asked(server, scenario::kill(server, &request.ask, config), config)
+}
+
+/// What somebody asks for by a value or a name: no finding's.
+fn as_asked(subject: &str, remedy: Remedy, config: &Config) -> Choice {
     let mut plan = Plan::default();
-    match scenario::kill(server, &request.ask, config) {
-        Remedy::Steps { steps, notes } => plan.add(None, server, steps, notes),
+    match remedy {
+        Remedy::Steps { steps, notes } => plan.add(None, subject, steps, notes),
         Remedy::Advice(why) => return Choice::Advice { why, command: String::new() },
         Remedy::Nothing(why) => return Choice::NothingToDo(why),
         Remedy::Refused { why, hints } => return Choice::Refused { why, hints },
@@ -199,7 +198,8 @@ fn plan(found: &[&Finding], d: &Diagnosis, looks: &Looks, request: &Request) -> 
     let config = &looks.now.config;
     let (mut plan, mut advice, mut refused) = (Plan::default(), None, None);
     // Each is measured against what all others have now: one after another.
-    let pools: Vec<&str> = found.iter().filter(|f| f.cause == SATURATED).map(|f| f.id.as_str()).collect();
+    let pools: Vec<&str> =
+        found.iter().filter(|f| POOLS.contains(&f.cause.as_str())).map(|f| f.id.as_str()).collect();
     let later = |f: &Finding| pools.iter().skip(1).any(|id| *id == f.id);
     // What others need comes before them.
     let mut found = found.to_vec();
@@ -229,6 +229,7 @@ fn plan(found: &[&Finding], d: &Diagnosis, looks: &Looks, request: &Request) -> 
                 };
                 plan.add(Some(&f.id), &f.subject, steps, notes);
                 plan.watched.extend(starved(f, d, config));
+                plan.slowed.extend(scenario::slowed(f, looks, config));
             }
             Remedy::Advice(why) => {
                 let said = format!("{}: {why}", f.id);
@@ -256,6 +257,8 @@ fn plan(found: &[&Finding], d: &Diagnosis, looks: &Looks, request: &Request) -> 
             }
         }
     }
+    plan.slowed.sort();
+    plan.slowed.dedup();
     if !plan.steps.is_empty() {
         if request.all {
             dead_of_it(&mut plan, d, looks, &request.ask);

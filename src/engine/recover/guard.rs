@@ -99,13 +99,15 @@ fn is_counted(act: &Act) -> bool {
         | Act::EndHolder(_)
         | Act::SetAside { .. }
         | Act::PutBack { .. }
-        | Act::ResizePool { .. } => true,
-        // Each is of another session, or comes with a restart.
+        | Act::ResizePool { .. }
+        | Act::Upkeep(_) => true,
+        // Each is of another session, or comes with a restart, or is asked for by its name.
         Act::DropIn { .. }
         | Act::Prove { .. }
         | Act::ProveLimit { .. }
         | Act::ProveQuiet { .. }
         | Act::EndSession { .. }
+        | Act::Flush(_)
         | Act::Wait { .. } => false,
     }
 }

@@ -32,5 +32,5 @@ pub use rights::against;
 pub use sight::{Now, Sight, is_without_rates, see, still};
 pub use stop::Stop;
 pub use undo::{UndoOrder, UndoOutcome, Undone, undo};
-pub use verify::held;
+pub use verify::{as_planned, held};
 pub use veto::Word;

@@ -16,8 +16,9 @@ use crate::action::{aside, drop_in, listens_at, ours};
 use crate::config::{Config, Loaded, Service};
 use crate::diagnosis::Diagnosis;
 use crate::incident::Store;
-use crate::plan::{Act, Aside, Ask, Near};
+use crate::plan::{Act, Aside, Ask, IndexState, Near};
 use crate::probe::{blocking, host, http, postgres, systemd};
+use crate::scenario;
 use crate::snapshot::postgres::Session;
 use crate::snapshot::process::Occupied;
 
@@ -156,6 +157,34 @@ async fn elsewhere(service: &str, folder: &str, config: &Config, deadline: Insta
 }
 
 const PORT: &str = "server-crash/port-conflict";
+/// Of servers that have indexes to build or drop: these.
+pub async fn indexes(loaded: &Loaded, d: &Diagnosis) -> BTreeMap<String, Vec<IndexState>> {
+    let about = d.findings.iter().filter_map(|f| match f.cause.as_str() {
+        INVALID => Some((&f.subject, None)),
+        DAMAGED => Some((&f.subject, scenario::damaged_index(f))),
+        _ => None,
+    });
+    let ask = async |(name, index): (&String, Option<&str>)| {
+        let p = loaded.config.postgres(name)?;
+        let seen =
+            postgres::indexes(p, loaded.secrets.postgres(name), index, Instant::now() + SESSIONS).await;
+        Some((name.clone(), seen.ok()?))
+    };
+    let mut all: BTreeMap<String, Vec<IndexState>> = BTreeMap::new();
+    for (name, found) in join_all(about.map(ask)).await.into_iter().flatten() {
+        let of = all.entry(name).or_default();
+        for i in found {
+            // Both looks see those that are not valid.
+            if !of.iter().any(|o| o.schema == i.schema && o.name == i.name) {
+                of.push(i);
+            }
+        }
+    }
+    all
+}
+
+const INVALID: &str = "latency/invalid-index";
+const DAMAGED: &str = "db-down/index-corrupt";
 const SLOTS: &str = "pool-exhausted/server-slots-full";
 const SESSIONS: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(50);

@@ -9,9 +9,10 @@ use tokio_postgres::SimpleQueryMessage;
 
 use super::guard::Held;
 use super::veto::{self, Word};
+use crate::action::grant;
 use crate::config::{Config, Loaded, Postgres, Secret};
 use crate::incident::Store;
-use crate::plan::{Act, Plan, drop_in_path};
+use crate::plan::{Act, Plan, Step, drop_in_path};
 use crate::probe::{blocking, host, postgres};
 use crate::snapshot::Looks;
 
@@ -62,7 +63,30 @@ async fn lacking(plan: &Plan, looks: &Looks, loaded: &Loaded, deadline: Instant)
             all.extend(not);
         }
     }
+    all.extend(upkeep(plan, loaded, deadline).await);
     all.sort_by_key(|l| l.n);
+    all
+}
+
+/// Whose the tables and indexes are. Who can't even log in is told so by the act.
+async fn upkeep(plan: &Plan, loaded: &Loaded, deadline: Instant) -> Vec<Lacking> {
+    let one = async |s: &Step| {
+        let Act::Upkeep(u) = &s.act else { return None };
+        let p = loaded.config.postgres(&u.server)?;
+        let seen = postgres::piece(p, loaded.secrets.postgres(&u.server), u, deadline).await.ok()??;
+        let (n, name) = (s.n, format!("{}.{}", u.schema, u.name));
+        if seen.parted {
+            let grant = "its parts are looked after, each by itself".into();
+            return Some(Lacking { n, why: format!("{name} is partitioned"), grant });
+        }
+        let why = format!("{name} is {}'s, not {}'s", seen.owner, p.url.user);
+        (!seen.allowed).then(|| Lacking { n, why, grant: grant(&seen.owner, &p.url.user) })
+    };
+    let mut all = Vec::new();
+    // One after another: each takes a slot.
+    for s in &plan.steps {
+        all.extend(one(s).await);
+    }
     all
 }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::choose::{Choice, Request, choose};
 use super::disk;
 use super::guard::{apart, attempts};
-use super::near::{asides, near, occupied, sessions};
+use super::near::{asides, indexes, near, occupied, sessions};
 use crate::config::Loaded;
 use crate::diagnosis::{Diagnosis, Finding};
 use crate::engine::look::{Depth, Plan as LookPlan, look};
@@ -45,13 +45,14 @@ pub async fn see(
     let diagnosis = diagnose(&looks, &Filter::default());
     let mut request = request.clone();
     request.ask.near = near;
-    let (sessions, occupied, asides) = tokio::join!(
+    let (sessions, occupied, asides, indexes) = tokio::join!(
         sessions(loaded, &diagnosis, &request),
         occupied(loaded, &diagnosis, &request),
-        asides(loaded, &diagnosis)
+        asides(loaded, &diagnosis),
+        indexes(loaded, &diagnosis)
     );
     let near = &mut request.ask.near;
-    (near.sessions, near.occupied, near.asides) = (sessions, occupied, asides);
+    (near.sessions, near.occupied, near.asides, near.indexes) = (sessions, occupied, asides, indexes);
     let choice = match choose(&looks, &diagnosis, &request) {
         Choice::Plan(plan) if request.all && !request.force && plan.subjects.len() > 1 => {
             let before = disk::of_late(store).await.unwrap_or_default();

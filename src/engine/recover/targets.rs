@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crate::config::{Config, Loaded, PgHost};
-use crate::plan::Plan;
-use crate::probe::{postgres, systemd};
+use crate::plan::{Act, Plan};
+use crate::probe::{postgres, redis, systemd};
 use crate::snapshot::FailKind;
 
 /// Of the manager's word for the names of units.
@@ -40,6 +40,8 @@ fn subject(name: &str, config: &Config) -> Vec<Target> {
             PgHost::Unix(_) => format!("postgres {}", postgres::endpoint(p)),
         };
         (p.unit.clone(), Some(place))
+    } else if let Some(r) = config.redis(name) {
+        (r.unit.clone(), Some(format!("redis {}", redis::endpoint(r))))
     } else {
         (None, None)
     };
@@ -102,7 +104,7 @@ pub async fn names(plan: &Plan, loaded: &Loaded) -> Result<Vec<String>, String> 
 
 /// What the manager does, or what is done while its unit is down.
 fn is_of_a_unit(act: &Act) -> bool {
-    let by_name = act.target().starts_with("unit ");
+    let by_name = act.unit().is_some();
     act.changes()
         && (by_name || matches!(act, Act::SetAside { .. } | Act::PutBack { .. } | Act::EndHolder(_)))
 }

@@ -24,8 +24,8 @@ const LATENCY: &str = "latency";
 /// Of one look: what hangs is asked again.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// One look at these subjects of a plan and what they need. That somebody is slow is only seen by two readings:
-/// these are taken where one of them was found to be.
+/// One look at these subjects of a plan, what they need and who needs them. That somebody is slow is only seen by
+/// two readings: these are taken where one of them was found to be.
 pub async fn symptoms(loaded: &Loaded, plan: &Plan, subjects: &[String], awaited: &Awaited) -> Looks {
     let mut only = loaded.only(subjects);
     let its = |f: &str| f.rsplit_once('@').is_some_and(|(_, of)| subjects.iter().any(|s| s == of));
@@ -71,8 +71,13 @@ fn judged(looks: &Looks, plan: &Plan, size: impl Fn(&str) -> Option<u64>) -> Rec
         let mut all: Vec<Recovered> =
             found.iter().map(|(cause, s)| (s.recovered)(looks, &aim(Some(cause)), config)).collect();
         let ended = plan.steps.iter().any(|s| matches!(s.act, Act::EndSession(_)));
+        let flushed = plan.steps.iter().any(|s| matches!(&s.act, Act::Flush(f) if f.redis == *subject));
+        let answers = looks.now.redis.get(subject).map(|r| r.ping.seen().is_some());
         match looks.now.postgres.get(subject).map(|p| p.server.seen()) {
             _ if !found.is_empty() => {}
+            // The act has counted what is left.
+            _ if flushed && answers == Some(true) => all.push(Recovered::Yes("it answers".into())),
+            _ if flushed => all.push(Recovered::NotYet("it does not answer".into())),
             // Each act has seen its session go; nothing else was asked for.
             Some(Some(_)) if ended => all.push(Recovered::Yes("the sessions are gone".into())),
             Some(None) if ended => all.push(Recovered::NotYet("its sessions could not be seen".into())),
@@ -87,6 +92,13 @@ fn judged(looks: &Looks, plan: &Plan, size: impl Fn(&str) -> Option<u64>) -> Rec
                 Recovered::Yes(text) => says.push(format!("{subject}: {text}")),
                 Recovered::NotYet(text) => return Recovered::NotYet(format!("{subject}: {text}")),
             }
+        }
+    }
+    for subject in &plan.slowed {
+        let Some(latency) = by_name(LATENCY) else { continue };
+        match (latency.recovered)(looks, &Aim { cause: None, subject, size: None }, config) {
+            Recovered::Yes(text) => says.push(text),
+            not_yet => return not_yet,
         }
     }
     if says.is_empty() {
@@ -158,7 +170,8 @@ pub async fn verify(
     // Who is to be well for longer than one would wait is waited for so long.
     let end = start.checked_add(wait.max(held + LOOK * 2)).unwrap_or(start + DAY);
     let (mut looks, mut pause, mut since) = (0, FIRST, None::<Instant>);
-    let subjects: Vec<String> = plan.subjects.iter().chain(&plan.watched).cloned().collect();
+    let all = plan.subjects.iter().chain(&plan.watched).chain(&plan.slowed);
+    let subjects: Vec<String> = all.cloned().collect();
     let alive = async || match held.is_zero() {
         true => None,
         false => Some(runs(&units(plan, &loaded.config), &loaded.config, Instant::now() + LOOK).await),

@@ -1,6 +1,7 @@
 //! The steps of a plan, one after another: intent, act, end; then it is verified. Each intent is on disk
 //! before its step begins. A setting that was ignored, or that its service died of, is not left behind.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::back::{ACT, GLANCE, Hands, LEFT, ROLLED_BACK, Taken, started_since, take_back};
@@ -114,7 +115,8 @@ impl Work<'_, '_> {
             return None;
         }
         let steps = o.plan.steps.iter().take_while(|s| s.n < step.n).cloned().collect();
-        let alone = Plan { subjects: first, watched: Vec::new(), steps, ..o.plan.clone() };
+        let alone =
+            Plan { subjects: first, watched: Vec::new(), slowed: Vec::new(), steps, ..o.plan.clone() };
         let v = verify(o.loaded, &alone, Duration::ZERO, o.wait, self.stop, self.awaited).await;
         (!v.verified).then_some(v.says)
     }
@@ -139,7 +141,7 @@ impl Work<'_, '_> {
         }
         let subjects = vec![step.subject.clone()];
         let seen = symptoms(self.order.loaded, plan, &subjects, self.awaited).await;
-        let alone = Plan { findings, subjects, watched: Vec::new(), ..(*plan).clone() };
+        let alone = Plan { findings, subjects, watched: Vec::new(), slowed: Vec::new(), ..(*plan).clone() };
         match recovered(&seen, &alone, &self.sight.request.ask) {
             Recovered::Yes(says) => Some(format!("it is well meanwhile ({says})")),
             Recovered::NotYet(_) => None,
@@ -227,16 +229,24 @@ impl Work<'_, '_> {
             undo_reason: step.undo_reason.clone(),
         };
         self.journal.write(intent).await?;
-        let world = World(self.order.loaded, Some(&self.sessions));
+        let said = Mutex::new(None);
+        let say = |text: &str| {
+            let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+            // The former one first: the next may say the same.
+            *said = None;
+            *said = Some(self.awaited.begin(text));
+        };
+        let world = World(self.order.loaded, Some(&self.sessions), Some(&say));
         // What takes longer to start is waited for as long as somebody would wait until it is well.
         let limit = match step.act {
-            Act::StartUnit { .. } | Act::RestartUnit { .. } => ACT.max(self.order.wait),
+            Act::StartUnit { .. } | Act::RestartUnit { .. } | Act::Upkeep(_) => ACT.max(self.order.wait),
             _ => ACT,
         };
         let done = tokio::select! {
             done = apply(&step.act, &step.needs, self.order.consent, world, begun + limit) => Some(done),
             () = self.stop.times(2) => None,
         };
+        drop(said);
         let row = &mut self.report.steps[at];
         row.elapsed_ms = Some(millis(begun));
         let (went, event) = match done {
@@ -264,8 +274,8 @@ impl Work<'_, '_> {
                 row.detail = Some(failed.words());
                 let (why, touched) = (failed.words(), failed.touched());
                 let event = Event::StepFailed { run, n, why, touched };
-                // A session that is gone is what was wanted; what is left of it the look afterwards says.
-                let goes_on = changed && matches!(step.act, Act::EndSession { .. });
+                // A session or an index that is gone is what was wanted; what is left of it the look afterwards says.
+                let goes_on = changed && step.act.server().is_some();
                 (if goes_on { Ok(Went::Gone) } else { Err(failed) }, event)
             }
             // What is not known to have ended stays begun.

@@ -11,6 +11,7 @@ mod pooler;
 mod server;
 mod session;
 mod tls;
+mod upkeep;
 mod who;
 mod work;
 
@@ -23,10 +24,11 @@ use crate::probe::place::{self, Place};
 use crate::snapshot::postgres::{Login, PostgresLook};
 use crate::snapshot::{FailKind, Failure, Look, Reading, Stage};
 
-pub use connect::Session;
+pub use connect::{Cancel, Session};
 pub use door::{door, host};
 pub use entry::{entry, is_entry};
 pub use pooler::{console, pools};
+pub use upkeep::{Piece, indexes, piece, progress};
 pub use who::who;
 pub use work::{Ready, ready, work};
 

@@ -16,6 +16,8 @@ use std::collections::BTreeSet;
 
 pub use ahead::remark;
 
+pub use words::damaged_index;
+
 use super::facts;
 use super::login::{Meaning, meaning};
 use super::registry::Scenario;

@@ -1,14 +1,15 @@
 //! What mends a database: it is started where it does not run, and waited for where it starts. It is
 //! never restarted for being slow to come, and nothing is done to a remote one.
 
-use crate::config::Config;
+use super::words::{INDEX_CORRUPT, damaged_index};
+use crate::config::{Config, Postgres};
 use crate::diagnosis::Finding;
 use crate::plan::{Act, Aim, Ask, Needs, Recovered, Remedy, Risk, draft};
 use crate::scenario::registry::{advice, by_symptom};
-use crate::scenario::{clusters, facts};
+use crate::scenario::{clusters, facts, latency, witness};
 use crate::snapshot::Looks;
 
-pub fn plan(looks: &Looks, f: &Finding, _: &Ask, config: &Config) -> Remedy {
+pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
     let now = &looks.now;
     let Some(p) = config.postgres(&f.subject) else { return advice(f) };
     let wait = || draft(Act::Wait { subject: p.name.clone() }, Risk::Safe).because("nothing is changed");
@@ -36,11 +37,35 @@ pub fn plan(looks: &Looks, f: &Finding, _: &Ask, config: &Config) -> Remedy {
                 _ => return advice(f),
             }
         }
+        c if c == INDEX_CORRUPT.name => return damaged(p, looks, f, ask),
         _ => return advice(f),
     };
     Remedy::Steps { steps, notes: Vec::new() }
 }
 
+/// Built anew from its table. The server names it without its schema: of two by that name none is meant.
+fn damaged(p: &Postgres, looks: &Looks, f: &Finding, ask: &Ask) -> Remedy {
+    let because = |why: &str| Remedy::Advice(format!("{}: {why}", f.remedy.summary));
+    let Some(name) = damaged_index(f) else { return because("which one is not said") };
+    let all = ask.near.indexes.get(&p.name).map(Vec::as_slice).unwrap_or_default();
+    // What is not valid may be built in the same run.
+    let besides =
+        all.iter().filter(|i| i.name != name && !i.valid && !i.is_left_over()).map(|i| i.bytes).sum();
+    match all.iter().filter(|i| i.name == name).collect::<Vec<_>>()[..] {
+        [] => because(&format!("{name} could not be seen in the database {}", p.url.dbname)),
+        [one] => match latency::anew(one, p, &looks.now, besides) {
+            Ok((step, note)) => Remedy::Steps { steps: vec![step], notes: note.into_iter().collect() },
+            Err(why) => Remedy::Refused { why, hints: vec!["mcp-ir who".into()] },
+        },
+        _ => because(&format!("more than one is called {name}")),
+    }
+}
+
 pub fn recovered(looks: &Looks, aim: &Aim, config: &Config) -> Recovered {
+    if aim.cause == Some(INDEX_CORRUPT.name)
+        && let Some(w) = witness::of(aim.subject, &looks.now, config, witness::index).first()
+    {
+        return Recovered::NotYet(format!("{} says {}", w.service, w.text));
+    }
     by_symptom(&super::symptoms(looks, config), aim.subject)
 }

@@ -7,7 +7,7 @@ use super::super::log::{self, Said};
 use super::super::place::Place;
 use super::super::{clusters, facts, witness};
 use super::{DIES_OF_IT, cause};
-use crate::config::{Config, PgUrl, Postgres};
+use crate::config::{Config, Postgres};
 use crate::diagnosis::Relation::{self, NeededBy, Same};
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity, shell_word};
 use crate::snapshot::units::{Event, UnitEvent};
@@ -253,6 +253,16 @@ pub fn no_recovery(look: &PostgresLook, now: &Snapshot) -> Option<String> {
     }
 }
 
+/// `… index "chunks_pkey" …`
+fn named(text: &str) -> Option<&str> {
+    text.split_once("index \"").and_then(|(_, rest)| Some(rest.split_once('"')?.0))
+}
+
+/// The index that a finding is about, as the server names it: without its schema.
+pub fn damaged_index(f: &Finding) -> Option<&str> {
+    named(&f.summary).filter(|_| f.cause == INDEX_CORRUPT.name)
+}
+
 /// The server's own words on an index, or those of a service, or of our login (XX002). Corrupt data has
 /// other words, and another cause.
 pub fn index(p: &Postgres, look: &PostgresLook, now: &Snapshot, config: &Config) -> Option<Finding> {
@@ -263,7 +273,7 @@ pub fn index(p: &Postgres, look: &PostgresLook, now: &Snapshot, config: &Config)
     let text =
         refused.map(|f| f.detail.as_str()).or(line.map(Said::words)).or(heard.first().map(|w| w.text))?;
     let sure = refused.is_some() || line.is_some() || heard.iter().any(|w| w.sure);
-    let name = text.split_once("index \"").and_then(|(_, rest)| Some(rest.split_once('"')?.0));
+    let name = named(text);
     let certainty = if sure { Certainty::Proven } else { Certainty::Likely };
     let summary = format!("an index is damaged: {}", text.split_once(":  ").map_or(text, |(_, t)| t));
     let mut f = Finding::new(&INDEX_CORRUPT, &p.name, certainty, summary).saw_if(
@@ -281,11 +291,7 @@ pub fn index(p: &Postgres, look: &PostgresLook, now: &Snapshot, config: &Config)
     let command = match name {
         Some(name) => {
             let sql = format!("REINDEX INDEX CONCURRENTLY \"{name}\"");
-            format!(
-                "psql {} -c {}",
-                shell_word(&PgUrl { password: None, ..p.url.clone() }.to_string()),
-                shell_word(&sql)
-            )
+            format!("psql {} -c {}", shell_word(&p.place()), shell_word(&sql))
         }
         None => format!("mcp-ir runbook {}", INDEX_CORRUPT.name.replace('/', "#")),
     };

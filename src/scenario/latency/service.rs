@@ -73,7 +73,7 @@ pub fn pool_wait(slow: &Slow, looks: &Looks, config: &Config) -> Option<Finding>
         f = f.saw("pg_stat_statements", "slow statements", "none");
     }
     let f = f.remedy(
-        format!("mcp-ir runbook {}", POOL_WAIT.name.replace('/', "#")),
+        "mcp-ir recover latency",
         "Raise the pool's size, within the server's slots",
         Risk::Disruptive,
     );

@@ -49,6 +49,18 @@ pub fn ended(s: &Service, looks: &Looks) -> Option<Between> {
     wholes(before, now).reduce(|a, b| if b.count > a.count { b } else { a })
 }
 
+/// Whether its requests are what it is judged by: it counts how long they take, or is not known not to.
+pub fn is_timed(s: &Service, looks: &Looks) -> bool {
+    let seen = |look: &Snapshot| page(s, look).map(|m| m.durations.iter().any(|h| h.whole));
+    let both = [looks.before.as_ref(), Some(&looks.now)].map(|l| l.and_then(seen));
+    s.metrics.is_some() && both != [Some(false); 2]
+}
+
+/// Whether what ended in between tells of the others.
+pub fn enough(s: &Service, looks: &Looks) -> bool {
+    ended(s, looks).is_some_and(|b| b.count >= FEW)
+}
+
 /// How long a health answer took that says that all is well.
 pub fn health_ms(s: &Service, look: &Snapshot) -> Option<f64> {
     let look = &look.services.get(&s.name)?.health;

@@ -8,7 +8,7 @@ use crate::config::{Config, Postgres};
 use crate::diagnosis::Relation::Same;
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity};
 use crate::snapshot::Looks;
-use crate::snapshot::work::{Holder, Table, Work};
+use crate::snapshot::work::{Holder, Index, Table, Work};
 
 pub static XMIN_HELD: Cause = Cause {
     name: "latency/xmin-held",
@@ -84,8 +84,32 @@ fn names(query: &str, table: &str) -> bool {
 }
 
 pub fn is_stale(t: &Table) -> bool {
-    let many = |n: f64| n > ROWS && n > PART * t.live;
-    many(t.dead) || many(t.changed)
+    is_dead(t) || many(t.changed, t)
+}
+
+/// Statistics alone would leave what makes it slow.
+pub fn is_dead(t: &Table) -> bool {
+    many(t.dead, t)
+}
+
+fn many(rows: f64, t: &Table) -> bool {
+    rows > ROWS && rows > PART * t.live
+}
+
+/// Those that slow statements use.
+pub fn stale_ones<'a>(p: &Postgres, looks: &'a Looks, config: &Config) -> Vec<&'a Table> {
+    let Some(now) = work(&looks.now, &p.name) else { return Vec::new() };
+    used(p, now, looks, config).into_iter().filter(|t| is_stale(t)).collect()
+}
+
+pub fn invalid_ones<'a>(p: &Postgres, looks: &'a Looks, config: &Config) -> Vec<&'a Index> {
+    let Some(now) = work(&looks.now, &p.name) else { return Vec::new() };
+    invalid_of(now, &used(p, now, looks, config))
+}
+
+fn invalid_of<'a>(now: &'a Work, used: &[&Table]) -> Vec<&'a Index> {
+    let of_used = |i: &&Index| used.iter().any(|t| t.name == i.table && t.schema == i.schema);
+    now.invalid_indexes.iter().filter(of_used).collect()
 }
 
 /// Large tables that these statements name and that were read from beginning to end in between, while no
@@ -145,19 +169,15 @@ fn stale(p: &Postgres, old: &[&Table]) -> Option<Finding> {
     for t in old.iter().take(3) {
         f = f.saw("postgres catalogue", &format!("{}.{}", t.schema, t.name), rows(t));
     }
-    let quoted = |name: &str| format!("\\\"{}\\\"", name.replace(['"', '\\', '$', '`', '\''], ""));
-    let url = crate::config::PgUrl { password: None, ..p.url.clone() };
     Some(f.remedy(
-        format!("psql '{url}' -c \"VACUUM (ANALYZE) {}.{}\"", quoted(&worst.schema), quoted(&worst.name)),
+        "mcp-ir recover latency",
         "Vacuum and analyze it, as its owner; see why autovacuum did not",
-        Risk::Safe,
+        if old.iter().any(|t| is_dead(t)) { Risk::Disruptive } else { Risk::Safe },
     ))
 }
 
 fn invalid(p: &Postgres, now: &Work, used: &[&Table]) -> Option<Finding> {
-    let of_used =
-        |i: &&crate::snapshot::work::Index| used.iter().any(|t| t.name == i.table && t.schema == i.schema);
-    let all: Vec<_> = now.invalid_indexes.iter().filter(of_used).collect();
+    let all = invalid_of(now, used);
     let first = all.first()?;
     let mut f = Finding::new(
         &INVALID_INDEX,
@@ -178,7 +198,7 @@ fn invalid(p: &Postgres, now: &Work, used: &[&Table]) -> Option<Finding> {
         );
     }
     Some(f.remedy(
-        format!("mcp-ir runbook {}", INVALID_INDEX.name.replace('/', "#")),
+        "mcp-ir recover latency",
         "REINDEX INDEX CONCURRENTLY; a leftover named _ccnew is dropped",
         Risk::Disruptive,
     ))

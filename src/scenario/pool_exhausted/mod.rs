@@ -13,7 +13,7 @@ mod useless;
 mod why_not;
 
 pub use holders::is_long_query;
-pub use remedy::{kill, recovered, request};
+pub use remedy::{kill, recovered, request, widen};
 
 use super::facts;
 use super::registry::Scenario;

@@ -7,8 +7,8 @@ use super::{size, useless};
 use crate::config::{Config, Postgres};
 use crate::diagnosis::{Finding, Severity};
 use crate::plan::{Act, Aim, Ask, Ending, Recovered, Remedy, Risk, Whom, draft};
-use crate::snapshot::Looks;
 use crate::snapshot::postgres::{Server, Session};
+use crate::snapshot::{Looks, Snapshot};
 
 /// What of an idle session is not seen from outside.
 const COST: &str = "their clients log in anew; who listens, or has temporary tables, loses them";
@@ -17,13 +17,7 @@ pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
     let now = &looks.now;
     let server = config.postgres(&f.subject).and_then(|p| Some((p, facts::server(now, &p.name)?)));
     match (f.cause.as_str(), server) {
-        ("pool-exhausted/client-pool-saturated", _) => {
-            let Some(s) = config.service(&f.subject) else { return advice(f) };
-            match ask.max_size.map_or_else(|| size::larger(s, now, config), Ok) {
-                Ok(to) => size::resize(s, to, now, ask, config),
-                Err(why) => Remedy::Advice(format!("{}: {why}", f.remedy.summary)),
-            }
-        }
+        ("pool-exhausted/client-pool-saturated", _) => widen(now, f, ask, config),
         ("pool-exhausted/blocking-chain", Some((p, server))) => {
             let roots: Vec<&Session> = facts::root_blockers(server).iter().map(|r| r.session).collect();
             end(&roots, p, f, blocker)
@@ -54,6 +48,15 @@ pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
             }
         }
         _ => advice(f),
+    }
+}
+
+/// A larger pool for the subject of a finding: as large as was asked for, else as fits.
+pub fn widen(now: &Snapshot, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
+    let Some(s) = config.service(&f.subject) else { return advice(f) };
+    match ask.max_size.map_or_else(|| size::larger(s, now, config), Ok) {
+        Ok(to) => size::resize(s, to, now, ask, config),
+        Err(why) => Remedy::Advice(format!("{}: {why}", f.remedy.summary)),
     }
 }
 
@@ -115,7 +118,7 @@ pub fn kill(server: &str, ask: &Ask, config: &Config) -> Remedy {
 fn whom(s: &Session, p: &Postgres) -> Whom {
     Whom {
         server: p.name.clone(),
-        url: crate::config::PgUrl { password: None, ..p.url.clone() }.to_string(),
+        url: p.place(),
         databases: p.databases.clone(),
         pid: s.pid,
         backend_start: s.backend_start.clone(),

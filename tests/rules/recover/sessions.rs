@@ -22,7 +22,7 @@ fn pids(plan: &Plan) -> Vec<i32> {
 }
 
 #[test]
-fn rule_1_only_the_root_of_a_chain_is_ended_and_only_at_the_transaction_that_was_seen() {
+fn errata_18_rule_1_only_the_root_of_a_chain_is_ended_and_only_at_the_transaction_that_was_seen() {
     let root = idle_tx(10, "migration", 60.0);
     let s = Stack::healthy().sessions([root.clone(), waits(20, A, 50.0, &[10]), waits(30, A, 40.0, &[20])]);
     let plan = planned(&s, &of("pool-exhausted"));
@@ -50,7 +50,7 @@ fn rule_9_a_plan_holds_no_password() {
 }
 
 #[test]
-fn a_root_that_runs_a_statement_is_cancelled_before_it_is_ended() {
+fn errata_19_a_root_that_runs_a_statement_is_cancelled_before_it_is_ended() {
     let root = session(10, "reindex", 60.0);
     let s = Stack::healthy().sessions([root.clone(), waits(20, A, 50.0, &[10])]);
     let plan = planned(&s, &of("pool-exhausted"));
@@ -70,7 +70,7 @@ fn rule_1_whose_transaction_was_not_shown_is_not_ended() {
 }
 
 #[test]
-fn rule_7_a_holder_in_another_database_is_shown_and_never_ended() {
+fn errata_19_rule_7_a_holder_in_another_database_is_shown_and_never_ended() {
     let mut root = idle_tx(10, "migration", 60.0);
     root.database = "payroll".into();
     let s = Stack::healthy().sessions([root, waits(20, A, 50.0, &[10])]);
@@ -142,7 +142,7 @@ fn idle(pid: i32, application: &str, age_s: f64) -> Session {
 }
 
 #[test]
-fn slots_are_freed_in_the_order_of_uselessness_and_no_more_than_it_takes() {
+fn errata_22_slots_are_freed_in_the_order_of_uselessness_and_no_more_than_it_takes() {
     let mut all: Vec<Session> =
         (0..30).map(|n| idle(1000 + n, "nightly-batch", 400.0 + f64::from(n))).collect();
     all.push(idle_tx(2000, "shell", 350.0));
@@ -180,10 +180,10 @@ fn spares_of_a_service_by_whatever_name_its_driver_gives_them_are_kept_and_who_m
 }
 
 #[test]
-fn where_too_few_hold_a_slot_for_nothing_none_is_ended() {
+fn errata_21_where_too_few_hold_a_slot_for_nothing_none_is_ended_and_more_of_them_is_a_restart() {
     let (s, request) = crowded(37, vec![idle(1000, "nightly-batch", 400.0)]);
     let Choice::Advice { why, .. } = chosen(&s, &request) else { panic!() };
-    assert!(why.contains("too few"), "{why}");
+    assert!(why.contains("too few") && why.contains("`max_connections` takes a restart"), "{why}");
 }
 
 #[test]

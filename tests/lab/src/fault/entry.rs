@@ -9,7 +9,7 @@ use crate::stack::Stack;
 use super::{
     access, contained, container, control, crash, damage, database, dependency, died, disk, holders,
     host_latency, latency, mcp, memory, network, noise, own, pairs, plain, pool, pooler, queues, silent,
-    start, vantage,
+    start, upkeep, vantage,
 };
 
 /// One way to break the stack, or a noise that must not be taken for a fault.
@@ -306,6 +306,7 @@ fn single() -> Vec<Fault> {
         mcp::FAULTS,
         dependency::FAULTS,
         latency::FAULTS,
+        upkeep::FAULTS,
         host_latency::FAULTS,
         queues::FAULTS,
         noise::CONTROLS,

@@ -27,6 +27,7 @@ mod pooler;
 mod queues;
 mod silent;
 mod start;
+mod upkeep;
 mod vantage;
 
 pub use entry::{Fault, all, find};

@@ -6,6 +6,7 @@
 mod asides;
 mod bench;
 mod environment;
+mod flush;
 mod guarded;
 mod harm;
 mod hung;
@@ -17,4 +18,5 @@ mod prompt;
 mod remedies;
 mod sessions;
 mod signals;
+mod upkeep;
 mod verify;
