@@ -1,6 +1,7 @@
 //! `mcp-ir recover`: detect, plan, consent, act, verify. It asks, and says what came of it; what is done is
 //! the engine's.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, IsTerminal};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -138,9 +139,8 @@ pub fn go(
     }
     // Before the look: who can't keep a journal shall not wait for it.
     let store = store(args.private_state, !args.plan)?;
-    // Nobody read the plan: where it was another by the time of its lock, what was agreed to beforehand is
-    // that one as well.
-    // A session that somebody named is not followed to what it does next.
+    // Nobody read the plan: where it was another by the time of its lock, what was agreed to beforehand is that
+    // one as well. A session that somebody named is not followed to what it does next.
     let mut tries = if args.yes && request.ask.kill.is_empty() { TRIES } else { 1 };
     loop {
         tries -= 1;
@@ -169,8 +169,8 @@ fn once(asked: &Asked<'_>, global: &Global, out: &Out, start: Instant) -> Result
     let Asked { args, again, loaded, store, request, last } = *asked;
     let word = Word { force: args.force_cooldown, by_value: request.names_a_value() };
     let (sight, against) = look(loaded, request, store, word, global)?;
-    let diagnosis = sight.diagnosis;
-    let mut plan = match sight.choice {
+    let diagnosis = sight.diagnosis.clone();
+    let mut plan = match sight.choice.clone() {
         Choice::Plan(plan) => plan,
         other => return without(other, diagnosis, global, out).map(Some),
     };
@@ -205,6 +205,7 @@ fn once(asked: &Asked<'_>, global: &Global, out: &Out, start: Instant) -> Result
         holder: format!("{}@{} (pid {})", diagnosis.vantage.user, diagnosis.vantage.host, std::process::id()),
         diagnosis,
         plan: &plan,
+        known: sight.known(),
         consent: &consent,
         store,
         wait: args.wait.0,
@@ -288,7 +289,7 @@ fn look(
     let awaited = Awaited::default();
     let progress = Progress::new(global.quiet || global.output != Output::Human);
     let seen = async {
-        let sight = see(loaded, request, store, false, &awaited, start).await;
+        let sight = see(loaded, request, store, false, BTreeMap::new(), &awaited, start).await;
         let against = match &sight.choice {
             Choice::Plan(plan) => against(plan, &sight.looks, loaded, store, word).await,
             _ => Vec::new(),

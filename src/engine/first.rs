@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::admission::{Admission, in_time};
 use super::awaited::Awaited;
+use super::look::Patience;
 use super::{containers, memory, silence};
 use crate::config::Loaded;
 use crate::probe::{blocking, health, host, log, mcp, metrics, ollama, postgres, redis, systemd, timed};
@@ -70,6 +71,7 @@ pub async fn ask(
     loaded: &Loaded,
     awaited: &Awaited,
     deadline: Instant,
+    known: &BTreeMap<String, Patience>,
     mut snapshot: Snapshot,
 ) -> (Snapshot, Option<systemd::Bus>) {
     let (tell, mut told) = mpsc::unbounded_channel();
@@ -129,15 +131,16 @@ pub async fn ask(
         with_url().map(|s| usize::from(s.mcp.is_some()) + usize::from(s.metrics.is_some())).sum::<usize>();
     let admission = Admission::new(config.service.len() + more, deadline);
     for s in config.service.clone() {
-        let asked = s.url.is_some() && s.health.is_some();
-        let none = if asked {
-            unasked(deadline)
-        } else {
-            Look::not_asked("no URL, or no health path, is configured")
+        let asks = s.url.is_some() && s.health.is_some();
+        let (health, brief) = match known.get(&s.name) {
+            _ if !asks => (Look::not_asked("no URL, or no health path, is configured"), None),
+            Some(Patience::Known(known)) => ((**known).clone(), None),
+            Some(Patience::Brief(time)) => (unasked(deadline), Some(*time)),
+            None => (unasked(deadline), Some(Duration::MAX)),
         };
         let pool_max = Reading::not_asked("the payload says it, or names no pool");
         let mut look = ServiceLook {
-            health: none,
+            health,
             pool_max,
             targets: Reading::default(),
             mcp: None,
@@ -165,13 +168,15 @@ pub async fn ask(
             spawn(name, Box::pin(shake));
         }
         snapshot.services.insert(s.name.clone(), look);
-        if asked {
+        if let Some(brief) = brief {
             let headers = loaded.secrets.headers(&s.name).to_vec();
             let (name, admission) = (s.name.clone(), admission.clone());
             let patience = deadline.saturating_duration_since(Instant::now()) / 2;
             let look = async move {
                 let look = || timed(health::look(&s, &headers, deadline));
-                Seen::Health(s.name.clone(), in_time(admission.run(look).await, patience))
+                let seen = tokio::time::timeout(brief, admission.run(look)).await;
+                let seen = seen.unwrap_or_else(|_| Look::not_asked("no answer as yet, and not waited for"));
+                Seen::Health(s.name.clone(), in_time(seen, patience))
             };
             spawn(name, Box::pin(look));
         }

@@ -1,5 +1,6 @@
 //! One look at everything under care: a snapshot by the deadline, whatever hangs.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -9,7 +10,8 @@ use super::{again, changed, closer, first};
 use crate::config::Loaded;
 use crate::diagnosis::Finding;
 use crate::probe::millis;
-use crate::snapshot::{Looks, SCHEMA, Snapshot, Vantage};
+use crate::snapshot::service::Health;
+use crate::snapshot::{Look, Looks, SCHEMA, Snapshot, Vantage};
 
 /// The deadlines of one look.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +33,15 @@ pub enum Depth {
     Everything,
 }
 
+/// How a service's health answer is come by.
+#[derive(Debug, Clone)]
+pub enum Patience {
+    /// Waited for so long: what is not there by then is neither an answer nor silence.
+    Brief(Duration),
+    /// Asked for a moment ago, and not again.
+    Known(Box<Look<Health>>),
+}
+
 /// What a look is for.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -41,11 +52,13 @@ pub struct Plan {
     pub asked: Vec<String>,
     /// An earlier look, to compare with.
     pub before: Option<Snapshot>,
+    /// By service; who is not named is waited for as long as the look has.
+    pub health: BTreeMap<String, Patience>,
 }
 
 impl Plan {
     pub fn of(depth: Depth) -> Self {
-        Self { depth, quick: false, asked: Vec::new(), before: None }
+        Self { depth, quick: false, asked: Vec::new(), before: None, health: BTreeMap::new() }
     }
 }
 
@@ -73,7 +86,8 @@ pub async fn look(loaded: &Loaded, awaited: &Awaited, start: Instant, plan: &Pla
     let deadlines = Deadlines::from(start, loaded.config.timeout.0);
     #[expect(clippy::disallowed_methods, reason = "the one place where a snapshot's time is taken")]
     let taken_at = Timestamp::now();
-    let (mut now, bus) = first::ask(loaded, awaited, deadlines.first, blank(loaded, taken_at)).await;
+    let (mut now, bus) =
+        first::ask(loaded, awaited, deadlines.first, &plan.health, blank(loaded, taken_at)).await;
     match plan.depth {
         Depth::Symptoms => closer::sizes(&mut now, bus.as_ref(), deadlines.end).await,
         depth => closer::ask(&mut now, bus, awaited, deadlines.end, depth).await,

@@ -121,6 +121,13 @@ pub fn pool<'a>(now: &'a Snapshot, service: &str) -> Option<&'a PoolReport> {
     health(now, service).and_then(|h| h.pool.as_ref())
 }
 
+/// A look that had no time to wait for its answer: that is neither one nor silence.
+pub fn is_unheard(now: &Snapshot, s: &Service) -> bool {
+    let asks = s.url.is_some() && s.health.is_some();
+    let health = now.services.get(&s.name).map(|look| &look.health.reading);
+    asks && matches!(health, Some(Reading::NotAsked { .. }))
+}
+
 /// What a size is known by, where the service itself says it.
 pub const PAYLOAD: &str = "payload";
 

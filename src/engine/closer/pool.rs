@@ -6,17 +6,18 @@ use std::time::Instant;
 use crate::config::{Config, Service};
 use crate::probe::docker::Engine;
 use crate::probe::{blocking, host, systemd};
+use crate::scenario;
 use crate::snapshot::service::PoolMax;
 use crate::snapshot::{FailKind, Failure, Reading, Snapshot};
 
 /// A service, and the variable that holds its pool's size.
 pub type Asked = (Service, String);
 
-/// Services whose payload leaves the pool's maximum out; all that name its variable, for a preflight.
+/// Services whose payload leaves the pool's maximum out, or was not waited for; all that name its variable, for a preflight.
 pub fn unclear(now: &Snapshot, config: &Config, everything: bool) -> Vec<Asked> {
     let unclear = |s: &&Service| {
         let pool = now.services.get(&s.name).and_then(|l| l.health.seen()).and_then(|h| h.pool.as_ref());
-        everything || pool.is_some_and(|p| p.max.is_none())
+        everything || scenario::is_unheard(now, s) || pool.is_some_and(|p| p.max.is_none())
     };
     let placed = |s: &&Service| s.unit.is_some() || s.container.is_some();
     let all = config.service.iter().filter(unclear).filter(placed);

@@ -1,6 +1,6 @@
 //! A plan that was consented to, begun: lock, look again, journal. What is done then stands in `work`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ use crate::consent::Consent;
 use crate::diagnosis::Diagnosis;
 use crate::engine::Awaited;
 use crate::engine::evidence::captured;
+use crate::engine::look::Patience;
 use crate::error::Result;
 use crate::incident::{Event, Journal, Outcome, Store};
 use crate::plan::{Plan, Step};
@@ -29,6 +30,8 @@ pub struct Order<'a> {
     /// By which it was agreed to.
     pub diagnosis: Diagnosis,
     pub plan: &'a Plan,
+    /// Health answers of the look that it was planned by, which are not waited for again.
+    pub known: BTreeMap<String, Patience>,
     pub consent: &'a Consent,
     pub store: &'a Store,
     pub wait: Duration,
@@ -59,8 +62,9 @@ pub async fn carry_out(
     };
     // Between the look and now somebody thought, typed, or mended it himself; or something else broke.
     let quick = is_without_rates(&order.diagnosis, order.plan);
+    let known = order.known.clone();
     let sight = tokio::select! {
-        sight = see(order.loaded, order.request, order.store, quick, awaited, Instant::now()) => sight,
+        sight = see(order.loaded, order.request, order.store, quick, known, awaited, Instant::now()) => sight,
         () = stop.times(1) => return report.interrupted(),
     };
     report.diagnosis = Some(sight.diagnosis.clone());

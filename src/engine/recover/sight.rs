@@ -1,18 +1,20 @@
 //! One whole look with all that a plan needs, and what is chosen by it: the same before somebody agrees
 //! and under the lock, where it decides.
 
-use std::time::Instant;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use super::choose::{Choice, Request, choose};
 use super::disk;
 use super::guard::{apart, attempts};
 use super::near::{asides, indexes, near, occupied, sessions};
 use crate::config::Loaded;
-use crate::diagnosis::{Diagnosis, Finding};
-use crate::engine::look::{Depth, Plan as LookPlan, look};
+use crate::diagnosis::{Diagnosis, Finding, Severity, needs};
+use crate::engine::look::{Depth, Patience, Plan as LookPlan, look};
 use crate::engine::{Awaited, Filter, diagnose};
 use crate::incident::{Store, now};
-use crate::plan::Plan;
+use crate::plan::{Act, Plan};
+use crate::scenario::is_unheard;
 use crate::snapshot::Looks;
 
 #[derive(Debug, Clone)]
@@ -23,21 +25,94 @@ pub struct Sight {
     pub choice: Choice,
     /// What was asked, with what was looked at for it.
     pub request: Request,
+    /// When all of it was in.
+    pub at: Instant,
 }
+
+/// Who answers at all answers by then, unless it waits for a connection itself.
+const BRIEF: Duration = Duration::from_millis(50);
+/// An answer that took longer than `BRIEF` is not asked for again so soon.
+const FRESH: Duration = Duration::from_secs(1);
+
+type Health = BTreeMap<String, Patience>;
 
 /// `start` is when the deadline of the look begins. A quick one waits for no rate; so too where a person names
 /// the value: what else is slow does not make it another.
+///
+/// A service with a full pool may take seconds to say so. Who names it and the size for it does not wait for
+/// that, where nothing else is wrong with it or what it needs.
 pub async fn see(
     loaded: &Loaded,
     request: &Request,
     store: &Store,
     quick: bool,
+    known: Health,
+    awaited: &Awaited,
+    start: Instant,
+) -> Sight {
+    let named = match request.services.as_slice() {
+        [one] if request.ask.max_size.is_some() => Some(one),
+        _ => None,
+    };
+    let mut health = known;
+    if let Some(name) = named {
+        health.entry(name.clone()).or_insert(Patience::Brief(BRIEF));
+    }
+    let sight = whole(loaded, request, store, quick, health, awaited, start).await;
+    match named {
+        Some(name) if sight.is_blind(name) => {
+            whole(loaded, request, store, quick, Health::new(), awaited, start).await
+        }
+        _ => sight,
+    }
+}
+
+impl Sight {
+    /// Whether more than its answer is missing for what was asked.
+    fn is_blind(&self, name: &str) -> bool {
+        let (now, config) = (&self.looks.now, &self.looks.now.config);
+        if !config.service(name).is_some_and(|s| is_unheard(now, s)) {
+            return false;
+        }
+        let of = needs(name, config);
+        let about = |f: &Finding| f.subject == name || of.contains(f.subject.as_str());
+        let other = self.diagnosis.findings.iter().any(|f| f.severity < Severity::P4 && about(f));
+        let restarts = |plan: &Plan| plan.steps.iter().any(|s| matches!(s.act, Act::RestartUnit { .. }));
+        other || !matches!(&self.choice, Choice::Plan(plan) if restarts(plan))
+    }
+
+    /// What the look that decides, a moment later, does not wait for again: nothing of what a person asked for
+    /// by a value goes by it.
+    pub fn known(&self) -> Health {
+        if !self.request.names_a_value() {
+            return Health::new();
+        }
+        let now = &self.looks.now;
+        let slow = |s: &&crate::config::Service| {
+            let took =
+                now.services.get(&s.name).filter(|l| l.health.seen().is_some()).map(|l| l.health.elapsed_ms);
+            let slow = took.is_some_and(|ms| ms > BRIEF.as_secs_f64() * 1000.0);
+            is_unheard(now, s) || (slow && self.at.elapsed() < FRESH)
+        };
+        let known = |s: &crate::config::Service| {
+            Some((s.name.clone(), Patience::Known(Box::new(now.services.get(&s.name)?.health.clone()))))
+        };
+        now.config.service.iter().filter(slow).filter_map(known).collect()
+    }
+}
+
+async fn whole(
+    loaded: &Loaded,
+    request: &Request,
+    store: &Store,
+    quick: bool,
+    health: Health,
     awaited: &Awaited,
     start: Instant,
 ) -> Sight {
     let asked = request.scenario.iter().cloned().collect();
     let quick = quick || request.names_a_value();
-    let plan = LookPlan { asked, quick, ..LookPlan::of(Depth::Wrong) };
+    let plan = LookPlan { asked, quick, health, ..LookPlan::of(Depth::Wrong) };
     let deadline = start + loaded.config.timeout.0;
     let (looked, near) =
         tokio::join!(look(loaded, awaited, start, &plan), near(loaded, &request.ask, store, deadline));
@@ -60,7 +135,7 @@ pub async fn see(
         }
         other => other,
     };
-    Sight { looks, diagnosis, choice, request }
+    Sight { looks, diagnosis, choice, request, at: Instant::now() }
 }
 
 /// Whether the look that decides needs no rates: nothing was found by them but what these subjects suffer

@@ -73,14 +73,16 @@ pub fn resize(s: &Service, size: u64, now: &Snapshot, ask: &Ask, config: &Config
     let refused = |why: String, hints: Vec<String>| Remedy::Refused { why, hints };
     // By the service itself: that its process has a variable does not say that it reads it (errata 33).
     let said = facts::pool_max(now, &s.name).filter(|(_, by)| *by == facts::PAYLOAD);
-    let Some((from, _)) = said else {
+    let unheard = facts::is_unheard(now, s);
+    let from = said.map(|(from, _)| from);
+    if from.is_none() && !unheard {
         let why = format!(
             "the payload of {} does not say the size of its pool: what is set could not be verified",
             s.name
         );
         return refused(why, Vec::new());
-    };
-    if from == size && !ask.persist {
+    }
+    if from == Some(size) && !ask.persist {
         return Remedy::Nothing(format!("the pool of {} has {size} already", s.name));
     }
     if size == 0 {
@@ -92,7 +94,7 @@ pub fn resize(s: &Service, size: u64, now: &Snapshot, ask: &Ask, config: &Config
     }
     let mut notes = Vec::new();
     // To make it smaller always fits.
-    if size > from {
+    if from.is_none_or(|from| size > from) {
         let budgets = match Budget::all(s, now, config) {
             Ok(budgets) => budgets,
             Err(why) => return refused(why, Vec::new()),
@@ -107,21 +109,31 @@ pub fn resize(s: &Service, size: u64, now: &Snapshot, ask: &Ask, config: &Config
     match way(s, size, from, ask, now) {
         Ok((steps, more)) => {
             notes.extend(more);
+            notes.extend(unheard.then(|| UNHEARD.to_owned()));
             Remedy::Steps { steps, notes }
         }
         Err((why, hints)) => refused(why, hints),
     }
 }
 
+const UNHEARD: &str = "its health answer was not waited for: that it takes the size is seen by it after the \
+     restart; where it says another, this is taken back";
+
 type Way = Result<(Vec<Draft>, Vec<String>), (String, Vec<String>)>;
 
 /// By its own interface where that answers; else by a drop-in and a restart.
-fn way(s: &Service, size: u64, from: u64, ask: &Ask, now: &Snapshot) -> Way {
+fn way(s: &Service, size: u64, from: Option<u64>, ask: &Ask, now: &Snapshot) -> Way {
     let refuse = |why: String| (why, Vec::new());
     let by_api = interface(s).filter(|_| ask.near.resizable.contains(&s.name));
     let mut drafts = Vec::new();
     let mut notes = Vec::new();
-    if let Some(url) = by_api.clone().filter(|_| from != size) {
+    if by_api.is_some() && from.is_none() {
+        return Err(refuse(format!(
+            "the size of the pool of {} is not known, so neither is its undo",
+            s.name
+        )));
+    }
+    if let Some((url, from)) = by_api.clone().zip(from).filter(|(_, from)| *from != size) {
         let set = |from, to| Act::ResizePool { service: s.name.clone(), url: url.clone(), from, to };
         drafts.push(draft(set(from, size), Risk::Disruptive).undo(vec![set(size, from)], Risk::Disruptive));
         if !ask.persist {

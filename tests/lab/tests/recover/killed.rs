@@ -8,8 +8,11 @@ use std::time::Duration;
 use crate::bench::{A, A_UNIT, Bench, until};
 
 const ASK: [&str; 7] = ["recover", "pool", "--service", A, "--max-size", "20", "--yes"];
-/// More than a whole run writes: opened, planned, consented, captured, three steps, verified, ended.
-const LINES: usize = 14;
+/// More than a whole run writes: opened, planned, consented, what was looked at, what was captured, three steps,
+/// verified, ended.
+const LINES: usize = 15;
+/// The line that says that its drop-in is written.
+const WRITTEN: usize = 7;
 const MOMENTS: u64 = 4;
 
 /// The tool, that is killed there.
@@ -117,7 +120,7 @@ fn rule_3_undo_goes_by_the_process_not_by_the_journal() {
     let Some(mut b) = Bench::start() else { return };
     let former = b.settings();
     let cut_off = |b: &Bench| {
-        let status = killed_at(b, &ASK, 6, "after").wait().unwrap();
+        let status = killed_at(b, &ASK, WRITTEN, "after").wait().unwrap();
         assert_eq!((status.signal(), b.events().last().map(String::as_str)), (Some(9), Some("done")));
     };
     // Somebody restarts it by hand.
@@ -143,7 +146,7 @@ fn rule_3_what_a_killed_run_wrote_is_rolled_back_by_the_next_that_finds_it_fatal
     booted.systemctl(&["restart", A_UNIT]).unwrap();
     b.stack.wait_until_healthy().unwrap();
     let former = b.settings();
-    let status = killed_at(&b, &ASK, 6, "after").wait().unwrap();
+    let status = killed_at(&b, &ASK, WRITTEN, "after").wait().unwrap();
     assert_eq!((status.signal(), b.events().last().map(String::as_str)), (Some(9), Some("done")));
     let run = b.tool.run(&b.stack, &ASK).unwrap();
     assert!(matches!(run.code, Some(5 | 6)), "{}{}", run.stdout, run.stderr);
