@@ -178,7 +178,13 @@ impl Asks {
     fn variables(&self) -> Result<Vec<(String, String)>> {
         let level = self.log_level.iter().map(|level| ("LOG_LEVEL".to_owned(), level.clone()));
         let named = self.env.iter().map(|text| variable(text)).collect::<Result<Vec<_>>>()?;
-        Ok(named.into_iter().chain(level).collect())
+        let all: Vec<(String, String)> = named.into_iter().chain(level).collect();
+        // The last one would win, and the others be called ignored.
+        let twice = |(at, (name, _)): &(usize, &(String, String))| all[..*at].iter().any(|(n, _)| n == name);
+        match all.iter().enumerate().find(twice) {
+            Some((_, (name, _))) => Err(Error::usage(format!("{name} is asked for twice"))),
+            None => Ok(all),
+        }
     }
 
     /// As they are typed.
@@ -255,6 +261,10 @@ mod tests {
             let e = variable(text).unwrap_err();
             assert!(!format!("{e:?}").contains("hunter2"), "{e:?}");
         }
+        let twice = Asks { env: vec!["A=1".into()], log_level: None, ..Asks::default() };
+        assert!(twice.variables().is_ok());
+        let twice = Asks { env: vec!["A=1".into(), "A=2".into()], ..twice };
+        assert!(twice.variables().is_err(), "the first would be called ignored");
         assert_eq!(variable("MALLOC_ARENA_MAX=2").unwrap().1, "2");
         assert_eq!((level("debug"), level("loud").is_err()), (Ok("DEBUG".into()), true));
     }

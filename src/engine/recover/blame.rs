@@ -54,6 +54,20 @@ pub fn started_again<'a>(plan: &'a Plan, step: &Step) -> Vec<(usize, &'a Step)> 
     all.filter(|(_, s)| stopped && its(s) && s.n > step.n && starts(s)).collect()
 }
 
+/// What was stopped before this step, to be started behind it: said where it ends here.
+pub fn left_down(plan: &Plan, step: &Step) -> String {
+    let stopped = plan.steps.iter().filter(|s| s.n < step.n).filter_map(|s| match &s.act {
+        Act::StopUnit { unit } => Some((s.n, unit)),
+        _ => None,
+    });
+    let starts = |n: usize, unit: &String| {
+        let between = plan.steps.iter().filter(|s| s.n > n && s.n < step.n);
+        between.map(|s| &s.act).any(|a| matches!(a, Act::StartUnit { unit: u } if u == unit))
+    };
+    let down = stopped.filter(|(n, unit)| !starts(*n, unit));
+    down.map(|(_, unit)| format!("; {unit} is stopped: `systemctl start {unit}`")).collect()
+}
+
 /// The standing steps to roll back for these subjects, the last one first. A run before this one may have
 /// written the same file, and been cut off.
 pub fn to_roll_back(standing: Vec<Open>, plan: &Plan, run: u32, subjects: &[String]) -> Vec<Open> {

@@ -76,7 +76,8 @@ pub fn choose(looks: &Looks, d: &Diagnosis, request: &Request) -> Choice {
         if request.services.is_empty() {
             found.retain(|f| f.is_root());
         }
-        if !request.all {
+        // A value is one's alone: of several it is asked which.
+        if !request.all && wanted.is_none() {
             found.sort_by_key(|f| !f.is_root());
             found.truncate(1);
         }

@@ -23,7 +23,7 @@ mod work;
 mod world;
 
 pub use back::{Taken, undo_plan};
-pub use blame::{refuted, started_again, to_roll_back, unwell};
+pub use blame::{left_down, refuted, started_again, to_roll_back, unwell};
 pub use carry::{Order, carry_out};
 pub use choose::{Choice, Request, choose};
 pub use lock::FOLDER as LOCKS;
@@ -32,5 +32,5 @@ pub use rights::against;
 pub use sight::{Now, Sight, is_without_rates, see, still};
 pub use stop::Stop;
 pub use undo::{UndoOrder, UndoOutcome, Undone, undo};
-pub use verify::{as_planned, held};
+pub use verify::{as_planned, held, unproven};
 pub use veto::Word;

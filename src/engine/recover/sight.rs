@@ -68,8 +68,8 @@ pub async fn see(
 }
 
 impl Sight {
-    /// Whether more than its answer is missing for what was asked.
-    fn is_blind(&self, name: &str) -> bool {
+    /// Whether its answer is missing, and more than that is wrong: then it is waited for.
+    pub fn is_blind(&self, name: &str) -> bool {
         let (now, config) = (&self.looks.now, &self.looks.now.config);
         if !config.service(name).is_some_and(|s| is_unheard(now, s)) {
             return false;

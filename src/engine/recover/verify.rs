@@ -9,7 +9,7 @@ use super::stop::Stop;
 use crate::config::{Config, Loaded};
 use crate::engine::Awaited;
 use crate::engine::look::{Depth, Plan as LookPlan, look};
-use crate::plan::{Act, Aim, Ask, Plan, Recovered};
+use crate::plan::{Act, Aim, Ask, Plan, Recovered, Step};
 use crate::probe::millis;
 use crate::scenario::{Scenario, by_name, longest_run, pool_recovered, service_recovered};
 use crate::snapshot::{Looks, Snapshot};
@@ -118,6 +118,16 @@ pub(super) fn size_of(subject: &str, plan: &Plan, config: &Config) -> Option<u64
             (pool.max_env.as_ref() == Some(variable)).then(|| value.parse().ok())?
         }
         _ => None,
+    })
+}
+
+/// A value that its steps were to prove and did not see, and that no payload says either: whether it is so,
+/// nobody knows. That a log is quiet is no value.
+pub fn unproven<'a>(plan: &'a Plan, unseen: &[usize], config: &Config) -> Option<&'a Step> {
+    plan.steps.iter().filter(|s| unseen.contains(&s.n)).find(|s| match &s.act {
+        Act::Prove { value, .. } => size_of(&s.subject, plan, config).is_none_or(|n| n.to_string() != *value),
+        Act::ProveLimit { .. } => true,
+        _ => false,
     })
 }
 

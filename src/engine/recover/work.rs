@@ -5,13 +5,13 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::back::{ACT, GLANCE, Hands, LEFT, ROLLED_BACK, Taken, started_since, take_back};
-use super::blame::{refuted, started_again, to_roll_back, unwell};
+use super::blame::{left_down, refuted, started_again, to_roll_back, unwell};
 use super::carry::Order;
 use super::near::runs;
 use super::report::{Recovery, StepStatus, Told};
 use super::sight::Sight;
 use super::stop::Stop;
-use super::verify::{held, recovered, symptoms, verify};
+use super::verify::{held, recovered, symptoms, unproven, verify};
 use super::world::{holds_at_once, lives};
 use crate::action::{Failed, Sessions, World, apply};
 use crate::engine::Awaited;
@@ -55,7 +55,7 @@ impl Work<'_, '_> {
         let mut why = None;
         for (at, step) in self.order.plan.steps.iter().enumerate() {
             if self.stop.asked() {
-                return Ok(self.interrupted(!touched.is_empty()));
+                return Ok(self.interrupted(!touched.is_empty(), Some(step)));
             }
             let subject = step.subject.as_str();
             if other.contains(&subject) {
@@ -63,7 +63,7 @@ impl Work<'_, '_> {
             }
             if let Some(why) = self.too_early(step).await {
                 if self.stop.asked() {
-                    return Ok(self.interrupted(!touched.is_empty()));
+                    return Ok(self.interrupted(!touched.is_empty(), Some(step)));
                 }
                 let why = format!("{why}; {} was not begun", of(step));
                 return Ok(match touched.is_empty() {
@@ -163,6 +163,12 @@ impl Work<'_, '_> {
         };
         self.report.verification = Some(v);
         self.journal.write(event).await?;
+        let unseen = self.report.steps.iter().filter(|r| r.status == StepStatus::Unseen).map(|r| r.n);
+        if let Some(step) =
+            unproven(o.plan, &unseen.collect::<Vec<_>>(), &o.loaded.config).filter(|_| verified)
+        {
+            return Ok((Outcome::NotRecovered, format!("{says}; but {} could not be seen", of(step))));
+        }
         let left = &o.plan.left;
         if verified && left.is_empty() {
             return Ok((Outcome::Recovered, says));
@@ -173,7 +179,7 @@ impl Work<'_, '_> {
             return Ok((outcome, format!("{says}; left as it is: {}", left.join(", "))));
         }
         if self.stop.asked() {
-            return Ok(if touched { (Outcome::NotRecovered, says) } else { self.interrupted(false) });
+            return Ok(if touched { (Outcome::NotRecovered, says) } else { self.interrupted(false, None) });
         }
         if !touched {
             return Ok((Outcome::NotRecovered, says));
@@ -207,10 +213,11 @@ impl Work<'_, '_> {
         Ok(made.iter().filter(other).map(|(unit, _)| (*unit).to_owned()).collect())
     }
 
-    fn interrupted(&mut self, touched: bool) -> Ending {
+    fn interrupted(&mut self, touched: bool, before: Option<&Step>) -> Ending {
         self.report.interrupted = !touched;
         if touched {
-            (Outcome::Failed, "interrupted: the steps before this one were done".into())
+            let down = before.map(|step| left_down(self.order.plan, step)).unwrap_or_default();
+            (Outcome::Failed, format!("interrupted: the steps before this one were done{down}"))
         } else {
             (Outcome::Refused, "interrupted: nothing was changed".into())
         }
@@ -304,6 +311,8 @@ impl Work<'_, '_> {
                 false if !failed.touched() && matches!(step.act, Act::SetAside { .. }) => {
                     self.start_again(step).await?
                 }
+                // Where it stands then nobody knows: it is not started at once on what may be half of it.
+                false if matches!(step.act, Act::SetAside { .. }) => left_down(self.order.plan, step),
                 false => self.roll_back_refuted(std::slice::from_ref(&step.subject)).await?,
             };
             return Ok((Outcome::Failed, format!("{why}{back}")));

@@ -4,13 +4,13 @@
 use super::descriptors::FD_EXHAUSTION;
 use super::limit::NEAR_LIMIT;
 use super::who::{self, Who};
-use crate::config::Config;
+use crate::config::{Config, Service};
 use crate::diagnosis::Finding;
 use crate::plan::{Aim, Ask, Recovered, Remedy};
 use crate::scenario::registry::{advice, by_symptom};
 use crate::scenario::{server_crash, steps};
-use crate::snapshot::Looks;
 use crate::snapshot::memory::ProcessUse;
+use crate::snapshot::{Looks, Snapshot};
 
 pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
     let Some((s, unit)) = config.service(&f.subject).and_then(|s| Some((s, s.unit.as_deref()?))) else {
@@ -43,12 +43,23 @@ pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
 /// `--memory-max` where nothing is wrong.
 pub fn request(looks: &Looks, service: &str, ask: &Ask, config: &Config) -> Remedy {
     match (config.service(service), ask.memory_max) {
+        (Some(s), Some(size)) if is_down(s, &looks.now) => Remedy::Refused {
+            why: format!("{} is down: it is started with its limit", s.name),
+            hints: vec![format!("mcp-ir recover server --service {} --memory-max {size}", s.name)],
+        },
         (Some(s), Some(size)) => match steps::memory(s, size, ask, &looks.now) {
             Ok(steps) => Remedy::Steps { steps, notes: Vec::new() },
             Err(other) => other,
         },
         _ => Remedy::Nothing("nothing is asked for".into()),
     }
+}
+
+fn is_down(s: &Service, now: &Snapshot) -> bool {
+    s.unit
+        .as_deref()
+        .and_then(|unit| now.unit(unit))
+        .is_some_and(|u| u.active == "failed" || u.active == "inactive")
 }
 
 /// It does its work, and has room again by the same count.

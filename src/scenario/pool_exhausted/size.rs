@@ -85,6 +85,12 @@ pub fn resize(s: &Service, size: u64, now: &Snapshot, ask: &Ask, config: &Config
     if from == Some(size) && !ask.persist {
         return Remedy::Nothing(format!("the pool of {} has {size} already", s.name));
     }
+    let has = now.services.get(&s.name).and_then(|look| look.pool_max.seen());
+    if let Some(has) = has.filter(|has| unheard && has.value == size) {
+        let why =
+            format!("it has {size} by the {} already, and its health gave no answer as yet", has.source);
+        return refused(why, Vec::new());
+    }
     if size == 0 {
         return refused("a pool of 0 serves nobody".into(), Vec::new());
     }

@@ -1,6 +1,6 @@
 //! A cache that can't be read is set aside: stopped first, the configured folder alone, and never deleted.
 
-use mcp_ir::engine::recover::{Choice, Request, started_again};
+use mcp_ir::engine::recover::{Choice, Request, left_down, started_again};
 use mcp_ir::plan::{Act, Aside, Ask, Near, Needs, Risk};
 
 use super::{acts, chosen, of, planned};
@@ -59,6 +59,10 @@ fn errata_45_a_loop_of_starts_is_stopped_first() {
         started_again(&plan, &plan.steps[step]).iter().map(|(_, s)| s.n).collect()
     };
     assert_eq!(again(1), [3, 4]);
+    // Nor is it kept quiet, where it ends in between.
+    let down = |step: usize| left_down(&plan, &plan.steps[step]);
+    assert!(down(1).contains("systemctl start codebase-mcp.service") && down(3) == down(1), "{}", down(1));
+    assert_eq!(down(0), "");
     let without = planned(&broken_cache(), &asked(Ok(seen())));
     assert!(started_again(&without, &without.steps[0]).is_empty(), "it was not stopped by us");
 }

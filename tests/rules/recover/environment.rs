@@ -1,6 +1,6 @@
 //! A variable is set for one unit, by our drop-in and a restart, and proven by its process.
 
-use mcp_ir::engine::recover::{Choice, Request};
+use mcp_ir::engine::recover::{Choice, Request, unproven};
 use mcp_ir::plan::{Act, Ask, Near};
 
 use super::{acts, chosen, of, planned};
@@ -72,4 +72,15 @@ fn what_is_so_already_what_is_a_secret_and_what_has_a_way_of_its_own_is_not_set(
     assert!(hints[0].contains("recover pool") && hints[0].contains("--max-size"), "{hints:?}");
     let down = Stack::healthy().unit(A_UNIT, "inactive", "dead");
     assert!(!matches!(chosen(&down, &asked(&[("LOG_LEVEL", "INFO")], &[])), Choice::Plan(_)));
+}
+
+#[test]
+fn rule_6_a_value_that_nobody_has_seen_is_not_verified() {
+    let s = Stack::healthy();
+    let plan = planned(&s, &asked(&[("MALLOC_ARENA_MAX", "2")], &[]));
+    let step = |unseen: &[usize]| unproven(&plan, unseen, &s.now.config).map(|s| s.n);
+    assert_eq!((step(&[]), step(&[3])), (None, Some(3)));
+    // A pool's size is said by its payload, which it is verified by.
+    let plan = planned(&s.clone().pool_max(crate::stack::C, 10), &super::pool::size(25, Some(A)));
+    assert_eq!(unproven(&plan, &[3], &s.now.config), None);
 }

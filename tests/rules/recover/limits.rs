@@ -233,3 +233,21 @@ fn who_was_killed_for_memory_gets_the_size_that_is_asked_for_and_is_started() {
     assert!(text(&plan).contains(&format!("MemoryMax={GIB}\n")), "{}", text(&plan));
     assert!(matches!(acts(&plan)[2], Act::StartUnit { .. }), "{plan:?}");
 }
+
+#[test]
+fn a_limit_for_who_is_down_is_set_by_what_starts_it() {
+    let Choice::Refused { hints, .. } = chosen(&killed(512 * MIB), &memory(2 * GIB, None)) else { panic!() };
+    assert_eq!(hints, [format!("mcp-ir recover server --service codebase-mcp --memory-max {}", 2 * GIB)]);
+}
+
+#[test]
+fn a_value_is_for_one_and_of_several_it_is_asked_which() {
+    let s = killed(512 * MIB).no_answer(C, refused()).unit(C_UNIT, "failed", "failed");
+    let s = s.detail(C_UNIT, "oom-kill", 2, 9, 20.0).kernel(&[
+        (30.0, GROUP, Kernel::OomLimit),
+        (20.0, "/system.slice/workflow-mcp.service", Kernel::OomLimit),
+    ]);
+    let request = Request { scenario: None, services: Vec::new(), ..memory(2 * GIB, None) };
+    let Choice::Unclear { hints, .. } = chosen(&s, &request) else { panic!("{:?}", chosen(&s, &request)) };
+    assert_eq!(hints.len(), 2, "{hints:?}");
+}

@@ -1,7 +1,9 @@
 //! The size of a pool: what fits, by which way it is set, and what is not begun.
 
-use mcp_ir::engine::recover::{Choice, Request};
+use mcp_ir::engine::recover::{Choice, Request, Sight, choose};
+use mcp_ir::engine::{Filter, diagnose};
 use mcp_ir::plan::{Act, Ask, Near, Needs, Risk};
+use mcp_ir::snapshot::Look;
 
 use super::{acts, chosen, of, planned};
 use crate::payload;
@@ -185,4 +187,44 @@ fn rule_3_the_way_back_of_what_a_killed_run_wrote_is_to_before_that_run() {
     assert_eq!(back(near(&cut_off), 20), None, "there was no file");
     assert_eq!(back(near(&[]), 20), Some(text.clone()), "somebody left it there");
     assert_eq!(back(near(&cut_off), 25), Some(text), "another value is another step");
+}
+
+/// A full pool takes its time to say so, and some never do.
+fn unheard() -> Stack {
+    known().health(A, Look::not_asked("no answer as yet, and not waited for")).pool_max(A, 10)
+}
+
+#[test]
+fn who_names_a_size_does_not_wait_for_a_full_pool_and_is_told_what_proves_it() {
+    let plan = planned(&unheard(), &size(25, Some(A)));
+    assert!(
+        matches!(acts(&plan)[..], [Act::DropIn { .. }, Act::RestartUnit { .. }, Act::Prove { .. }]),
+        "{plan:?}"
+    );
+    assert!(plan.notes.iter().any(|n| n.contains("not waited for")), "{:?}", plan.notes);
+    let Choice::Refused { why, .. } = chosen(&unheard(), &size(5000, Some(A))) else { panic!() };
+    assert!(why.contains("does not fit"), "{why}");
+    // Who was asked and is silent, or says nothing of his pool, is another matter (errata 33).
+    let silent = known().no_answer(A, crate::stack::refused()).pool_max(A, 10);
+    assert!(matches!(chosen(&silent, &size(25, Some(A))), Choice::Refused { .. }));
+}
+
+#[test]
+fn who_was_not_heard_is_waited_for_where_more_than_that_is_wrong_or_not_known() {
+    let blind = |s: &Stack, request: &Request| {
+        let looks = super::looks(s);
+        let diagnosis = diagnose(&looks, &Filter::default());
+        let choice = choose(&looks, &diagnosis, request);
+        Sight { looks, diagnosis, choice, request: request.clone(), at: std::time::Instant::now() }
+            .is_blind(A)
+    };
+    assert!(!blind(&unheard(), &size(25, Some(A))));
+    assert!(!blind(&known(), &size(25, Some(A))), "it was heard");
+    assert!(blind(&unheard().unit(A_UNIT, "failed", "failed"), &size(25, Some(A))), "it is down");
+    assert!(blind(&unheard().used(97), &size(25, Some(A))), "the slots of what it needs are full");
+    assert!(blind(&unheard(), &size(10, Some(A))), "its process has that size");
+    let mut request = size(25, Some(A));
+    request.ask.near.resizable = vec![A.into()];
+    let resizable = unheard().service(A, |s| s.pool.as_mut().unwrap().resize = Some("/resize".into()));
+    assert!(blind(&resizable, &request), "of its own interface the former size is the undo");
 }

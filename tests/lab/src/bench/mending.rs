@@ -62,7 +62,7 @@ pub fn bench(runs: usize, binary: Option<&Path>, runbook: Option<&Path>) -> Resu
             }
         }
     }
-    add(POOL, API);
+    add(NEARLY, API);
     for round in 0..runs {
         for way in &mut ways {
             eprintln!("lab: round {} of {runs}: {} by {}", round + 1, way.fault, way.by);
@@ -84,12 +84,15 @@ pub fn bench(runs: usize, binary: Option<&Path>, runbook: Option<&Path>) -> Resu
     let (text, good) = judged(&[
         ("server-crash, beside a bare stop and start", beside(DIED), BESIDE_MS, "ms"),
         ("pool by drop-in, beside a bare stop and start", beside(POOL), BESIDE_MS, "ms"),
-        ("pool by its interface, until it is well", median(POOL, API, |c| c.well), BY_API_MS, "ms"),
+        ("pool by its interface, until it is well", median(NEARLY, API, |c| c.well), BY_API_MS, "ms"),
     ]);
     println!("{text}");
     Ok(good)
 }
 
+/// Nine of ten are taken: with the tenth it says so at once. A pool that is full of waits of its own health answer
+/// is told of a second later.
+const NEARLY: &str = "9 of 10 connections taken";
 const DIED: &str = "failed/exit-1";
 const BARE: &str = "systemctl stop, start";
 const RECOVER: &str = "mcp-ir recover";
@@ -117,12 +120,20 @@ fn once(
         stack.systemd()?.drop_in(A_UNIT, "[Service]\nEnvironment=LAB_RESIZE=1\n")?;
         stack.systemd()?.systemctl(&["restart", A_UNIT])?;
         stack.wait_until_healthy()?;
+    }
+    if name == NEARLY {
+        stack.service(A)?.tell("hold?n=9&secs=600&mode=query")?;
+    } else {
+        fault::find(name).context("no such fault")?.inject(stack)?;
+    }
+    // Behind the fault, which begins with settings of its own.
+    if by == API {
         let text = fs::read_to_string(stack.config())?;
         let key = "max_env = \"POOL_MAX_SIZE\"";
         let with = format!("{key}, resize = \"/admin/pool/resize\"");
+        anyhow::ensure!(text.contains(key), "the configuration names no variable of a pool");
         fs::write(stack.config(), text.replacen(key, &with, 1))?;
     }
-    fault::find(name).context("no such fault")?.inject(stack)?;
     let before = Standing::of(stack)?;
     let begun = Instant::now();
     let mut child =
@@ -160,7 +171,7 @@ fn mender(fault: &str, by: &str, stack: &Stack, tool: &Tool, script: Option<&Pat
             booted.command(&["python3", &script])
         }
         MONIT => booted.command(&["monit", "-I", "-c", &monit(stack)?.to_string_lossy()]),
-        _ if fault == POOL => {
+        _ if fault == POOL || fault == NEARLY => {
             tool.command(stack, &["recover", "pool", "--service", A, "--max-size", "20", "--yes"])
         }
         _ => tool.command(stack, &["recover", "server", "--service", A, "--yes"]),
