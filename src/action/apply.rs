@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::{Tell, aside, care, files, holder, http, postgres, proof, redis, systemd, upkeep};
+use super::{Tell, aside, care, connections, files, holder, http, postgres, proof, redis, systemd, upkeep};
 use crate::config::Loaded;
 use crate::consent::Consent;
 use crate::plan::{Act, Needs};
@@ -138,6 +138,15 @@ pub async fn apply(
         Act::Flush(f) => {
             let r = config.redis(&f.redis).ok_or_else(|| gone(&f.redis))?;
             redis::flush(r, secrets.redis(&f.redis), f, deadline).await
+        }
+        Act::Connections(c) => {
+            let p = config.postgres(&c.server).ok_or_else(|| gone(&c.server))?;
+            let session = world.1.and_then(|all| all.get(&c.server));
+            connections::set(p, session, secrets.postgres(&c.server), c, config, deadline).await
+        }
+        Act::ProveConnections { server, value } => {
+            let p = config.postgres(server).ok_or_else(|| gone(server))?;
+            connections::prove(p, secrets.postgres(server), *value, deadline).await
         }
         Act::Wait { .. } => Ok(Done::new("it goes on by itself")),
     }

@@ -44,6 +44,12 @@ pub fn under_care(act: &Act, config: &Config) -> Result<(), String> {
             Some(_) => Err(format!("{} has no such prefix among its `cache_prefixes`", f.redis)),
             None => not(&f.redis),
         },
+        // Its own unit's, and a line that we write.
+        Act::Connections(c) if config.postgres(&c.server).is_none() || !is_known(&c.unit, config) => {
+            not(&c.server)
+        }
+        Act::ProveConnections { server, .. } if config.postgres(server).is_none() => not(server),
+        Act::Connections(_) | Act::ProveConnections { .. } => Ok(()),
         Act::ResizePool { .. } | Act::Wait { .. } => Ok(()),
         _ => match act.unit() {
             Some(unit) if is_known(unit, config) => Ok(()),

@@ -4,6 +4,7 @@
 mod apply;
 mod aside;
 mod care;
+mod connections;
 mod files;
 mod holder;
 mod http;
@@ -16,6 +17,7 @@ mod upkeep;
 pub use apply::{Done, Failed, Sessions, World, apply};
 pub use aside::look as aside;
 pub use care::ours;
+pub use connections::written as connections_written;
 pub use files::read as drop_in;
 pub use holder::at as listens_at;
 pub use upkeep::{Tell, grant};

@@ -52,6 +52,7 @@ mod tests {
             "mcp-ir recover memory --memory-max 2147483648",
             "mcp-ir recover latency --flush-cache mcp:cache:",
             "mcp-ir recover server --flush-db redis/3",
+            "mcp-ir recover pool --max-connections 300",
             "mcp-ir recover latency --env MALLOC_ARENA_MAX=2 --env WORKERS=4 --log-level WARNING",
         ] {
             let cli = Cli::try_parse_from(typed.split_whitespace()).unwrap();

@@ -24,11 +24,14 @@ pub struct Asks {
     /// server: how long whoever is told to end has, before he is killed [default: 10s]
     #[arg(long, value_name = "TIME", requires = "free_port")]
     pub grace: Option<Span>,
+    /// pool: how many connections PostgreSQL takes; it is restarted for that, and every session ends
+    #[arg(long, value_name = "N", conflicts_with_all = OTHERS)]
+    pub max_connections: Option<u64>,
     /// server, latency: unlink the keys of Redis that begin so, one of its `cache_prefixes`
-    #[arg(long, value_name = "PREFIX", conflicts_with_all = OTHERS)]
+    #[arg(long, value_name = "PREFIX", conflicts_with_all = OTHERS, conflicts_with = "max_connections")]
     pub flush_cache: Option<String>,
     /// server: flush one database of a Redis, whatever is in it; its name is typed
-    #[arg(long, value_name = "REDIS/N", value_parser = database, conflicts_with_all = OTHERS, conflicts_with = "flush_cache")]
+    #[arg(long, value_name = "REDIS/N", value_parser = database, conflicts_with_all = OTHERS, conflicts_with_all = ["flush_cache", "max_connections"])]
     pub flush_db: Option<(String, u32)>,
 }
 
@@ -113,12 +116,15 @@ const GRACE_S: u64 = 10;
 impl Asks {
     /// The scenario that they are of, where none is named and one is enough.
     pub fn scenario(&self) -> Option<&'static str> {
+        if self.max_connections.is_some() {
+            return Some("pool-exhausted");
+        }
         let of = self.free_port || self.flush_cache.is_some() || self.flush_db.is_some();
         of.then_some("server-crash")
     }
 
     /// As they are asked for, each with what it is of.
-    pub fn values(&self) -> [Value; 5] {
+    pub fn values(&self) -> [Value; 6] {
         let variables = !self.env.is_empty() || self.log_level.is_some();
         [
             // A word for what is found, whatever else is: it names no value.
@@ -142,6 +148,13 @@ impl Asks {
                 of: &["server-crash", "memory"],
                 all: false,
                 hint: "mcp-ir recover memory --memory-max SIZE",
+            },
+            Value {
+                given: self.max_connections.is_some(),
+                says: "--max-connections is of a PostgreSQL, for its pools",
+                of: &["pool-exhausted"],
+                all: false,
+                hint: "mcp-ir recover pool --max-connections N",
             },
             Value {
                 given: self.flush_cache.is_some(),
@@ -169,6 +182,7 @@ impl Asks {
             free_port: self.free_port.then_some(grace),
             memory_max: self.memory_max.map(|s| s.0),
             env: self.variables()?,
+            max_connections: self.max_connections,
             flush_cache: self.flush_cache.clone(),
             flush_db: self.flush_db.clone(),
             ..ask
@@ -194,6 +208,7 @@ impl Asks {
         words.extend(self.memory_max.map(|s| format!("--memory-max {}", s.0)));
         words.extend(self.env.iter().map(|text| format!("--env {}", shell_word(text))));
         words.extend(self.log_level.as_ref().map(|level| format!("--log-level {level}")));
+        words.extend(self.max_connections.map(|n| format!("--max-connections {n}")));
         words.extend(self.flush_cache.iter().map(|p| format!("--flush-cache {}", shell_word(p))));
         let whole = self.flush_db.iter().map(|(redis, n)| shell_word(&format!("{redis}/{n}")));
         words.extend(whole.map(|name| format!("--flush-db {name}")));
@@ -241,6 +256,10 @@ mod tests {
         assert!(fits(Asks::default(), None));
         let cache = || Asks { flush_cache: Some("mcp:cache:".into()), ..Asks::default() };
         let whole = || Asks { flush_db: Some(("redis".into(), 3)), ..Asks::default() };
+        let more = || Asks { max_connections: Some(300), ..Asks::default() };
+        assert!(
+            fits(more(), Some("pool-exhausted")) && !fits(more(), None) && !fits(more(), Some("db-down"))
+        );
         assert!(!fits(cache(), None) && !fits(whole(), None));
         assert!(fits(cache(), Some("server-crash")) && fits(whole(), Some("server-crash")));
         assert!(fits(cache(), Some("latency")) && !fits(whole(), Some("latency")));

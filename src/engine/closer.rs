@@ -4,7 +4,7 @@
 mod near;
 mod network;
 mod pool;
-mod server;
+pub mod server;
 mod slots;
 mod target;
 

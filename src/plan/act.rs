@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::flush::Flush;
+use super::parameter::Connections;
 use super::upkeep::Upkeep;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,6 +82,13 @@ pub enum Act {
     Upkeep(Upkeep),
     /// Keys of a Redis are thrown away.
     Flush(Flush),
+    /// How many connections a PostgreSQL takes from its next start on.
+    Connections(Connections),
+    /// Proof that the server which runs takes so many; it changes nothing.
+    ProveConnections {
+        server: String,
+        value: u64,
+    },
     /// What goes on by itself is waited for; it changes nothing.
     Wait {
         subject: String,
@@ -181,6 +189,8 @@ impl Act {
             | Act::EndHolder(_)
             | Act::Upkeep(_)
             | Act::Flush(_)
+            | Act::Connections(_)
+            | Act::ProveConnections { .. }
             | Act::Wait { .. } => None,
         }
     }
@@ -194,6 +204,9 @@ impl Act {
             | Act::Wait { subject: name } => Some(name),
             Act::EndHolder(h) => Some(&h.service),
             Act::Flush(f) => Some(&f.redis),
+            Act::Connections(Connections { server, .. }) | Act::ProveConnections { server, .. } => {
+                Some(server)
+            }
             _ => self.server(),
         }
     }
@@ -204,7 +217,9 @@ impl Act {
             Act::ResizePool { .. } | Act::SetAside { .. } | Act::PutBack { .. } | Act::EndHolder(_) => {
                 "service"
             }
-            Act::EndSession(_) | Act::Upkeep(_) => "server",
+            Act::EndSession(_) | Act::Upkeep(_) | Act::Connections(_) | Act::ProveConnections { .. } => {
+                "server"
+            }
             Act::Flush(_) => "redis",
             Act::Wait { .. } => "target",
             _ => "unit",
@@ -253,6 +268,12 @@ impl Act {
 
     /// Whether it only looks at what came of another.
     pub fn proves(&self) -> bool {
-        matches!(self, Act::Prove { .. } | Act::ProveQuiet { .. } | Act::ProveLimit { .. })
+        matches!(
+            self,
+            Act::Prove { .. }
+                | Act::ProveQuiet { .. }
+                | Act::ProveLimit { .. }
+                | Act::ProveConnections { .. }
+        )
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::act::Aside;
+use super::parameter::ConnectionsState;
 use super::risk::Risk;
 use super::upkeep::IndexState;
 use crate::snapshot::postgres::Session;
@@ -23,6 +24,8 @@ pub struct Ask {
     pub flush_cache: Option<String>,
     /// `--flush-db`: this Redis and this database of it, whatever is in it.
     pub flush_db: Option<(String, u32)>,
+    /// `--max-connections` of a PostgreSQL, though nothing is wrong.
+    pub max_connections: Option<u64>,
     /// The size is set for this process and by the drop-in.
     pub persist: bool,
     /// `--free-port`: who holds a service's port is ended, after so many seconds by force.
@@ -74,9 +77,9 @@ impl Ask {
         self.memory_max.map(|_| &["server-crash/oom-killed", "memory/near-limit"][..])
     }
 
-    /// Whether what is asked for is that something be thrown away.
-    pub fn flushes(&self) -> bool {
-        self.flush_cache.is_some() || self.flush_db.is_some()
+    /// What is asked for by its name, whatever is found.
+    pub fn is_by_name(&self) -> bool {
+        self.flush_cache.is_some() || self.flush_db.is_some() || self.max_connections.is_some()
     }
 
     /// What may be done to such a finding beyond what it says itself: by a person's own word.
@@ -119,6 +122,9 @@ pub struct Near {
     /// By service whose port is to be freed: who listens there, or why that can't be told.
     #[serde(default)]
     pub occupied: BTreeMap<String, Result<Occupied, String>>,
+    /// By server, where more connections are asked for: how many it takes, or why that is not known.
+    #[serde(default)]
+    pub connections: BTreeMap<String, Result<ConnectionsState, String>>,
     /// By server where some are not valid, or damaged: those, as the catalogue has them.
     #[serde(default)]
     pub indexes: BTreeMap<String, Vec<IndexState>>,

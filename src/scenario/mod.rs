@@ -25,6 +25,7 @@ mod targets;
 mod way;
 mod witness;
 
+pub use clusters::own_unit;
 pub use db_down::damaged_index;
 pub use ends::longest_run;
 pub use environment::request as environment_request;
@@ -32,6 +33,8 @@ pub use facts::{PAYLOAD, fill as pool_fill, is_closed, is_unheard, pool as pool_
 pub use flush::flush;
 pub use latency::slowed;
 pub use memory::request as memory_request;
-pub use pool_exhausted::{kill, recovered as pool_recovered, request as pool_request};
+pub use pool_exhausted::{
+    kill, more_connections, recovered as pool_recovered, request as pool_request, served,
+};
 pub use registry::{ALL, Scenario, again, by_name, causes, plan, remark, undecided, why_not};
 pub use server_crash::{bare_process, meets, recovered as service_recovered, serves_mcp};

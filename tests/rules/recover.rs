@@ -2,6 +2,7 @@
 
 mod asides;
 mod captured;
+mod connections;
 mod environment;
 mod flush;
 mod holders;

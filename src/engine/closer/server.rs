@@ -78,7 +78,7 @@ pub async fn words(p: Postgres, unit: Option<String>, config: &Config, deadline:
 
 /// `-D` of its running postmaster, where the pid file there agrees: in a container the same path is
 /// another folder.
-fn folder(proc: &str, p: &Postgres) -> Option<String> {
+pub fn folder(proc: &str, p: &Postgres) -> Option<String> {
     let all = host::postmasters(proc).ok()?;
     let Postmaster { pid, data_directory, .. } = clusters::one(p, &all)?;
     let folder = data_directory.clone().filter(|d| d.starts_with('/'))?;

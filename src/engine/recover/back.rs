@@ -11,6 +11,7 @@ use crate::consent::Consent;
 use crate::error::Result;
 use crate::incident::{Event, Incident, Journal, Open};
 use crate::plan::{Act, Needs, Plan, Risk, draft};
+use crate::probe::postgres;
 
 /// Of one act: a unit may take its time to stop.
 pub(super) const ACT: Duration = Duration::from_secs(90);
@@ -73,7 +74,7 @@ pub fn undo_plan(incident: &Incident, step: Option<usize>) -> std::result::Resul
             let restarts = matches!(act, Act::RestartUnit { .. }) && undo.acts.len() > 1;
             let why = if restarts { ONLY_IF } else { "it is itself a way back" };
             // What it costs is the restart's; alone, as a smaller limit, it may cost the process.
-            let written = matches!(act, Act::DropIn { .. }) && undo.acts.len() > 1;
+            let written = matches!(act, Act::DropIn { .. } | Act::Connections(_)) && undo.acts.len() > 1;
             let risk = if written { Risk::Safe } else { undo.risk };
             let step = draft(act.clone(), risk).needs(needs(open, act)).because(why);
             plan.add(None, &incident.subject, vec![step], Vec::new());
@@ -190,6 +191,13 @@ pub async fn take_back(open: &Open, started: bool, hands: &mut Hands<'_>) -> Res
 
 /// Why a unit need not be restarted for its drop-in to be forgotten: by its process, not by the journal.
 async fn needless(unit: &str, open: &Open, started: bool, hands: &Hands<'_>) -> Option<String> {
+    if let Act::Connections(c) = &open.act {
+        let p = hands.loaded.config.postgres(&c.server)?;
+        let seen =
+            postgres::connections(p, hands.loaded.secrets.postgres(&c.server), Instant::now() + GLANCE);
+        let now = seen.await.ok()?.running;
+        return (Some(now) != c.to).then(|| format!("{} runs with {now}", c.server));
+    }
     if !matches!(open.act, Act::DropIn { .. }) {
         return None;
     }

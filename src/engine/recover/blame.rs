@@ -3,7 +3,7 @@
 
 use super::verify::{as_planned, size_of};
 use crate::incident::Open;
-use crate::plan::{Act, Plan, Recovered, Step};
+use crate::plan::{Act, Connections, Plan, Recovered, Step};
 use crate::scenario::{PAYLOAD, pool_max};
 use crate::snapshot::Looks;
 
@@ -32,7 +32,7 @@ pub fn refuted(looks: &Looks, plan: &Plan, subject: &str, anew: &[String]) -> bo
         return true;
     }
     let units = plan.steps.iter().filter(|s| s.subject == subject).filter_map(|s| match &s.act {
-        Act::DropIn { unit, .. } => Some(unit),
+        Act::DropIn { unit, .. } | Act::Connections(Connections { unit, .. }) => Some(unit),
         _ => None,
     });
     let down = |unit: &String| {
@@ -79,7 +79,8 @@ pub fn to_roll_back(standing: Vec<Open>, plan: &Plan, run: u32, subjects: &[Stri
             .find(|s| matches!(&s.act, Act::DropIn { unit: u, to: t, .. } if u == unit && t == to)),
         _ => None,
     };
-    let setting = |o: &Open| matches!(o.act, Act::DropIn { .. } | Act::ResizePool { .. });
+    let setting =
+        |o: &Open| matches!(o.act, Act::DropIn { .. } | Act::ResizePool { .. } | Act::Connections(_));
     let mine = |o: &Open| {
         setting(o) && o.undo.is_some() && step_of(o).is_some_and(|s| subjects.contains(&s.subject))
     };

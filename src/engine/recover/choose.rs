@@ -2,7 +2,7 @@
 
 use super::after::{dead_of_it, first_needed, starved};
 use super::guard::never;
-use crate::config::{Config, Service};
+use crate::config::{Config, Postgres, Service};
 use crate::diagnosis::{Diagnosis, Finding, Severity};
 use crate::plan::{Act, Ask, Draft, Plan, Remedy};
 use crate::scenario::{self, ALL, Scenario, by_name, environment_request, memory_request, pool_request};
@@ -26,7 +26,7 @@ pub struct Request {
 impl Request {
     /// A person's own value: to set another one soon after is no loop.
     pub fn names_a_value(&self) -> bool {
-        self.ask.mends().is_some() || self.ask.flushes()
+        self.ask.mends().is_some() || self.ask.is_by_name()
     }
 }
 
@@ -62,6 +62,9 @@ pub fn choose(looks: &Looks, d: &Diagnosis, request: &Request) -> Choice {
     }
     if let Some((subject, remedy)) = scenario::flush(&looks.now, &request.ask, &looks.now.config) {
         return as_asked(&subject, remedy, &looks.now.config);
+    }
+    if let Some(to) = request.ask.max_connections {
+        return more_connections(to, looks, request);
     }
     let wanted = request.ask.mends();
     let asked = |f: &&Finding| {
@@ -166,6 +169,26 @@ fn requested(looks: &Looks, request: &Request) -> Choice {
         (false, None) => environment_request,
     };
     as_asked(service, asked(looks, service, &request.ask, config), config)
+}
+
+/// Of one server, that is named or the only one. Who needs it and is well has to be so again.
+fn more_connections(to: u64, looks: &Looks, request: &Request) -> Choice {
+    let config = &looks.now.config;
+    let all: Vec<&Postgres> = match request.services.as_slice() {
+        [] => config.postgres.iter().collect(),
+        named => config.postgres.iter().filter(|p| named.contains(&p.name)).collect(),
+    };
+    let [p] = all[..] else {
+        let hints = config.postgres.iter().map(|p| format!("--service {}", p.name)).collect();
+        return Choice::Unclear { why: "which PostgreSQL shall take more connections?".into(), hints };
+    };
+    match as_asked(&p.name, scenario::more_connections(p, to, looks, &request.ask, config), config) {
+        Choice::Plan(mut plan) => {
+            plan.watched = scenario::served(p, looks, config);
+            Choice::Plan(plan)
+        }
+        other => other,
+    }
 }
 
 /// Sessions that somebody named, whatever is wrong.

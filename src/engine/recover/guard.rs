@@ -108,6 +108,8 @@ fn is_counted(act: &Act) -> bool {
         | Act::ProveQuiet { .. }
         | Act::EndSession { .. }
         | Act::Flush(_)
+        | Act::Connections(_)
+        | Act::ProveConnections { .. }
         | Act::Wait { .. } => false,
     }
 }

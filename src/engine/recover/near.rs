@@ -12,13 +12,15 @@ use futures_util::stream::iter;
 
 use super::choose::Request;
 use super::disk;
-use crate::action::{aside, drop_in, listens_at, ours};
-use crate::config::{Config, Loaded, Service};
+use crate::action::{aside, connections_written as written, drop_in, listens_at, ours};
+use crate::config::{Config, Loaded, Postgres, Service};
 use crate::diagnosis::Diagnosis;
+use crate::engine::closer::server;
 use crate::incident::Store;
-use crate::plan::{Act, Aside, Ask, IndexState, Near};
+use crate::plan::{Act, Aside, Ask, ConnectionsState, IndexState, Near};
 use crate::probe::{blocking, host, http, postgres, systemd};
 use crate::scenario;
+use crate::snapshot::Looks;
 use crate::snapshot::postgres::Session;
 use crate::snapshot::process::Occupied;
 
@@ -122,6 +124,35 @@ pub async fn occupied(
         Some((name.clone(), listens_at(s, &loaded.config, Instant::now() + SESSIONS).await))
     };
     join_all(services.into_iter().map(look)).await.into_iter().flatten().collect()
+}
+
+/// Of servers that shall take more connections: how many these are, and the run of their unit.
+pub async fn connections(
+    loaded: &Loaded,
+    looks: &Looks,
+    request: &Request,
+) -> (BTreeMap<String, Result<ConnectionsState, String>>, BTreeMap<String, String>) {
+    let (config, end) = (&loaded.config, Instant::now() + SESSIONS);
+    let named = |p: &&Postgres| request.services.is_empty() || request.services.contains(&p.name);
+    let all = config.postgres.iter().filter(|_| request.ask.max_connections.is_some()).filter(named);
+    let ask = async |p: &Postgres| {
+        let seen = postgres::connections(p, loaded.secrets.postgres(&p.name), end).await;
+        let (own, proc) = (p.clone(), config.host.proc.clone());
+        let find = move || Ok(own.data_directory.clone().or_else(|| server::folder(&proc, &own)));
+        let folder = blocking(end, "its data directory", find).await.ok().flatten();
+        let seen = match (seen, folder) {
+            (Err(f), _) => Err(f.detail),
+            (_, None) => Err("its data directory on this host is not known (`data_directory`)".into()),
+            (Ok(mut state), Some(folder)) => written(&folder, config, end).await.map(|is| {
+                (state.written, state.data_directory) = (is, folder);
+                state
+            }),
+        };
+        (p.name.clone(), seen)
+    };
+    let units: Vec<&str> = all.clone().filter_map(|p| scenario::own_unit(p, &looks.now)).collect();
+    let (seen, runs) = tokio::join!(join_all(all.map(ask)), runs(&units, config, end));
+    (seen.into_iter().collect(), runs)
 }
 
 /// The caches that are to be set aside, as they stand.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::choose::{Choice, Request, choose};
 use super::disk;
 use super::guard::{apart, attempts};
-use super::near::{asides, indexes, near, occupied, sessions};
+use super::near::{asides, connections, indexes, near, occupied, sessions};
 use crate::config::Loaded;
 use crate::diagnosis::{Diagnosis, Finding, Severity, needs};
 use crate::engine::look::{Depth, Patience, Plan as LookPlan, look};
@@ -120,13 +120,16 @@ async fn whole(
     let diagnosis = diagnose(&looks, &Filter::default());
     let mut request = request.clone();
     request.ask.near = near;
-    let (sessions, occupied, asides, indexes) = tokio::join!(
+    let (sessions, occupied, asides, indexes, (connections, runs)) = tokio::join!(
         sessions(loaded, &diagnosis, &request),
         occupied(loaded, &diagnosis, &request),
         asides(loaded, &diagnosis),
-        indexes(loaded, &diagnosis)
+        indexes(loaded, &diagnosis),
+        connections(loaded, &looks, &request)
     );
     let near = &mut request.ask.near;
+    near.connections = connections;
+    near.runs.extend(runs);
     (near.sessions, near.occupied, near.asides, near.indexes) = (sessions, occupied, asides, indexes);
     let choice = match choose(&looks, &diagnosis, &request) {
         Choice::Plan(plan) if request.all && !request.force && plan.subjects.len() > 1 => {

@@ -72,12 +72,16 @@ fn judged(looks: &Looks, plan: &Plan, size: impl Fn(&str) -> Option<u64>) -> Rec
             found.iter().map(|(cause, s)| (s.recovered)(looks, &aim(Some(cause)), config)).collect();
         let ended = plan.steps.iter().any(|s| matches!(s.act, Act::EndSession(_)));
         let flushed = plan.steps.iter().any(|s| matches!(&s.act, Act::Flush(f) if f.redis == *subject));
+        let raised = plan.steps.iter().any(|s| matches!(&s.act, Act::Connections(c) if c.server == *subject));
         let answers = looks.now.redis.get(subject).map(|r| r.ping.seen().is_some());
         match looks.now.postgres.get(subject).map(|p| p.server.seen()) {
             _ if !found.is_empty() => {}
             // The act has counted what is left.
             _ if flushed && answers == Some(true) => all.push(Recovered::Yes("it answers".into())),
             _ if flushed => all.push(Recovered::NotYet("it does not answer".into())),
+            // The server itself has said how many it takes.
+            Some(Some(_)) if raised => all.push(Recovered::Yes("it accepts logins".into())),
+            _ if raised => all.push(Recovered::NotYet("it accepts no login".into())),
             // Each act has seen its session go; nothing else was asked for.
             Some(Some(_)) if ended => all.push(Recovered::Yes("the sessions are gone".into())),
             Some(None) if ended => all.push(Recovered::NotYet("its sessions could not be seen".into())),
@@ -126,7 +130,7 @@ pub(super) fn size_of(subject: &str, plan: &Plan, config: &Config) -> Option<u64
 pub fn unproven<'a>(plan: &'a Plan, unseen: &[usize], config: &Config) -> Option<&'a Step> {
     plan.steps.iter().filter(|s| unseen.contains(&s.n)).find(|s| match &s.act {
         Act::Prove { value, .. } => size_of(&s.subject, plan, config).is_none_or(|n| n.to_string() != *value),
-        Act::ProveLimit { .. } => true,
+        Act::ProveLimit { .. } | Act::ProveConnections { .. } => true,
         _ => false,
     })
 }

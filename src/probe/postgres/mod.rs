@@ -2,6 +2,7 @@
 //! Never writes; its session is read-only, named, and limited by the server too.
 
 mod connect;
+mod connections;
 mod document;
 mod door;
 mod entry;
@@ -25,6 +26,7 @@ use crate::snapshot::postgres::{Login, PostgresLook};
 use crate::snapshot::{FailKind, Failure, Look, Reading, Stage};
 
 pub use connect::{Cancel, Session};
+pub use connections::connections;
 pub use door::{door, host};
 pub use entry::{entry, is_entry};
 pub use pooler::{console, pools};

@@ -42,7 +42,7 @@ pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
                     other => other,
                 },
                 None => Remedy::Advice(format!(
-                    "{}: too few hold a slot for nothing; more of `max_connections` takes a restart",
+                    "{}: too few hold a slot for nothing; more of `max_connections` takes a restart (recover pool --max-connections N)",
                     f.remedy.summary
                 )),
             }

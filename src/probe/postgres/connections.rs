@@ -1,0 +1,35 @@
+//! How many connections a server takes, by what, and who would feel its restart.
+
+use std::time::Instant;
+
+use super::document::document;
+use crate::config::{Postgres, Secret};
+use crate::plan::ConnectionsState;
+use crate::snapshot::Failure;
+
+/// `has_parameter_privilege` is there from 15 on; before that a superuser sets it.
+const ASK: &str = r"
+SELECT json_build_object('running', s.setting::bigint, 'source', s.source,
+  'huge_pages', current_setting('huge_pages'),
+  'copies', (SELECT count(*) FROM pg_stat_replication),
+  'sessions', (SELECT count(*) FROM pg_stat_activity
+                WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()),
+  'may_alter', current_setting('is_superuser') = 'on' OR @MAY@)
+FROM pg_settings s WHERE s.name = 'max_connections'";
+const MAY: &str = "has_parameter_privilege('max_connections', 'ALTER SYSTEM')";
+const NO_SUCH_FUNCTION: &str = "42883";
+
+pub async fn connections(
+    p: &Postgres,
+    password: Option<&Secret>,
+    deadline: Instant,
+) -> Result<ConnectionsState, Failure> {
+    let ask = async |may: &str| {
+        let session = super::session(p, password, deadline).await?;
+        document(session, &ASK.replace("@MAY@", may), deadline).await
+    };
+    match ask(MAY).await {
+        Err(f) if f.postgres.as_ref().is_some_and(|e| e.sqlstate == NO_SUCH_FUNCTION) => ask("false").await,
+        other => other,
+    }
+}
