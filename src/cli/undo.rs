@@ -8,10 +8,11 @@ use serde_json::json;
 use super::exit::Exit;
 use super::incident::read;
 use super::load::load;
-use super::recover::{show, store, terminal, typed};
+use super::recover::{Allow, show, store, terminal, typed};
 use super::run::say;
 use super::tree::Global;
 use crate::consent::{self, Policy};
+use crate::diagnosis::Risk;
 use crate::engine;
 use crate::engine::recover::{LOCKS, Stop, Taken, UndoOrder, UndoOutcome, Undone, undo, undo_plan};
 use crate::error::Result;
@@ -42,6 +43,9 @@ pub struct UndoArgs {
     /// Agree beforehand
     #[arg(long, short)]
     pub yes: bool,
+    /// The most that may be done
+    #[arg(long, value_enum, value_name = "RISK")]
+    pub allow: Option<Allow>,
     /// The journal is in your own folder
     #[arg(long)]
     pub private_state: bool,
@@ -73,7 +77,7 @@ pub fn run(args: &UndoArgs, global: &Global, out: &Out) -> Result<Exit> {
     if args.plan {
         return end(&Undone::of(UndoOutcome::Planned, "nothing was changed")).map(|()| Exit::Fine);
     }
-    let policy = Policy { terminal: terminal(global), yes: args.yes, allow: None };
+    let policy = Policy { terminal: terminal(global), yes: args.yes, allow: args.allow.map(Risk::from) };
     let consent = match consent::ask(&plan, &policy, &mut |q| typed(q, out)) {
         Ok(consent) => consent,
         Err(refused) => {

@@ -5,6 +5,7 @@
 
 mod asides;
 mod bench;
+mod connections;
 mod environment;
 mod flush;
 mod guarded;
