@@ -173,6 +173,18 @@ impl Asks {
         ]
     }
 
+    /// And a pool's size beside them.
+    pub fn with_size(&self, max_size: Option<u64>) -> impl Iterator<Item = Value> {
+        let size = Value {
+            given: max_size.is_some(),
+            says: "--max-size is of a pool",
+            of: &["pool-exhausted"],
+            all: false,
+            hint: "mcp-ir recover pool --max-size N",
+        };
+        std::iter::once(size).chain(self.values())
+    }
+
     pub fn asked(&self, ask: Ask) -> Result<Ask> {
         let grace = self.grace.map_or(GRACE_S, |g| g.0.as_secs());
         if grace > LONGEST_S {

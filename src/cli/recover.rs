@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 
 use super::again::again;
-use super::asks::{Asks, Value, fit};
+use super::asks::{Asks, fit};
 use super::diagnose::known_names;
 use super::exit::Exit;
 use super::load::{load, within};
@@ -40,6 +40,7 @@ Examples:
   mcp-ir recover server --free-port        end who has its port, and start it
   mcp-ir recover latency --wait 30m        vacuum, analyze, build indexes anew
   mcp-ir recover server --flush-cache mcp:cache:
+  mcp-ir recover pool --max-connections 300
 
 Safe steps are done, disruptive ones asked for, of destructive ones the target's
 name is typed; in a script --yes agrees. Whatever is done stands in the journal
@@ -249,7 +250,7 @@ fn which(args: &RecoverArgs) -> Result<(Option<String>, bool)> {
             return Ok((of.map(str::to_owned), false));
         }
         Some("all") => {
-            fit(values(args), None)?;
+            fit(args.asks.with_size(args.max_size), None)?;
             return Ok((None, true));
         }
         Some(name) => name,
@@ -262,19 +263,8 @@ fn which(args: &RecoverArgs) -> Result<(Option<String>, bool)> {
             None => e.hint("`mcp-ir runbook` lists the scenarios"),
         });
     };
-    fit(values(args), Some(scenario.name))?;
+    fit(args.asks.with_size(args.max_size), Some(scenario.name))?;
     Ok((Some(scenario.name.to_owned()), false))
-}
-
-fn values(args: &RecoverArgs) -> impl Iterator<Item = Value> {
-    let size = Value {
-        given: args.max_size.is_some(),
-        says: "--max-size is of a pool",
-        of: &["pool-exhausted"],
-        all: false,
-        hint: "mcp-ir recover pool --max-size N",
-    };
-    std::iter::once(size).chain(args.asks.values())
 }
 
 fn look(

@@ -1,9 +1,9 @@
 //! What runbooks do to mend things and what does harm: of nothing that was ever recorded in the lab is such a
 //! thing planned, whatever is asked for. The numbers are of the list of such mistakes.
 
-use mcp_ir::engine::recover::{Choice, Request, choose};
+use mcp_ir::engine::recover::{Choice, Request, as_planned, choose};
 use mcp_ir::engine::{Filter, diagnose};
-use mcp_ir::plan::{Act, Ask, Near, Plan};
+use mcp_ir::plan::{Act, Ask, Near, Plan, Recovered};
 use mcp_ir::snapshot::{Looks, Snapshot};
 
 use crate::recorded::all;
@@ -124,4 +124,28 @@ fn errata_8_a_full_pool_restarts_no_database() {
             assert!(!step.command.contains("postgresql"), "{}", step.command);
         }
     }
+}
+
+/// `docker-compose down`, and `up -d --env`, which is no such option: the stack is many services.
+#[test]
+fn errata_36_no_plan_takes_a_stack_of_containers_down() {
+    every(|name, _, act, command| {
+        assert!(!command.contains("docker"), "{name}: {act:?}: {command}");
+    });
+}
+
+/// A loop that falls through, and "Recovery complete!": by the look that found it nothing is recovered.
+#[test]
+fn errata_6_and_54_what_was_found_is_not_called_recovered_by_the_same_look() {
+    let mut checked = 0;
+    for (name, now) in all() {
+        let looks = Looks { now: now.clone(), before: None };
+        for plan in plans(&now).iter().filter(|p| !p.findings.is_empty()) {
+            checked += 1;
+            if let Recovered::Yes(says) = as_planned(&looks, plan) {
+                panic!("{name}: {:?}: {says}", plan.findings);
+            }
+        }
+    }
+    assert!(checked > 30, "{checked}: the recorded faults have remedies");
 }

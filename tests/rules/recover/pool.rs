@@ -86,7 +86,9 @@ fn what_else_stands_in_our_drop_in_is_kept() {
 }
 
 #[test]
-fn an_interface_that_answers_needs_no_restart() {
+fn errata_35_an_interface_that_answers_needs_no_restart_and_one_that_does_not_is_not_tried() {
+    let by_drop_in = planned(&resizable(), &size(25, Some(A)));
+    assert!(matches!(acts(&by_drop_in)[0], Act::DropIn { .. }), "404: {by_drop_in:?}");
     let mut request = size(25, Some(A));
     request.ask.near.resizable = vec![A.into()];
     let plan = planned(&resizable(), &request);
@@ -227,4 +229,27 @@ fn who_was_not_heard_is_waited_for_where_more_than_that_is_wrong_or_not_known() 
     request.ask.near.resizable = vec![A.into()];
     let resizable = unheard().service(A, |s| s.pool.as_mut().unwrap().resize = Some("/resize".into()));
     assert!(blind(&resizable, &request), "of its own interface the former size is the undo");
+}
+
+/// Twice as much, clamped by what fits: no factor, no steps down, nothing that swings.
+#[test]
+fn errata_40_without_a_number_a_pool_grows_by_whole_numbers_as_far_as_fits_and_never_shrinks() {
+    let full = || known().health(A, payload::a("degraded", "connected", 10, 0, 10, "null"));
+    let near = size(1, None).ask.near;
+    let request = Request { ask: Ask { near, ..Ask::default() }, ..of("pool-exhausted") };
+    let to = |s: &Stack| match chosen(s, &request) {
+        Choice::Plan(plan) => match acts(&plan)[2] {
+            Act::Prove { value, .. } => value.parse::<u64>().ok(),
+            other => panic!("{other:?}"),
+        },
+        _ => None,
+    };
+    assert_eq!(to(&full()), Some(20));
+    assert_eq!(
+        to(&full().server(|s| s.max_connections = s.reserved + 24)),
+        Some(14),
+        "beside the other's 10"
+    );
+    assert_eq!(to(&full().service(A, |s| s.pool.as_mut().unwrap().max_allowed = Some(13))), Some(13));
+    assert_eq!(to(&full().server(|s| s.max_connections = s.reserved + 20)), None, "it has what fits");
 }

@@ -24,7 +24,7 @@ fn aim(subject: &str) -> Aim<'_> {
 }
 
 #[test]
-fn rule_6_what_was_not_seen_is_no_recovery() {
+fn rule_6_and_errata_4_what_was_not_seen_is_no_recovery() {
     for scenario in ["server-crash", "pool-exhausted"] {
         recovered(&Stack::healthy(), scenario, &aim(A)).expect(scenario);
         for s in [Stack::healthy().no_answer(A, refused()), Stack::healthy().health(A, payload::a_own())] {
