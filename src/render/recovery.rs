@@ -49,7 +49,6 @@ pub fn told(told: &Told, out: &Out) -> Option<String> {
 }
 
 fn step(row: &StepRow, out: &Out) -> String {
-    let paint = Paint(out.colors);
     let good = match row.status {
         StepStatus::Done | StepStatus::Already => Some(true),
         StepStatus::Failed => Some(false),
@@ -57,8 +56,13 @@ fn step(row: &StepRow, out: &Out) -> String {
     };
     let took = row.elapsed_ms.map(|ms| format!(" · {}", super::human_duration(ms))).unwrap_or_default();
     let detail = row.detail.as_deref().unwrap_or_else(|| row.status.word());
-    let line = format!("{}. {}: {detail}{took}", row.n, row.describe);
-    let lines = text::wrap(&text::line(&line), out.width.saturating_sub(4));
+    marked(good, &format!("{}. {}: {detail}{took}", row.n, row.describe), out)
+}
+
+/// Its further lines stand below the first one's words.
+fn marked(good: Option<bool>, line: &str, out: &Out) -> String {
+    let paint = Paint(out.colors);
+    let lines = text::wrap(&text::line(line), out.width.saturating_sub(4));
     let mut text = String::new();
     for (i, l) in lines.iter().enumerate() {
         let mark = if i == 0 { paint.mark(good) } else { " ".into() };
@@ -108,7 +112,7 @@ pub fn undone(id: &str, outcome: &str, reason: &str, taken: &[Taken], out: &Out)
             Taken::Refused { n, why } => (None, n, why),
             Taken::Failed { n, why } => (Some(false), n, why),
         };
-        text.push_str(&format!("  {} step {n}: {}\n", paint.mark(good), text::line(words)));
+        text.push_str(&marked(good, &format!("step {n}: {words}"), out));
     }
     let good = match outcome {
         "undone" | "nothing-to-do" => Some(true),

@@ -28,6 +28,8 @@ pub fn postgres(name: &str, postgres: &Postgres, data: &Path) -> String {
         "\
 [Unit]
 Description=PostgreSQL Cluster {major}-{name}
+PartOf=postgresql.service
+Before=postgresql.service
 After=dbus.socket
 
 [Service]

@@ -24,8 +24,10 @@ fn by_a_drop_in(b: &mut Bench) {
     let refused = b.json(&["recover", "pool", "--max-size", "5000", "--yes"], 4);
     let offered = refused["hints"][0].as_str().unwrap();
     assert!(offered.starts_with("mcp-ir recover pool --service codebase-mcp --max-size "), "{refused}");
+    // Its health takes a second to say that no connection is left: nobody waits for that.
     let done = b.json(&ASK, 0);
     assert_eq!(done["outcome"], "recovered", "{done}");
+    assert!(done.to_string().contains("health answer was not waited for"), "{done}");
     assert!(b.is_healthy(A));
     assert_eq!(b.max_size(), 20);
     let pid = b.property(A_UNIT, "MainPID");
