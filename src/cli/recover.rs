@@ -19,7 +19,8 @@ use crate::config::{Env, Loaded, Span};
 use crate::consent::{self, Consent, Policy, Question, Refused};
 use crate::diagnosis::{Diagnosis, Risk};
 use crate::engine::recover::{
-    Choice, Order, Recovery, Request, Sight, Stop, Word, against, carry_out, guard::Held, see,
+    Beforehand, Choice, Order, Recovery, Request, Sight, Stop, Word, against, beforehand, carry_out,
+    guard::Held, see,
 };
 use crate::engine::{self, Awaited, recover};
 use crate::error::{Error, Result, nearest};
@@ -27,7 +28,7 @@ use crate::incident::{self, Outcome};
 use crate::plan::{Ask, Plan};
 use crate::render::{self, Out, Progress};
 use crate::scenario;
-use crate::snapshot::Looks;
+use crate::snapshot::{Looks, Vantage};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -169,7 +170,7 @@ struct Asked<'a> {
 fn once(asked: &Asked<'_>, global: &Global, out: &Out, start: Instant) -> Result<Option<Exit>> {
     let Asked { args, again, loaded, store, request, last } = *asked;
     let word = Word { force: args.force_cooldown, by_value: request.names_a_value() };
-    let (sight, against) = look(loaded, request, store, word, global)?;
+    let (sight, against, locked) = look(asked, word, global)?;
     let diagnosis = sight.diagnosis.clone();
     let mut plan = match sight.choice.clone() {
         Choice::Plan(plan) => plan,
@@ -203,10 +204,11 @@ fn once(asked: &Asked<'_>, global: &Global, out: &Out, start: Instant) -> Result
     let order = Order {
         loaded,
         request,
-        holder: format!("{}@{} (pid {})", diagnosis.vantage.user, diagnosis.vantage.host, std::process::id()),
+        holder: holder(),
         diagnosis,
         plan: &plan,
         known: sight.known(),
+        beforehand: locked.map(|locked| (locked, sight)),
         consent: &consent,
         store,
         wait: args.wait.0,
@@ -267,24 +269,31 @@ fn which(args: &RecoverArgs) -> Result<(Option<String>, bool)> {
     Ok((Some(scenario.name.to_owned()), false))
 }
 
-fn look(
-    loaded: &Loaded,
-    request: &Request,
-    store: &incident::Store,
-    word: Word,
-    global: &Global,
-) -> Result<(Sight, Vec<Held>)> {
+/// `root@host (pid 7)`
+fn holder() -> String {
+    let Vantage { user, host } = engine::vantage();
+    format!("{user}@{host} (pid {})", std::process::id())
+}
+
+/// Who names them, and has agreed to whatever is found of them, has them locked before the look.
+fn look(asked: &Asked<'_>, word: Word, global: &Global) -> Result<(Sight, Vec<Held>, Option<Beforehand>)> {
+    let Asked { args, loaded, store, request, .. } = *asked;
     let start = Instant::now();
     let runtime = engine::runtime()?;
     let awaited = Awaited::default();
     let progress = Progress::new(global.quiet || global.output != Output::Human);
     let seen = async {
+        let agreed = args.yes && !args.plan && !request.services.is_empty() && request.ask.kill.is_empty();
+        let locked = match agreed {
+            true => beforehand(Path::new(recover::LOCKS), loaded, &request.services, &holder()).await,
+            false => None,
+        };
         let sight = see(loaded, request, store, false, BTreeMap::new(), &awaited, start).await;
         let against = match &sight.choice {
             Choice::Plan(plan) => against(plan, &sight.looks, loaded, store, word).await,
             _ => Vec::new(),
         };
-        (sight, against)
+        (sight, against, locked)
     };
     let seen = runtime.block_on(async {
         tokio::select! {

@@ -60,6 +60,18 @@ impl Loaded {
     }
 }
 
+impl Loaded {
+    /// The same for these services alone.
+    #[must_use]
+    pub fn alone(&self, names: &[String]) -> Self {
+        let mut alone = self.clone();
+        let c = &mut alone.config;
+        c.service.retain(|s| names.contains(&s.name));
+        (c.postgres, c.pooler, c.redis, c.ollama) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        alone
+    }
+}
+
 /// Loads the configuration. Every error names its place and what to try.
 pub fn load(flags: &Flags, env: &Env) -> Result<Loaded> {
     let mut warnings = Vec::new();

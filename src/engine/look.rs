@@ -125,7 +125,7 @@ fn blank(loaded: &Loaded, taken_at: Timestamp) -> Snapshot {
     }
 }
 
-fn vantage() -> Vantage {
+pub fn vantage() -> Vantage {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let uid = rustix::process::geteuid().as_raw();
     let user =

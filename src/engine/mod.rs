@@ -24,7 +24,7 @@ mod why_not;
 
 pub use awaited::Awaited;
 pub use diagnose::{Filter, detect, diagnose, judge};
-pub use look::{Depth, Looked, Plan, look};
+pub use look::{Depth, Looked, Plan, look, vantage};
 pub use runtime::runtime;
 pub use who::{WhoServer, who};
 pub use why_not::why_not;

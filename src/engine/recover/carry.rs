@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::choose::{Choice, Request};
+use super::disk::Beforehand;
 use super::report::{Recovery, StepStatus, Told};
 use super::sight::{Now, Sight, is_without_rates, see, still};
 use super::stop::Stop;
@@ -30,6 +31,8 @@ pub struct Order<'a> {
     /// By which it was agreed to.
     pub diagnosis: Diagnosis,
     pub plan: &'a Plan,
+    /// The look that it was planned by, where that was taken under these locks.
+    pub beforehand: Option<(Beforehand, Sight)>,
     /// Health answers of the look that it was planned by, which are not waited for again.
     pub known: BTreeMap<String, Patience>,
     pub consent: &'a Consent,
@@ -48,14 +51,23 @@ pub struct Order<'a> {
 }
 
 pub async fn carry_out(
-    order: Order<'_>,
+    mut order: Order<'_>,
     stop: &Stop,
     awaited: &Awaited,
     tell: &mut (dyn FnMut(Told<'_>) + Send),
 ) -> Recovery {
     let start = Instant::now();
     let mut report = Recovery::new(Outcome::Refused, "", Some(order.diagnosis.clone())).plan(order.plan);
-    let locks = disk::locks(order.locks, order.loaded, order.plan, &order.holder).await;
+    let (held, seen) = order.beforehand.take().unzip();
+    let held = match held {
+        Some(held) => held.covers(order.plan, order.loaded).await,
+        None => None,
+    };
+    let seen = seen.filter(|_| held.is_some());
+    let locks = match held {
+        Some(locks) => Ok(locks),
+        None => disk::locks(order.locks, order.loaded, order.plan, &order.holder).await,
+    };
     let locks = match locks {
         Ok(locks) => locks,
         Err(why) => return report.refused(why),
@@ -63,9 +75,12 @@ pub async fn carry_out(
     // Between the look and now somebody thought, typed, or mended it himself; or something else broke.
     let quick = is_without_rates(&order.diagnosis, order.plan);
     let known = order.known.clone();
-    let sight = tokio::select! {
+    let sight = match seen {
+        Some(sight) => sight,
+        None => tokio::select! {
         sight = see(order.loaded, order.request, order.store, quick, known, awaited, Instant::now()) => sight,
         () = stop.times(1) => return report.interrupted(),
+        },
     };
     report.diagnosis = Some(sight.diagnosis.clone());
     match still(&order.plan.digest(), &sight.choice) {

@@ -41,6 +41,36 @@ pub async fn locks(
     off(move || lock::take(&folder, &targets, &holder)).await.unwrap_or(Err(say))
 }
 
+/// What is locked before anybody looks: then the look is the one that decides, and there is no second.
+#[derive(Debug)]
+pub struct Beforehand {
+    names: Vec<String>,
+    locks: Locks,
+}
+
+impl Beforehand {
+    /// `None`: the plan is about something else as well. Then nothing of this is held any more.
+    pub async fn covers(self, plan: &Plan, loaded: &Loaded) -> Option<Locks> {
+        let asked = targets::names(plan, loaded).await.ok()?;
+        asked.iter().all(|name| self.names.contains(name)).then_some(self.locks)
+    }
+}
+
+/// Of those that were named, where the same run has agreed beforehand to what will be found. `None`: they are held
+/// by somebody, or can't be: that is said where the plan is known.
+pub async fn beforehand(
+    folder: &Path,
+    loaded: &Loaded,
+    services: &[String],
+    holder: &str,
+) -> Option<Beforehand> {
+    let plan = Plan { subjects: services.to_vec(), ..Plan::default() };
+    let names = targets::names(&plan, loaded).await.ok()?;
+    let (folder, targets, holder) = (folder.to_owned(), names.clone(), holder.to_owned());
+    let locks = off(move || lock::take(&folder, &targets, &holder)).await?.ok()?;
+    Some(Beforehand { names, locks })
+}
+
 /// The incidents of the last two days, the oldest first; `None` where the folder does not answer.
 pub async fn of_late(store: &Store) -> Option<Vec<Incident>> {
     let store = store.clone();

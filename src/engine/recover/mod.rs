@@ -26,6 +26,7 @@ pub use back::{Taken, undo_plan};
 pub use blame::{left_down, refuted, started_again, to_roll_back, unwell};
 pub use carry::{Order, carry_out};
 pub use choose::{Choice, Request, choose};
+pub use disk::{Beforehand, beforehand};
 pub use lock::FOLDER as LOCKS;
 pub use report::{Recovery, StepRow, StepStatus, Told, Verification};
 pub use rights::against;

@@ -27,14 +27,19 @@ const LOOK: Duration = Duration::from_secs(2);
 /// One look at these subjects of a plan, what they need and who needs them. That somebody is slow is only seen by
 /// two readings: these are taken where one of them was found to be.
 pub async fn symptoms(loaded: &Loaded, plan: &Plan, subjects: &[String], awaited: &Awaited) -> Looks {
-    let mut only = loaded.only(subjects);
     let its = |f: &str| f.rsplit_once('@').is_some_and(|(_, of)| subjects.iter().any(|s| s == of));
     if plan.findings.iter().any(|f| by_rate(f) && its(f)) {
         let asked = vec![LATENCY.to_owned()];
+        let only = loaded.only(subjects);
         return look(&only, awaited, Instant::now(), &LookPlan { asked, ..LookPlan::of(Depth::Wrong) })
             .await
             .looks;
     }
+    // How a service is, it says itself: what it needs has to be asked only where that is what is mended.
+    let mut only = match subjects.iter().all(|s| loaded.config.service(s).is_some()) {
+        true => loaded.alone(subjects),
+        false => loaded.only(subjects),
+    };
     let limit = only.config.timeout.0.min(LOOK);
     only.config.timeout = crate::config::Span(limit);
     look(&only, awaited, Instant::now(), &LookPlan { quick: true, ..LookPlan::of(Depth::Symptoms) })
