@@ -17,7 +17,7 @@ pub use act::{Act, Aside, Ending, Holding, Named, Needs, Whom};
 pub use ask::{Aim, Ask, Like, Near};
 pub use drop_in::{DROP_IN, drop_in_path, drop_in_with};
 pub use flush::{BATCH, Flush};
-pub use parameter::{AUTO_CONF, Connections, ConnectionsState};
+pub use parameter::{AUTO_CONF, Connections, ConnectionsState, Former};
 pub use risk::{Risk, shell_word};
 pub use sql::{Statement, statement};
 pub use upkeep::{Chore, IndexState, Upkeep};

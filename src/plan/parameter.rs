@@ -30,6 +30,9 @@ pub struct ConnectionsState {
     /// In its `postgresql.auto.conf`.
     #[serde(default)]
     pub written: Option<u64>,
+    /// What stood there before a run of ours wrote that, and was cut off before the restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before_ours: Option<Former>,
     /// `configuration file`, `command line`, `default`.
     pub source: String,
     pub huge_pages: String,
@@ -41,6 +44,9 @@ pub struct ConnectionsState {
     #[serde(default)]
     pub data_directory: String,
 }
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Former(pub Option<u64>);
 
 impl Connections {
     pub fn statement(&self) -> String {

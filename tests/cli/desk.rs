@@ -38,6 +38,8 @@ impl Desk {
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mcp-ir"));
         command.env_clear().env("HOME", self.dir.path()).current_dir(self.dir.path()).stdin(Stdio::null());
+        // As root the machine's own folder would be written to, where there is one.
+        command.env("MCP_IR_STATE_DIR", self.dir.path().join(".local/state/mcp-ir"));
         command
     }
 

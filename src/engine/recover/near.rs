@@ -17,7 +17,7 @@ use crate::config::{Config, Loaded, Postgres, Service};
 use crate::diagnosis::Diagnosis;
 use crate::engine::closer::server;
 use crate::incident::Store;
-use crate::plan::{Act, Aside, Ask, ConnectionsState, IndexState, Near};
+use crate::plan::{Act, Aside, Ask, ConnectionsState, Former, IndexState, Near};
 use crate::probe::{blocking, host, http, postgres, systemd};
 use crate::scenario;
 use crate::snapshot::Looks;
@@ -131,6 +131,7 @@ pub async fn connections(
     loaded: &Loaded,
     looks: &Looks,
     request: &Request,
+    store: &Store,
 ) -> (BTreeMap<String, Result<ConnectionsState, String>>, BTreeMap<String, String>) {
     let (config, end) = (&loaded.config, Instant::now() + SESSIONS);
     let named = |p: &&Postgres| request.services.is_empty() || request.services.contains(&p.name);
@@ -150,9 +151,23 @@ pub async fn connections(
         };
         (p.name.clone(), seen)
     };
+    let ours = match request.ask.max_connections {
+        Some(_) => disk::of_late(store).await.unwrap_or_default(),
+        None => Vec::new(),
+    };
     let units: Vec<&str> = all.clone().filter_map(|p| scenario::own_unit(p, &looks.now)).collect();
     let (seen, runs) = tokio::join!(join_all(all.map(ask)), runs(&units, config, end));
-    (seen.into_iter().collect(), runs)
+    let mut seen: BTreeMap<String, Result<ConnectionsState, String>> = seen.into_iter().collect();
+    for open in ours.iter().filter(|i| i.is_open() && i.is_ours()).flat_map(|i| i.standing()) {
+        if let Act::Connections(c) = open.act
+            && let Some(Ok(state)) = seen.get_mut(&c.server)
+            && c.to == state.written
+            && c.to.is_some()
+        {
+            state.before_ours = Some(Former(c.from));
+        }
+    }
+    (seen, runs)
 }
 
 /// The caches that are to be set aside, as they stand.

@@ -125,7 +125,7 @@ async fn whole(
         occupied(loaded, &diagnosis, &request),
         asides(loaded, &diagnosis),
         indexes(loaded, &diagnosis),
-        connections(loaded, &looks, &request)
+        connections(loaded, &looks, &request, store)
     );
     let near = &mut request.ask.near;
     near.connections = connections;

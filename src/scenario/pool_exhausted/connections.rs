@@ -39,7 +39,9 @@ pub fn raise(p: &Postgres, to: u64, looks: &Looks, ask: &Ask, config: &Config) -
         to: Some(to),
     };
     let restart = || Act::RestartUnit { unit: unit.into() };
-    let back = vec![Act::Connections(write.back()), restart()];
+    // Of what a run of ours wrote that was cut off, the way back is to what stood there before that one.
+    let former = state.before_ours.map_or(state.written, |f| f.0);
+    let back = vec![Act::Connections(Connections { to: former, ..write.back() }), restart()];
     let steps = vec![
         draft(Act::Connections(write), Risk::Destructive).undo(back, Risk::Destructive),
         draft(restart(), Risk::Destructive).needs(needs).because("with the line it is taken back"),
@@ -61,7 +63,7 @@ pub fn raise(p: &Postgres, to: u64, looks: &Looks, ask: &Ask, config: &Config) -
 fn against(p: &Postgres, to: u64, state: &ConnectionsState) -> Option<Remedy> {
     let refused = |why: String| Some(Remedy::Refused { why, hints: Vec::new() });
     let running = state.running;
-    if let Some(armed) = state.written.filter(|w| *w != running) {
+    if let Some(armed) = state.written.filter(|w| *w != running && state.before_ours.is_none()) {
         let why = format!(
             "somebody has written {armed} already, and {} runs with {running} until it is restarted: \
              restart it, or take that back",

@@ -1,7 +1,7 @@
 //! More connections for all: asked for by their number, honest about the restart, and armed for nobody else.
 
 use mcp_ir::engine::recover::{Choice, Request, refuted};
-use mcp_ir::plan::{Act, Ask, ConnectionsState, Near, Needs, Risk};
+use mcp_ir::plan::{Act, Ask, ConnectionsState, Former, Near, Needs, Risk};
 
 use super::{acts, chosen, looks, of, planned};
 use crate::stack::{A, C, PG_UNIT, Stack, refused};
@@ -10,6 +10,7 @@ fn state() -> ConnectionsState {
     ConnectionsState {
         running: 100,
         written: None,
+        before_ours: None,
         source: "configuration file".into(),
         huge_pages: "try".into(),
         copies: 0,
@@ -56,6 +57,14 @@ fn errata_21_what_somebody_has_armed_is_said_and_not_set_off() {
     };
     assert!(why.contains("500 already") && why.contains("until it is restarted"), "{why}");
     assert!(hints[0].contains("ALTER SYSTEM RESET"), "{hints:?}");
+    // What we have written ourselves, and were cut off, is gone on with, and taken back to what stood before it.
+    let ours = planned(
+        &Stack::healthy(),
+        &more(200, |s| (s.written, s.before_ours) = (Some(200), Some(Former(Some(90))))),
+    );
+    let Act::Connections(c) = acts(&ours)[0] else { panic!("{ours:?}") };
+    assert_eq!((c.from, c.to), (Some(200), Some(200)));
+    assert!(ours.steps[0].undo.as_ref().unwrap().command().contains("SET max_connections = 90"));
     let known = planned(&Stack::healthy(), &more(200, |s| s.written = Some(100)));
     let undo = known.steps[0].undo.as_ref().unwrap();
     assert!(undo.command().contains("SET max_connections = 100"), "{}", undo.command());

@@ -32,8 +32,17 @@ pub struct World {
     pub pid: String,
     /// By a signal.
     pub stopped: bool,
+    pub frozen: bool,
+    /// By PostgreSQL, and by its file.
+    pub connections: [String; 2],
     /// Whether the session that holds up others is there.
     pub culprit: bool,
+}
+
+impl World {
+    pub fn is_well(&self) -> bool {
+        self.active == "active" && !self.stopped && !self.frozen && !self.culprit
+    }
 }
 
 impl Bed {
@@ -92,19 +101,21 @@ impl Bed {
         let mut settings: Vec<String> = files.filter_map(|f| fs::read_to_string(f.path()).ok()).collect();
         settings.sort();
         // All by one question: there are thousands of looks.
-        let names = "Environment,DropInPaths,ActiveState,MainPID";
+        let names = "Environment,DropInPaths,MemoryMax,ActiveState,MainPID,FreezerState";
         let shown = self.booted()?.systemctl(&["show", "-p", names, UNIT])?;
         let of = |name: &str| {
             let mut all = shown.lines().filter_map(|l| l.split_once('='));
             all.find(|(n, _)| *n == name).map(|(_, value)| value.to_owned()).unwrap_or_default()
         };
-        settings.extend([of("Environment"), of("DropInPaths")]);
+        settings.extend([of("Environment"), of("DropInPaths"), of("MemoryMax")]);
         Ok(World {
             settings,
             size: self.size(),
             active: of("ActiveState"),
             pid: of("MainPID"),
             stopped: self.stopped()?,
+            frozen: of("FreezerState") == "frozen",
+            connections: self.connections()?,
             culprit: self.culprit()?,
         })
     }
@@ -122,6 +133,16 @@ impl Bed {
         Ok(state.trim().starts_with('T'))
     }
 
+    fn connections(&self) -> Result<[String; 2]> {
+        let cluster = self.stack.cluster();
+        let file = fs::read_to_string(cluster.data.join("postgresql.auto.conf"))?;
+        Ok([cluster.sql("SHOW max_connections")?.concat(), file])
+    }
+
+    fn frozen(&self) -> Result<bool> {
+        Ok(self.property("FreezerState")? == "frozen")
+    }
+
     fn culprit(&self) -> Result<bool> {
         let sql = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'migration'";
         Ok(!self.stack.cluster().sql(sql)?.is_empty())
@@ -132,7 +153,12 @@ impl Bed {
         wait::until("systemd's job ends", LIMIT, || {
             self.property("Job").is_ok_and(|job| job.is_empty() || job == "0")
         })?;
-        let up = self.property("ActiveState")? == "active" && !self.stopped()?;
+        let unit = self.stack.postgres_unit();
+        wait::until("PostgreSQL's job ends", LIMIT, || {
+            let job = self.booted().and_then(|b| b.property(&unit, "Job")).unwrap_or_default();
+            (job.is_empty() || job == "0") && self.stack.cluster().accepts()
+        })?;
+        let up = self.property("ActiveState")? == "active" && !self.stopped()? && !self.frozen()?;
         // Who waits for a lock answers nobody either.
         if up && !self.culprit()? {
             let healthy = || self.stack.service(A).is_ok_and(|a| a.says("healthy") || a.says("degraded"));
@@ -148,6 +174,9 @@ impl Bed {
         self.settle()?;
         if self.stopped()? {
             self.booted()?.kill(UNIT, "CONT")?;
+        }
+        if self.frozen()? {
+            self.booted()?.systemctl(&["thaw", UNIT])?;
         }
         if self.property("ActiveState")? != "active" {
             self.booted()?.systemctl(&["start", UNIT])?;
@@ -187,7 +216,7 @@ impl Bed {
         let mut unknown = false;
         for incident in list["incidents"].as_array().into_iter().flatten() {
             let id = incident["id"].as_str().unwrap_or_default();
-            let run = self.run(&words(&["undo", id, "--yes", "-o", "json"]))?;
+            let run = self.run(&words(&["undo", id, "--yes", "--allow", "destructive", "-o", "json"]))?;
             match run.code {
                 Some(0) => {}
                 Some(4) if run.stdout.contains("not known") => unknown = true,

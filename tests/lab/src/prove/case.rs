@@ -20,14 +20,30 @@ pub enum Case {
     /// A main process that was stopped by a signal goes on.
     Continue,
     Session,
+    /// A frozen unit is thawed.
+    Thaw,
+    /// A limit of memory: a drop-in, no restart, and its proof.
+    Limit,
+    /// More connections: a line of PostgreSQL's, its restart, and a proof.
+    Connections,
     /// The way back of a size: the file, and a restart.
     BackSize,
     /// The way back of a start: a stop.
     BackStart,
 }
 
-pub const ALL: [Case; 7] =
-    [Case::Size, Case::Resize, Case::Start, Case::Continue, Case::Session, Case::BackSize, Case::BackStart];
+pub const ALL: [Case; 10] = [
+    Case::Size,
+    Case::Resize,
+    Case::Start,
+    Case::Continue,
+    Case::Session,
+    Case::Thaw,
+    Case::Limit,
+    Case::Connections,
+    Case::BackSize,
+    Case::BackStart,
+];
 
 /// What became of one kill.
 #[derive(Debug, Default)]
@@ -45,6 +61,9 @@ impl Case {
             Case::Start => "start",
             Case::Continue => "continue",
             Case::Session => "session",
+            Case::Thaw => "thaw",
+            Case::Limit => "limit",
+            Case::Connections => "connections",
             Case::BackSize => "undo-size",
             Case::BackStart => "undo-start",
         }
@@ -60,7 +79,13 @@ impl Case {
                 words(&["recover", "pool", "--service", A, "--max-size", "20", "--yes"])
             }
             Case::Session => words(&["recover", "pool", "--yes"]),
-            Case::Start | Case::Continue | Case::BackStart => words(&["recover", "server", "--yes"]),
+            Case::Limit => words(&["recover", "memory", "--service", A, "--memory-max", "512M", "--yes"]),
+            Case::Connections => {
+                words(&["recover", "pool", "--max-connections", "60", "--yes", "--allow", "destructive"])
+            }
+            Case::Start | Case::Continue | Case::Thaw | Case::BackStart => {
+                words(&["recover", "server", "--yes"])
+            }
         }
     }
 
@@ -77,7 +102,13 @@ impl Case {
                 bed.stack.cluster().sql(&grant)?;
                 fault::find("blocking-chain/migration")?.inject(&mut bed.stack)?;
             }
-            Case::Size | Case::Resize | Case::BackSize => {}
+            Case::Thaw => drop(bed.booted()?.systemctl(&["freeze", UNIT])?),
+            Case::Connections => {
+                let role = crate::TOOL.role;
+                let grant = format!("GRANT ALTER SYSTEM ON PARAMETER max_connections TO {role}");
+                bed.stack.cluster().sql(&grant)?;
+            }
+            Case::Size | Case::Resize | Case::Limit | Case::BackSize => {}
         }
         if !self.is_back() {
             return Ok(self.recover());
@@ -130,7 +161,8 @@ impl Case {
             bed.ends(argv, 0)?;
             bed.settle()?;
             let now = bed.world()?;
-            ensure!(now.active == "active" && !now.stopped && !now.culprit, "it is not well: {now:?}");
+            ensure!(now.is_well(), "it is not well: {now:?}");
+            ensure!(now.connections[0] == "60" || self != Case::Connections, "its connections: {now:?}");
             ensure!(now.size == Some(20) || !matches!(self, Case::Size | Case::Resize), "its size: {now:?}");
         }
         if self.is_back() {
@@ -159,14 +191,19 @@ impl Case {
                     "{now:?}, unknown: {unknown}"
                 );
             }
-            Case::Continue => ensure!(now.active == "active", "{now:?}"),
+            Case::Limit => ensure!(now.settings == former.settings, "{now:?}, not {former:?}"),
+            Case::Connections => {
+                ensure!(!unknown, "a line is known to be ours");
+                ensure!(now.connections == former.connections, "{now:?}, not {former:?}");
+            }
+            Case::Continue | Case::Thaw => ensure!(now.active == "active", "{now:?}"),
             Case::BackStart => ensure!(now.active == "inactive", "{now:?}"),
             Case::Session => ensure!(now.active == "active", "{now:?}"),
         }
-        if matches!(self, Case::Start | Case::Continue | Case::Session) && !next {
+        if matches!(self, Case::Start | Case::Continue | Case::Thaw | Case::Session) && !next {
             bed.ends(argv, 0)?;
             let now = bed.world()?;
-            ensure!(now.active == "active" && !now.stopped && !now.culprit, "it is not mended: {now:?}");
+            ensure!(now.is_well(), "it is not mended: {now:?}");
         }
         Ok(())
     }
@@ -193,6 +230,9 @@ fn lost(before: &World, now: &World, acts: &[&str]) -> Vec<String> {
     say(before.settings != now.settings, &["drop-in"], "a setting was written");
     say((&before.active, &before.pid) != (&now.active, &now.pid), &run, "the unit was started or stopped");
     say(before.stopped != now.stopped, &["continue"], "the process was let go on");
+    say(before.frozen != now.frozen, &["thaw-unit", "thaw", "freeze"], "the unit was thawed");
+    say(before.connections[1] != now.connections[1], &["connections"], "a line of PostgreSQL's was written");
+    say(before.connections[0] != now.connections[0], &run, "PostgreSQL was started anew");
     say(before.culprit && !now.culprit, &["end-session"], "a session was ended");
     let same = before.pid == now.pid && before.size.is_some() && now.size.is_some();
     say(same && before.size != now.size, &["resize-pool"], "a pool was resized");
@@ -211,6 +251,8 @@ mod tests {
             active: "active".into(),
             pid: "7".into(),
             stopped: false,
+            frozen: false,
+            connections: ["40".into(), String::new()],
             culprit: true,
         };
         let written = World { settings: vec!["x".into()], ..before.clone() };
