@@ -281,7 +281,7 @@ fn look(
     let seen = async {
         let sight = see(loaded, request, store, false, BTreeMap::new(), &awaited, start).await;
         let against = match &sight.choice {
-            Choice::Plan(plan) => against(plan, &sight.looks, loaded, store, word).await,
+            Choice::Plan(plan) => against(plan, &sight, loaded, store, word).await,
             _ => Vec::new(),
         };
         (sight, against)
