@@ -69,6 +69,26 @@ fn errata_24_who_may_not_is_told_before_and_who_may_vacuums(b: &mut Bench) {
     heal(b, fault);
 }
 
+/// A is slow, and C down: C is not waited for to be started, and is up before the vacuum begins.
+#[test]
+fn upkeep_stands_in_the_way_of_no_start() {
+    let Some(mut b) = Bench::start() else { return };
+    let fault = "stale-statistics/other-rows";
+    b.inject(fault);
+    let (before, owner) = (vacuums(&b), owner(&b, "code_chunks"));
+    sql(&b, &format!("GRANT {owner} TO {}", TOOL.role));
+    b.stack.systemd().unwrap().systemctl(&["stop", C_UNIT]).unwrap();
+    let done = b.json(&["recover", "all", "--yes", "--wait", "60s"], 0);
+    let steps: Vec<&str> =
+        done["steps"].as_array().unwrap().iter().map(|s| s["describe"].as_str().unwrap()).collect();
+    assert!(steps[0].contains(C_UNIT) && steps.last().unwrap().contains("vacuum"), "{done}");
+    assert_eq!(b.property(C_UNIT, "ActiveState"), "active", "{done}");
+    assert_ne!(vacuums(&b), before);
+    assert!(b.is_healthy(A));
+    sql(&b, &format!("REVOKE {owner} FROM {}", TOOL.role));
+    heal(&mut b, fault);
+}
+
 fn who_is_down_is_started_though_a_table_is_another_roles(b: &mut Bench, owner: &str) {
     b.stack.systemd().unwrap().systemctl(&["stop", C_UNIT]).unwrap();
     let half = b.json(&["recover", "all", "--yes"], 5);
