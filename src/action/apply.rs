@@ -8,7 +8,7 @@ use crate::config::Loaded;
 use crate::consent::Consent;
 use crate::plan::{Act, Needs};
 use crate::probe::postgres::Session;
-use crate::snapshot::{FailKind, Failure};
+use crate::snapshot::Failure;
 
 /// Where acts are done: the configuration, with its secrets, and the sessions that are ours already, by
 /// server: the last slot is not taken twice. And whom it is told to, how far a long one has come.
@@ -71,10 +71,10 @@ impl Failed {
         matches!(self, Failed::Broken(_) | Failed::GoesOn(_))
     }
 
-    /// A failure before anything was begun.
+    /// A failure before anything was begun. Of a login, an address, an answer: what the bus denies says itself
+    /// who may.
     pub fn before(f: &Failure) -> Self {
-        let hint = (f.kind == FailKind::Denied).then(|| "as root, or by polkit".to_owned());
-        Failed::Refused { why: f.detail.clone(), hint }
+        Failed::Refused { why: f.detail.clone(), hint: None }
     }
 }
 

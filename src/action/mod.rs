@@ -20,4 +20,4 @@ pub use care::ours;
 pub use connections::written as connections_written;
 pub use files::read as drop_in;
 pub use holder::at as listens_at;
-pub use upkeep::{Tell, grant};
+pub use upkeep::{Tell, may_not};

@@ -32,8 +32,8 @@ pub async fn upkeep(
 ) -> Result<Done, Failed> {
     let hand = Hand { p, password, tell };
     let before = hand.piece(u).await?.ok_or_else(|| Failed::Changed(format!("{} is gone", u.qualified())))?;
-    if let Some(against) = against(&before, u, &p.url.user) {
-        return Err(against);
+    if let Some((why, grant)) = may_not(&before, u, &p.url.user) {
+        return Err(Failed::Refused { why, hint: Some(grant) });
     }
     if u.is_of_index() {
         return hand.index(u, deadline).await;
@@ -75,26 +75,25 @@ pub async fn upkeep(
     }
 }
 
-/// What is known by a look right before.
-fn against(seen: &Piece, u: &Upkeep, user: &str) -> Option<Failed> {
+/// What is known by a look before: why it may not be, and what helps.
+pub fn may_not(seen: &Piece, u: &Upkeep, user: &str) -> Option<(String, String)> {
+    let (name, owner) = (format!("{}.{}", u.schema, u.name), &seen.owner);
     if seen.parted {
-        let why = format!("{} is partitioned: its parts are looked after, each by itself", u.qualified());
-        return Some(Failed::Refused { why, hint: None });
+        return Some((format!("{name} is partitioned"), "its parts are looked after, each by itself".into()));
     }
-    (!seen.allowed).then(|| Failed::Refused {
-        why: format!("{} is {}'s, and {user} may not", u.qualified(), seen.owner),
-        hint: Some(grant(&seen.owner, user)),
-    })
+    let grant = || format!("GRANT {owner} TO {user}, or log in as {owner}");
+    (!seen.allowed).then(|| (format!("{name} is {owner}'s, and {user} may not"), grant()))
+}
+
+/// Somebody else is at it, or it is another than was seen: it is there still, and as it was (errata 23).
+fn held(own: &IndexState, chore: Chore) -> Option<Failed> {
+    let why = if chore == Chore::DropIndex { own.kept().or_else(|| own.alone()) } else { own.busy() }?;
+    Some(Failed::Refused { why, hint: Some("mcp-ir who".into()) })
 }
 
 /// By then it is done: who can't look any more has not refused it.
 fn done_unseen(why: &Failed) -> Failed {
     Failed::Broken(format!("it was done; what came of it could not be seen: {}", why.words()))
-}
-
-/// What lets a role look after what is another's.
-pub fn grant(owner: &str, role: &str) -> String {
-    format!("GRANT {owner} TO {role}, or log in as {owner}")
 }
 
 fn took(begun: Instant) -> String {
@@ -133,6 +132,14 @@ impl Lost {
         match self {
             Lost::Said { why, .. } | Lost::Silent(why) => why,
             Lost::Unsent(failed) => failed.words(),
+        }
+    }
+
+    /// Of a rebuild, with what was found of it. Who waited for his first lock in vain has begun nothing.
+    fn after(self, found: &str) -> Failed {
+        match self {
+            Lost::Said { ref code, .. } if code == "55P03" && found.is_empty() => self.failed(),
+            lost => Failed::Broken(format!("{}{found}", lost.words())),
         }
     }
 
@@ -178,10 +185,8 @@ impl Hand<'_> {
     async fn index(&self, u: &Upkeep, deadline: Instant) -> Result<Done, Failed> {
         let (own, invalid) = self.indexes(u).await?;
         let own = own.ok_or_else(|| Failed::Changed(format!("{} is gone", u.qualified())))?;
-        let against =
-            if u.chore == Chore::DropIndex { own.kept().or_else(|| own.alone()) } else { own.busy() };
-        if let Some(why) = against {
-            return Err(Failed::Changed(why));
+        if let Some(held) = held(&own, u.chore) {
+            return Err(held);
         }
         let begun = Instant::now();
         let done = self.run(u, deadline).await;
@@ -196,10 +201,7 @@ impl Hand<'_> {
         if let Err(lost) = done {
             return Err(match lost.is_before() {
                 true => lost.failed(),
-                false => {
-                    let cleaned = self.clean(u, &own, &invalid).await;
-                    Failed::Broken(format!("{}{cleaned}", lost.words()))
-                }
+                false => lost.after(&self.clean(u, &own, &invalid).await),
             });
         }
         let cleaned = self.clean(u, &own, &invalid).await;

@@ -290,7 +290,7 @@ fn look(asked: &Asked<'_>, word: Word, global: &Global) -> Result<(Sight, Vec<He
         };
         let sight = see(loaded, request, store, false, BTreeMap::new(), &awaited, start).await;
         let against = match &sight.choice {
-            Choice::Plan(plan) => against(plan, &sight.looks, loaded, store, word).await,
+            Choice::Plan(plan) => against(plan, &sight, loaded, store, word).await,
             _ => Vec::new(),
         };
         (sight, against, locked)

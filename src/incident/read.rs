@@ -110,6 +110,20 @@ impl Incident {
         runs.max().unwrap_or(0)
     }
 
+    /// What was done, and when it had been.
+    pub fn done(&self) -> impl Iterator<Item = (&Act, Timestamp)> {
+        let of = |run: u32, n: usize| {
+            self.entries.iter().find_map(move |e| match &e.event {
+                Event::Intent { run: r, n: of, act, .. } if (*r, *of) == (run, n) => Some(act),
+                _ => None,
+            })
+        };
+        self.entries.iter().filter_map(move |e| match &e.event {
+            Event::Done { run, n, already: false, .. } => Some((of(*run, *n)?, e.at)),
+            _ => None,
+        })
+    }
+
     /// The steps that stand, in the order in which they were begun.
     pub fn standing(&self) -> Vec<Open> {
         let mut all: Vec<Open> = Vec::new();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::act::Aside;
@@ -128,6 +129,9 @@ pub struct Near {
     /// By server where some are not valid, or damaged: those, as the catalogue has them.
     #[serde(default)]
     pub indexes: BTreeMap<String, Vec<IndexState>>,
+    /// By server where some are damaged, and by index: when a run of ours has built it anew.
+    #[serde(default)]
+    pub rebuilt: BTreeMap<String, BTreeMap<String, Timestamp>>,
 }
 
 /// What shall be so afterwards.

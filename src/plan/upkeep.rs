@@ -162,7 +162,9 @@ impl Upkeep {
             Chore::Vacuum => format!("vacuum and analyze {what} of {server}"),
             Chore::Analyze => format!("analyze {what} of {server}"),
             Chore::DropIndex => format!("drop the index {what} of {server}, which is not valid"),
-            Chore::Reindex => format!("build the index {what} of {server} anew, beside itself"),
+            Chore::Reindex => format!(
+                "build the index {what} of {server} anew, beside itself, and drop what a build that fails leaves"
+            ),
         }
     }
 

@@ -146,6 +146,13 @@ impl Plan {
         self.notes.extend(notes);
     }
 
+    /// Its steps by their order.
+    pub fn number(&mut self) {
+        for (n, step) in (1..).zip(&mut self.steps) {
+            step.n = n;
+        }
+    }
+
     /// The worst of its steps.
     pub fn risk(&self) -> Risk {
         self.steps.iter().map(|s| s.risk).max().unwrap_or(Risk::Safe)

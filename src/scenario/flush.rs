@@ -2,25 +2,35 @@
 //! is named. Where it can't be meant, nothing is (errata 46).
 
 use crate::config::{Config, Redis};
-use crate::diagnosis::shell_word;
+use crate::diagnosis::{needs, shell_word};
 use crate::plan::{Act, Ask, Flush, Remedy, Risk, draft};
 use crate::snapshot::Snapshot;
 
-/// `None`: nothing of the kind is asked for.
-pub fn flush(now: &Snapshot, ask: &Ask, config: &Config) -> Option<(String, Remedy)> {
+/// `None`: nothing of the kind is asked for. `services`: only what these are or need, where some are named.
+pub fn flush(now: &Snapshot, ask: &Ask, services: &[String], config: &Config) -> Option<(String, Remedy)> {
     let refused = |why: String, hints: Vec<String>| Some((String::new(), Remedy::Refused { why, hints }));
+    let is_meant = |r: &Redis| {
+        let of = |s: &String| *s == r.name || needs(s, config).contains(r.name.as_str());
+        services.is_empty() || services.iter().any(of)
+    };
+    let named = |all: &[&Redis]| all.iter().map(|r| format!("--service {}", shell_word(&r.name))).collect();
     if let Some((name, database)) = &ask.flush_db {
         let Some(r) = config.redis(name) else {
             let known = config.redis.iter().map(|r| format!("--flush-db {}/{}", r.name, r.database()));
             return refused(format!("no Redis under care is called {name}"), known.collect());
         };
+        if !is_meant(r) {
+            let why = format!("{name} is none of {}, nor does one of them need it", services.join(", "));
+            return refused(why, named(&[r]));
+        }
         return Some((name.clone(), one(r, now, *database, None)));
     }
     let prefix = ask.flush_cache.as_ref()?;
     let all: Vec<&Redis> = config.redis.iter().filter(|r| r.is_cache(prefix)).collect();
-    match all[..] {
-        [r] => Some((r.name.clone(), one(r, now, r.database(), Some(prefix.clone())))),
-        [] => {
+    let meant: Vec<&Redis> = all.iter().copied().filter(|r| is_meant(r)).collect();
+    match (&meant[..], &all[..]) {
+        ([r], _) => Some((r.name.clone(), one(r, now, r.database(), Some(prefix.clone())))),
+        ([], []) => {
             let known = config.redis.iter().flat_map(|r| &r.cache_prefixes).filter(|p| !p.is_empty());
             let hints: Vec<String> = known.map(|p| format!("--flush-cache {}", shell_word(p))).collect();
             let why = format!(
@@ -28,7 +38,12 @@ pub fn flush(now: &Snapshot, ask: &Ask, config: &Config) -> Option<(String, Reme
             );
             refused(why, hints)
         }
-        _ => refused(format!("more than one Redis calls `{prefix}` a cache"), Vec::new()),
+        ([], others) => {
+            let names = services.join(", ");
+            let why = format!("none that is or is needed by {names} calls `{prefix}` a cache");
+            refused(why, named(others))
+        }
+        (several, _) => refused(format!("more than one Redis calls `{prefix}` a cache"), named(several)),
     }
 }
 

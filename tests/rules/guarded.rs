@@ -22,7 +22,9 @@ fn plan(acts: &[Act]) -> Plan {
 }
 
 fn before(ages: &[f64]) -> Vec<Attempt> {
-    ages.iter().map(|s| Attempt { at: ago(*s), act: start(A_UNIT), cut_off: false, in_vain: false }).collect()
+    ages.iter()
+        .map(|s| Attempt { at: ago(*s), act: start(A_UNIT), cut_off: false, in_vain: false, besides: false })
+        .collect()
 }
 
 fn guard() -> Guard {
@@ -56,8 +58,8 @@ fn rule_4_a_crash_loop_is_reset_and_started_once() {
     let reset = Act::ResetFailed { unit: A_UNIT.into() };
     let both = plan(&[reset.clone(), start(A_UNIT)]);
     let done = vec![
-        Attempt { at: ago(30.0), act: reset, cut_off: false, in_vain: false },
-        Attempt { at: ago(29.0), act: start(A_UNIT), cut_off: false, in_vain: false },
+        Attempt { at: ago(30.0), act: reset, cut_off: false, in_vain: false, besides: false },
+        Attempt { at: ago(29.0), act: start(A_UNIT), cut_off: false, in_vain: false, besides: false },
     ];
     assert!(may(&both, &[], false, now(), &guard()).is_ok());
     assert!(may(&both, &done, false, now(), &guard()).unwrap_err().why.contains("reset the start limit"));
@@ -74,7 +76,13 @@ fn another_act_or_another_unit_or_a_value_that_is_asked_for_has_no_cooldown() {
 
 #[test]
 fn rule_4_a_run_that_was_cut_off_is_gone_on_with_once_and_not_for_ever() {
-    let cut = |age: f64| Attempt { at: ago(age), act: start(A_UNIT), cut_off: true, in_vain: false };
+    let cut = |age: f64| Attempt {
+        at: ago(age),
+        act: start(A_UNIT),
+        cut_off: true,
+        in_vain: false,
+        besides: false,
+    };
     assert_eq!(refused(&[cut(5.0)]), None, "the next run goes on");
     assert!(refused(&[cut(10.0), cut(5.0)]).is_some(), "and not a third time by itself");
     let ended = |age: f64| Attempt { cut_off: false, ..cut(age) };
@@ -85,7 +93,8 @@ fn rule_4_a_run_that_was_cut_off_is_gone_on_with_once_and_not_for_ever() {
 #[test]
 fn rule_4_a_pool_is_not_widened_again_and_again_by_itself() {
     let widen = |from, to| Act::ResizePool { service: A.into(), url: "http://a".into(), from, to };
-    let before = [Attempt { at: ago(30.0), act: widen(10, 20), cut_off: false, in_vain: false }];
+    let before =
+        [Attempt { at: ago(30.0), act: widen(10, 20), cut_off: false, in_vain: false, besides: false }];
     assert!(may(&plan(&[widen(20, 40)]), &before, false, now(), &guard()).is_err());
     assert!(may(&plan(&[start(A_UNIT)]), &before, false, now(), &guard()).is_ok());
 }
@@ -95,7 +104,9 @@ fn rule_4_a_unit_has_a_budget_within_a_day_whatever_is_done_to_it() {
     let of = |n: u32| -> Vec<Attempt> {
         let at = |i: u32| ago(f64::from(i) * 3600.0 + 20_000.0);
         let act = Act::RestartUnit { unit: A_UNIT.into() };
-        (0..n).map(|i| Attempt { at: at(i), act: act.clone(), cut_off: false, in_vain: false }).collect()
+        (0..n)
+            .map(|i| Attempt { at: at(i), act: act.clone(), cut_off: false, in_vain: false, besides: false })
+            .collect()
     };
     assert_eq!(refused(&of(5)), None);
     let why = refused(&of(6)).unwrap();
@@ -109,6 +120,7 @@ fn rule_4_a_clock_that_was_set_back_opens_no_door() {
         act: start(A_UNIT),
         cut_off: false,
         in_vain: false,
+        besides: false,
     };
     assert!(refused(&[ahead]).is_some());
 }
@@ -121,7 +133,7 @@ fn rule_4_a_value_that_did_not_help_is_not_set_again_and_again() {
         to: Some(format!("[Service]\nEnvironment=POOL_MAX_SIZE={size}\n")),
     };
     let asked = |size| Plan { findings: Vec::new(), ..plan(&[write(size), start(A_UNIT)]) };
-    let before = [Attempt { at: ago(30.0), act: write(40), cut_off: false, in_vain: true }];
+    let before = [Attempt { at: ago(30.0), act: write(40), cut_off: false, in_vain: true, besides: false }];
     let held = may(&asked(40), &before, true, now(), &guard()).unwrap_err();
     assert!(held.why.contains("did not help"), "{}", held.why);
     assert!(held.hint.unwrap().contains("--force-cooldown"));
@@ -156,6 +168,7 @@ fn rule_4_the_sessions_of_a_server_have_a_budget_too() {
             act: end(100 + i),
             cut_off: false,
             in_vain: false,
+            besides: false,
         };
         (1..=n).map(one).collect()
     };

@@ -1,12 +1,12 @@
 //! Who suffers from what is mended: services that are starved have to be well again; of `all` also who died
-//! of it, and who does not come back by himself is started behind it. Pure.
+//! of it, and who does not come back by himself is started behind it. And who waits for what. Pure.
 
 use std::collections::BTreeSet;
 
 use super::choose::{left_to_people, of};
 use crate::config::Config;
 use crate::diagnosis::{Diagnosis, Finding, Severity, needs};
-use crate::plan::{Act, Ask, Draft, Plan, Remedy};
+use crate::plan::{Act, Ask, Draft, Plan, Remedy, Step};
 use crate::scenario;
 use crate::snapshot::Looks;
 
@@ -23,16 +23,7 @@ pub fn starved(f: &Finding, d: &Diagnosis, config: &Config) -> BTreeSet<String> 
 pub fn dead_of_it(plan: &mut Plan, d: &Diagnosis, looks: &Looks, ask: &Ask) {
     let config = &looks.now.config;
     let planned: BTreeSet<String> = plan.findings.iter().cloned().collect();
-    let mut roots: BTreeSet<&str> =
-        d.findings.iter().map(|f| f.id.as_str()).filter(|id| planned.contains(*id)).collect();
-    loop {
-        let more = d.findings.iter().filter(|f| f.explained_by.iter().any(|id| roots.contains(id.as_str())));
-        let more: Vec<&str> = more.map(|f| f.id.as_str()).filter(|id| !roots.contains(id)).collect();
-        if more.is_empty() {
-            break;
-        }
-        roots.extend(more);
-    }
+    let roots = with_what_follows(d, |f| planned.contains(&f.id));
     let suffers = |f: &&Finding| {
         roots.contains(f.id.as_str())
             && !planned.contains(&f.id)
@@ -53,6 +44,65 @@ pub fn dead_of_it(plan: &mut Plan, d: &Diagnosis, looks: &Looks, ask: &Ask) {
     }
     plan.watched.sort();
     plan.watched.dedup();
+}
+
+/// These findings, and what they explain, near and far.
+fn with_what_follows(d: &Diagnosis, these: impl Fn(&Finding) -> bool) -> BTreeSet<&str> {
+    let mut all: BTreeSet<&str> = d.findings.iter().filter(|f| these(f)).map(|f| f.id.as_str()).collect();
+    loop {
+        let more = d.findings.iter().filter(|f| f.explained_by.iter().any(|id| all.contains(id.as_str())));
+        let more: Vec<&str> = more.map(|f| f.id.as_str()).filter(|id| !all.contains(id)).collect();
+        if more.is_empty() {
+            return all;
+        }
+        all.extend(more);
+    }
+}
+
+/// What makes quick again comes last: it may take all of its time, and nobody comes up by it. An index that is
+/// damaged is built anew before who died of it is started, and behind all others. `quickens`: these steps.
+pub fn upkeep_last(plan: &mut Plan, quickens: &[usize], d: &Diagnosis, config: &Config) {
+    let damaged = |f: &Finding| {
+        let built = |s: &Step| s.subject == f.subject && matches!(s.act, Act::Upkeep(_));
+        f.scenario != "latency"
+            && plan.findings.contains(&f.id)
+            && plan.steps.iter().any(|s| built(s) && !quickens.contains(&s.n))
+    };
+    let follows = with_what_follows(d, damaged);
+    let dead = d.findings.iter().filter(|f| follows.contains(f.id.as_str()));
+    let dead = dead.filter(|f| config.service(&f.subject).is_some());
+    let dead: BTreeSet<String> = dead.map(|f| f.subject.clone()).collect();
+    let is_behind = |subject: &str| {
+        dead.contains(subject) || needs(subject, config).into_iter().any(|n| dead.contains(n))
+    };
+    plan.steps.sort_by_key(|s| match s.act {
+        Act::Upkeep(_) if quickens.contains(&s.n) => 3,
+        Act::Upkeep(_) => 1,
+        _ if is_behind(&s.subject) => 2,
+        _ => 0,
+    });
+    plan.number();
+}
+
+/// What has to be well before this step: whom its subject needs, of those for whom something was done before or
+/// who suffer. That they are quick is nobody's condition: it may want what this step is for.
+pub fn well_before(step: &Step, plan: &Plan, config: &Config) -> Option<Plan> {
+    let before = || plan.steps.iter().take_while(|s| s.n < step.n);
+    if before().last().is_none_or(|last| last.subject == step.subject) {
+        return None;
+    }
+    let needs = needs(&step.subject, config);
+    let first = before().map(|s| &s.subject).chain(&plan.watched).filter(|s| needs.contains(s.as_str()));
+    let first: BTreeSet<String> = first.cloned().collect();
+    let findings = plan.findings.iter().filter(|f| !f.starts_with("latency/")).cloned().collect();
+    (!first.is_empty()).then(|| Plan {
+        findings,
+        subjects: first.into_iter().collect(),
+        watched: Vec::new(),
+        slowed: Vec::new(),
+        steps: before().cloned().collect(),
+        ..plan.clone()
+    })
 }
 
 /// In the order of what they need, near and far: who is needed needs less than who needs him.

@@ -15,6 +15,15 @@ use crate::probe::postgres;
 
 /// Of one act: a unit may take its time to stop.
 pub(super) const ACT: Duration = Duration::from_secs(90);
+
+/// What takes longer to start, or to go through, is waited for as long as somebody would wait until it is well.
+pub fn limit(act: &Act, wait: Duration) -> Duration {
+    match act {
+        Act::StartUnit { .. } | Act::RestartUnit { .. } | Act::Upkeep(_) | Act::Flush(_) => ACT.max(wait),
+        _ => ACT,
+    }
+}
+
 /// Of a look at a unit between two acts.
 pub(super) const GLANCE: Duration = Duration::from_secs(5);
 pub(super) const LEFT: &str = "left by the second signal: what it came to is not known";

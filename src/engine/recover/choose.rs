@@ -1,6 +1,6 @@
 //! What is to be recovered, by the findings and by what was asked for; and the plan for it. Pure.
 
-use super::after::{dead_of_it, first_needed, starved};
+use super::after::{dead_of_it, first_needed, starved, upkeep_last};
 use super::guard::never;
 use crate::config::{Config, Postgres, Service};
 use crate::diagnosis::{Diagnosis, Finding, Severity};
@@ -60,8 +60,9 @@ pub fn choose(looks: &Looks, d: &Diagnosis, request: &Request) -> Choice {
     if !request.ask.kill.is_empty() {
         return ended(looks, request);
     }
-    if let Some((subject, remedy)) = scenario::flush(&looks.now, &request.ask, &looks.now.config) {
-        return as_asked(&subject, remedy, &looks.now.config);
+    let config = &looks.now.config;
+    if let Some((subject, remedy)) = scenario::flush(&looks.now, &request.ask, &request.services, config) {
+        return beside(as_asked(&subject, remedy, config), d, request);
     }
     if let Some(to) = request.ask.max_connections {
         return more_connections(to, looks, request);
@@ -103,6 +104,22 @@ pub fn choose(looks: &Looks, d: &Diagnosis, request: &Request) -> Choice {
         (true, None) => nothing(d, looks, request),
         (false, _) => plan(&found, d, looks, request),
     }
+}
+
+/// What else is wrong of the scenario that was named is not mended by it, and not hidden by it.
+fn beside(choice: Choice, d: &Diagnosis, request: &Request) -> Choice {
+    let Choice::Plan(mut plan) = choice else { return choice };
+    let stands = |f: &&Finding| {
+        f.is_root()
+            && f.severity < Severity::P4
+            && request.scenario.as_ref().is_none_or(|s| f.scenario == *s)
+            && (request.services.is_empty() || request.services.contains(&f.subject))
+    };
+    for f in d.findings.iter().filter(stands) {
+        plan.notes.push(format!("{} is left as it is: {}", f.id, f.summary));
+        plan.left.push(f.id.clone());
+    }
+    Choice::Plan(plan)
 }
 
 /// A root that is not among what was asked for: that comes first.
@@ -221,6 +238,7 @@ fn as_asked(subject: &str, remedy: Remedy, config: &Config) -> Choice {
 fn plan(found: &[&Finding], d: &Diagnosis, looks: &Looks, request: &Request) -> Choice {
     let config = &looks.now.config;
     let (mut plan, mut advice, mut refused) = (Plan::default(), None, None);
+    let mut quickens = Vec::new();
     // Each is measured against what all others have now: one after another.
     let pools: Vec<&str> =
         found.iter().filter(|f| POOLS.contains(&f.cause.as_str())).map(|f| f.id.as_str()).collect();
@@ -246,12 +264,14 @@ fn plan(found: &[&Finding], d: &Diagnosis, looks: &Looks, request: &Request) -> 
                 plan.left.push(f.id.clone());
             }
             Remedy::Steps { steps, notes } => {
-                let Some(steps) = beside(&plan, steps) else {
+                let Some(steps) = without_done(&plan, steps) else {
                     plan.notes.push(format!("{} is for a run of its own: its unit is another then", f.id));
                     plan.left.push(f.id.clone());
                     continue;
                 };
+                let begun = plan.steps.len();
                 plan.add(Some(&f.id), &f.subject, steps, notes);
+                quickens.extend((begun + 1..=plan.steps.len()).filter(|_| f.scenario == "latency"));
                 plan.watched.extend(starved(f, d, config));
                 plan.slowed.extend(scenario::slowed(f, looks, config));
             }
@@ -287,6 +307,7 @@ fn plan(found: &[&Finding], d: &Diagnosis, looks: &Looks, request: &Request) -> 
         if request.all {
             dead_of_it(&mut plan, d, looks, &request.ask);
         }
+        upkeep_last(&mut plan, &quickens, d, config);
         return Choice::Plan(plan);
     }
     advice.or(refused).unwrap_or_else(|| Choice::NothingToDo("nothing was changed".into()))
@@ -298,7 +319,7 @@ fn takes_memory(act: &Act) -> bool {
 
 /// The steps of a further finding beside those that are planned. Each was made by one look: a unit that is
 /// started anew by then is so for both, and what else would be done to it is another run's (`None`).
-fn beside(plan: &Plan, steps: Vec<Draft>) -> Option<Vec<Draft>> {
+fn without_done(plan: &Plan, steps: Vec<Draft>) -> Option<Vec<Draft>> {
     let done = |unit: &String| {
         plan.steps.iter().any(|s| s.act.changes() && s.act.target() == format!("unit {unit}"))
     };

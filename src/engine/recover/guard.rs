@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::possible::{is_upkeep, spared, without};
 use crate::config::{Config, Guard};
 use crate::incident::{Event, Hold, Incident, Outcome};
-use crate::plan::{Act, Plan};
+use crate::plan::{Act, Plan, Step};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// However often: in the course of a shift it may be tried once more.
@@ -24,6 +25,8 @@ pub struct Attempt {
     pub cut_off: bool,
     /// It was asked for by its value, and did not help.
     pub in_vain: bool,
+    /// Of a run that is counted already: of several tables each is looked after by itself.
+    pub besides: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,13 +48,28 @@ pub fn attempts(incidents: &[Incident]) -> Vec<Attempt> {
             })
             .collect();
         let counts = |o: &crate::incident::Open| is_counted(&o.act) && !asked_for.contains(&o.run);
-        let standing = incident.standing().into_iter().filter(counts);
-        all.extend(standing.map(|o| Attempt { at: o.at, act: o.act, cut_off: o.cut_off, in_vain: false }));
+        let mut runs = Vec::new();
+        for o in incident.standing().into_iter().filter(counts) {
+            let upkeep = matches!(o.act, Act::Upkeep(_));
+            // It came to its limit, or could not be: nothing of it stands, and the next may have longer.
+            if upkeep && (o.cut_off || ended_ill(incident, o.run, o.n)) {
+                continue;
+            }
+            let run = (o.run, o.act.target());
+            let besides = upkeep && runs.contains(&run);
+            runs.extend(upkeep.then_some(run));
+            all.push(Attempt { at: o.at, act: o.act, cut_off: o.cut_off, in_vain: false, besides });
+        }
         all.extend(values(incident));
         all.extend(ended(incident, &asked_for));
     }
     all.sort_by_key(|a| a.at);
     all
+}
+
+fn ended_ill(incident: &Incident, run: u32, n: usize) -> bool {
+    let ill = |e: &Event| matches!(e, Event::StepFailed { run: r, n: of, .. } if (*r, *of) == (run, n));
+    incident.entries.iter().any(|e| ill(&e.event))
 }
 
 /// Values of runs that did not end well, also where they were taken back: the same again is a loop.
@@ -67,7 +85,7 @@ fn values(incident: &Incident) -> Vec<Attempt> {
     };
     let of = |e: &crate::incident::Entry| match &e.event {
         Event::Intent { run, act: act @ (Act::DropIn { .. } | Act::ResizePool { .. }), .. } if ill(*run) => {
-            Some(Attempt { at: e.at, act: act.clone(), cut_off: false, in_vain: true })
+            Some(Attempt { at: e.at, act: act.clone(), cut_off: false, in_vain: true, besides: false })
         }
         _ => None,
     };
@@ -81,7 +99,10 @@ fn ended(incident: &Incident, asked_for: &[u32]) -> Vec<Attempt> {
         let Event::Intent { run, act: act @ Act::EndSession(_), .. } = &e.event else { continue };
         let known = all.iter().any(|(r, a)| r == run && a.act.target() == act.target());
         if !known && !asked_for.contains(run) {
-            all.push((*run, Attempt { at: e.at, act: act.clone(), cut_off: false, in_vain: false }));
+            all.push((
+                *run,
+                Attempt { at: e.at, act: act.clone(), cut_off: false, in_vain: false, besides: false },
+            ));
         }
     }
     all.into_iter().map(|(_, a)| a).collect()
@@ -195,7 +216,7 @@ pub fn may(
             }
         }
         let target = act.target();
-        let spent = of_late.iter().filter(|a| a.act.target() == target).count();
+        let spent = of_late.iter().filter(|a| a.act.target() == target && !a.besides).count();
         if spent >= guard.budget as usize {
             let why = format!("{target} was acted on {} within a day: that is its budget", times(spent));
             return Err(Held { why, hint: forced() });
@@ -205,43 +226,22 @@ pub fn may(
 }
 
 /// Of a plan for several, without those whose steps may not be done again yet, where nobody else in it needs
-/// them: one that is held keeps nothing from the others. Where all are held it stays whole, and is refused.
+/// them: one that is held keeps nothing from the others. Upkeep is left piece by piece: nobody comes up by it.
+/// Where all are held it stays whole, and is refused.
 pub fn apart(plan: &Plan, before: &[Attempt], now: Timestamp, config: &Config) -> Plan {
-    let of = |finding: &str, subject: &str| finding.rsplit_once('@').is_some_and(|(_, s)| s == subject);
-    let (mut kept, mut notes, mut out) = (plan.subjects.clone(), Vec::new(), Vec::new());
-    // Who needs others stands behind them.
-    for subject in plan.subjects.iter().rev() {
+    let held = |subject: &str, which: &dyn Fn(&Step) -> bool| {
+        let its = |f: &&String| f.rsplit_once('@').is_some_and(|(_, s)| s == subject);
         let alone = Plan {
-            findings: plan.findings.iter().filter(|f| of(f, subject)).cloned().collect(),
-            subjects: vec![subject.clone()],
-            steps: plan.steps.iter().filter(|s| s.subject == *subject).cloned().collect(),
+            findings: plan.findings.iter().filter(its).cloned().collect(),
+            subjects: vec![subject.to_owned()],
+            steps: plan.steps.iter().filter(|s| s.subject == subject && which(s)).cloned().collect(),
             ..Plan::default()
         };
-        let Err(held) = may(&alone, before, false, now, &config.guard) else { continue };
-        if kept.iter().any(|k| k != subject && crate::diagnosis::needs(k, config).contains(subject.as_str()))
-        {
-            continue;
-        }
-        kept.retain(|k| k != subject);
-        notes.push(format!("{subject} is left as it is: {}", held.why));
-        out.push(alone);
-    }
-    if kept.is_empty() {
-        return plan.clone();
-    }
-    let stays = |subject: &str| kept.iter().any(|k| k == subject);
-    let mut rest = plan.clone();
-    rest.steps.retain(|s| stays(&s.subject));
-    for (n, step) in (1..).zip(&mut rest.steps) {
-        step.n = n;
-    }
-    let gone: Vec<String> = out.into_iter().flat_map(|alone| alone.findings).collect();
-    rest.findings.retain(|f| !gone.contains(f));
-    rest.watched.retain(|w| stays(w) || !plan.subjects.contains(w));
-    rest.left.extend(gone);
-    rest.notes.extend(notes);
-    rest.subjects = kept;
-    rest
+        may(&alone, before, false, now, &config.guard).err().map(|held| held.why)
+    };
+    let gone = spared(plan, |subject| held(subject, &|s| !is_upkeep(s)), config);
+    let piece = |s: &Step| held(&s.subject, &|other| other.n == s.n).filter(|_| is_upkeep(s));
+    without(plan, &gone, piece, config).unwrap_or_else(|| plan.clone())
 }
 
 /// What is left to people by configuration: the name of it.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::iter;
+use jiff::Timestamp;
 
 use super::choose::Request;
 use super::disk;
@@ -17,7 +18,7 @@ use crate::config::{Config, Loaded, Postgres, Service};
 use crate::diagnosis::Diagnosis;
 use crate::engine::closer::server;
 use crate::incident::Store;
-use crate::plan::{Act, Aside, Ask, ConnectionsState, Former, IndexState, Near};
+use crate::plan::{Act, Aside, Ask, Chore, ConnectionsState, Former, IndexState, Near};
 use crate::probe::{blocking, host, http, postgres, systemd};
 use crate::scenario;
 use crate::snapshot::Looks;
@@ -202,7 +203,6 @@ async fn elsewhere(service: &str, folder: &str, config: &Config, deadline: Insta
     }
 }
 
-const PORT: &str = "server-crash/port-conflict";
 /// Of servers that have indexes to build or drop: these.
 pub async fn indexes(loaded: &Loaded, d: &Diagnosis) -> BTreeMap<String, Vec<IndexState>> {
     let about = d.findings.iter().filter_map(|f| match f.cause.as_str() {
@@ -229,8 +229,27 @@ pub async fn indexes(loaded: &Loaded, d: &Diagnosis) -> BTreeMap<String, Vec<Ind
     all
 }
 
+/// Of servers that have a damaged one: which were built anew by a run of ours of late, and when.
+pub async fn rebuilt(d: &Diagnosis, store: &Store) -> BTreeMap<String, BTreeMap<String, Timestamp>> {
+    let mut all: BTreeMap<String, BTreeMap<String, Timestamp>> = BTreeMap::new();
+    if !d.findings.iter().any(|f| f.cause == DAMAGED) {
+        return all;
+    }
+    let incidents = disk::of_late(store).await.unwrap_or_default();
+    for (act, at) in incidents.iter().flat_map(|i| i.done()) {
+        if let Act::Upkeep(u) = act
+            && u.chore == Chore::Reindex
+        {
+            let last = all.entry(u.server.clone()).or_default().entry(u.name.clone()).or_insert(at);
+            *last = at.max(*last);
+        }
+    }
+    all
+}
+
 const INVALID: &str = "latency/invalid-index";
 const DAMAGED: &str = "db-down/index-corrupt";
+const PORT: &str = "server-crash/port-conflict";
 const SLOTS: &str = "pool-exhausted/server-slots-full";
 const SESSIONS: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(50);

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use tokio_postgres::SimpleQueryMessage;
 
 use super::guard::Held;
+use super::sight::Sight;
 use super::veto::{self, Word};
-use crate::action::grant;
+use crate::action::may_not;
 use crate::config::{Config, Loaded, Postgres, Secret};
 use crate::incident::Store;
 use crate::plan::{Act, Plan, Step, drop_in_path};
@@ -21,40 +22,55 @@ const LIMIT: Duration = Duration::from_secs(2);
 const FREE: u32 = 4;
 
 /// A step that would be refused, and what would allow it.
-struct Lacking {
-    n: usize,
-    why: String,
-    grant: String,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lacking {
+    pub n: usize,
+    pub why: String,
+    pub grant: String,
 }
 
 impl Lacking {
-    fn words(&self) -> String {
+    fn new(step: &Step, why: String, grant: String) -> Self {
+        Self { n: step.n, why, grant }
+    }
+
+    pub fn words(&self) -> String {
         format!("step {} may not be done: {} ({})", self.n, self.why, self.grant)
+    }
+
+    /// The same in what is left of its plan, by the number that it has there.
+    pub(super) fn of(&self, plan: &Plan, rest: &Plan) -> Option<Self> {
+        let step = plan.steps.iter().find(|s| s.n == self.n)?;
+        let now = rest.steps.iter().find(|s| s.act == step.act && s.subject == step.subject)?;
+        Some(Self { n: now.n, ..self.clone() })
     }
 }
 
 /// All that is against a plan before it is begun. What decides is the same again, under the lock.
-pub async fn against(plan: &Plan, looks: &Looks, loaded: &Loaded, store: &Store, word: Word) -> Vec<Held> {
-    let deadline = Instant::now() + LIMIT;
-    let lacking = lacking(plan, looks, loaded, deadline);
+pub async fn against(plan: &Plan, sight: &Sight, loaded: &Loaded, store: &Store, word: Word) -> Vec<Held> {
+    let lacking = async {
+        match &sight.lacking {
+            Some(known) => known.clone(),
+            None => lacking(plan, &sight.looks, loaded).await,
+        }
+    };
     let (lacking, by_word) = tokio::join!(lacking, veto::by_what_was_done(plan, store, &loaded.config, word));
     let rights = lacking.iter().map(|l| Held { why: l.words(), hint: None });
     by_word.err().into_iter().chain(rights).collect()
 }
 
-async fn lacking(plan: &Plan, looks: &Looks, loaded: &Loaded, deadline: Instant) -> Vec<Lacking> {
+pub(super) async fn lacking(plan: &Plan, looks: &Looks, loaded: &Loaded) -> Vec<Lacking> {
+    let deadline = Instant::now() + LIMIT;
     let mut all = files(plan, &loaded.config, deadline).await;
-    let mut sessions: BTreeMap<&str, Vec<(usize, i32)>> = BTreeMap::new();
+    let mut sessions: BTreeMap<&str, Vec<(&Step, i32)>> = BTreeMap::new();
     for s in &plan.steps {
         if let Act::EndSession(whom) = &s.act {
-            sessions.entry(&whom.server).or_default().push((s.n, whom.pid));
+            sessions.entry(&whom.server).or_default().push((s, whom.pid));
         }
     }
     for (name, those) in sessions {
         let Some(p) = loaded.config.postgres(name) else { continue };
-        // The last slots are for the acts, which are told the same.
-        let server = looks.now.postgres.get(name).and_then(|l| l.server.seen());
-        if server.is_none_or(|s| s.used + FREE > s.slots()) {
+        if !has_room(name, looks) {
             continue;
         }
         let asked = signals(p, loaded.secrets.postgres(name), &those, deadline);
@@ -63,24 +79,27 @@ async fn lacking(plan: &Plan, looks: &Looks, loaded: &Loaded, deadline: Instant)
             all.extend(not);
         }
     }
-    all.extend(upkeep(plan, loaded, deadline).await);
+    all.extend(upkeep(plan, looks, loaded, deadline).await);
     all.sort_by_key(|l| l.n);
     all
 }
 
+/// The last slots are for the acts, which are told the same.
+fn has_room(server: &str, looks: &Looks) -> bool {
+    let server = looks.now.postgres.get(server).and_then(|l| l.server.seen());
+    server.is_some_and(|s| s.used + FREE <= s.slots())
+}
+
 /// Whose the tables and indexes are. Who can't even log in is told so by the act.
-async fn upkeep(plan: &Plan, loaded: &Loaded, deadline: Instant) -> Vec<Lacking> {
+async fn upkeep(plan: &Plan, looks: &Looks, loaded: &Loaded, deadline: Instant) -> Vec<Lacking> {
     let one = async |s: &Step| {
         let Act::Upkeep(u) = &s.act else { return None };
+        if !has_room(&u.server, looks) {
+            return None;
+        }
         let p = loaded.config.postgres(&u.server)?;
         let seen = postgres::piece(p, loaded.secrets.postgres(&u.server), u, deadline).await.ok()??;
-        let (n, name) = (s.n, format!("{}.{}", u.schema, u.name));
-        if seen.parted {
-            let grant = "its parts are looked after, each by itself".into();
-            return Some(Lacking { n, why: format!("{name} is partitioned"), grant });
-        }
-        let why = format!("{name} is {}'s, not {}'s", seen.owner, p.url.user);
-        (!seen.allowed).then(|| Lacking { n, why, grant: grant(&seen.owner, &p.url.user) })
+        may_not(&seen, u, &p.url.user).map(|(why, grant)| Lacking::new(s, why, grant))
     };
     let mut all = Vec::new();
     // One after another: each takes a slot.
@@ -99,7 +118,7 @@ async fn files(plan: &Plan, config: &Config, deadline: Instant) -> Vec<Lacking> 
         let ask = move || Ok(closed(&path));
         if let Ok(Some(folder)) = blocking(deadline, "the folder of the drop-in", ask).await {
             let why = format!("{} can't be written to", folder.display());
-            all.push(Lacking { n: s.n, why, grant: "run it as root".into() });
+            all.push(Lacking::new(s, why, "run it as root".into()));
         }
     }
     all
@@ -115,7 +134,7 @@ fn closed(path: &std::path::Path) -> Option<PathBuf> {
 async fn signals(
     p: &Postgres,
     password: Option<&Secret>,
-    those: &[(usize, i32)],
+    those: &[(&Step, i32)],
     deadline: Instant,
 ) -> Option<Vec<Lacking>> {
     let session = postgres::session(p, password, deadline).await.ok()?;
@@ -136,14 +155,12 @@ async fn signals(
             continue;
         };
         let step = those.iter().filter(|(_, n)| n.to_string() == pid);
-        not.extend(step.map(|(n, pid)| Lacking {
-            n: *n,
-            why: format!("{} may not end session {pid}", p.url.user),
-            grant: match of_superuser {
-                "t" => "it is a superuser's: only a superuser may".into(),
-                _ => format!("GRANT pg_signal_backend TO {}", p.url.user),
-            },
-        }));
+        let grant = match of_superuser {
+            "t" => "it is a superuser's: only a superuser may".into(),
+            _ => format!("GRANT pg_signal_backend TO {}", p.url.user),
+        };
+        let why = |pid: &i32| format!("{} may not end session {pid}", p.url.user);
+        not.extend(step.map(|(s, pid)| Lacking::new(s, why(pid), grant.clone())));
     }
     Some(not)
 }

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::choose::{Choice, Request, choose};
-use super::disk;
-use super::guard::{apart, attempts};
-use super::near::{asides, connections, indexes, near, occupied, sessions};
+use super::near::{asides, connections, indexes, near, occupied, rebuilt, sessions};
+use super::possible::narrowed;
+use super::rights::Lacking;
 use crate::config::Loaded;
 use crate::diagnosis::{Diagnosis, Finding, Severity, needs};
 use crate::engine::look::{Depth, Patience, Plan as LookPlan, look};
 use crate::engine::{Awaited, Filter, diagnose};
-use crate::incident::{Store, now};
+use crate::incident::Store;
 use crate::plan::{Act, Plan};
 use crate::scenario::is_unheard;
 use crate::snapshot::Looks;
@@ -23,6 +23,8 @@ pub struct Sight {
     /// Of everything: a root elsewhere has to be seen.
     pub diagnosis: Diagnosis,
     pub choice: Choice,
+    /// What is not allowed of its plan, where that was asked for it.
+    pub lacking: Option<Vec<Lacking>>,
     /// What was asked, with what was looked at for it.
     pub request: Request,
     /// When all of it was in.
@@ -120,25 +122,22 @@ async fn whole(
     let diagnosis = diagnose(&looks, &Filter::default());
     let mut request = request.clone();
     request.ask.near = near;
-    let (sessions, occupied, asides, indexes, (connections, runs)) = tokio::join!(
+    let (sessions, occupied, asides, indexes, (connections, runs), rebuilt) = tokio::join!(
         sessions(loaded, &diagnosis, &request),
         occupied(loaded, &diagnosis, &request),
         asides(loaded, &diagnosis),
         indexes(loaded, &diagnosis),
-        connections(loaded, &looks, &request, store)
+        connections(loaded, &looks, &request, store),
+        rebuilt(&diagnosis, store)
     );
     let near = &mut request.ask.near;
     near.connections = connections;
     near.runs.extend(runs);
     (near.sessions, near.occupied, near.asides, near.indexes) = (sessions, occupied, asides, indexes);
-    let choice = match choose(&looks, &diagnosis, &request) {
-        Choice::Plan(plan) if request.all && !request.force && plan.subjects.len() > 1 => {
-            let before = disk::of_late(store).await.unwrap_or_default();
-            Choice::Plan(apart(&plan, &attempts(&before), now(), &loaded.config))
-        }
-        other => other,
-    };
-    Sight { looks, diagnosis, choice, request, at: Instant::now() }
+    near.rebuilt = rebuilt;
+    let choice = choose(&looks, &diagnosis, &request);
+    let (choice, lacking) = narrowed(choice, &looks, loaded, store, &request).await;
+    Sight { looks, diagnosis, choice, lacking, request, at: Instant::now() }
 }
 
 /// Whether the look that decides needs no rates: nothing was found by them but what these subjects suffer

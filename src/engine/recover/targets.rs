@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use crate::config::{Config, Loaded, PgHost};
+use crate::config::{Config, Loaded, PgHost, RedisPlace};
 use crate::plan::{Act, Plan};
 use crate::probe::{postgres, redis, systemd};
 use crate::snapshot::FailKind;
@@ -41,7 +41,11 @@ fn subject(name: &str, config: &Config) -> Vec<Target> {
         };
         (p.unit.clone(), Some(place))
     } else if let Some(r) = config.redis(name) {
-        (r.unit.clone(), Some(format!("redis {}", redis::endpoint(r))))
+        let place = match r.place() {
+            Some(RedisPlace::Tcp { host, port, .. }) => at("redis ", &host, port),
+            _ => format!("redis {}", redis::endpoint(r)),
+        };
+        (r.unit.clone(), Some(place))
     } else {
         (None, None)
     };
@@ -54,11 +58,12 @@ fn subject(name: &str, config: &Config) -> Vec<Target> {
 }
 
 fn at(kind: &str, host: &str, port: u16) -> String {
-    let host = match host {
+    let host = host.to_lowercase();
+    let host = match host.as_str() {
         "localhost" | "::1" | "[::1]" => "127.0.0.1",
         other => other,
     };
-    format!("{kind}{}:{port}", host.to_lowercase())
+    format!("{kind}{host}:{port}")
 }
 
 /// As locks are named: units by their manager and by its own name for them. Where the manager does not answer,
@@ -126,6 +131,18 @@ mod tests {
         };
         assert_eq!(named("postgres", "localhost"), named("pg", "127.0.0.1"));
         assert_ne!(named("postgres", "db1"), named("postgres", "db2"));
+        let redis = |url: &str| {
+            let mut config = crate::config::defaults().unwrap().config;
+            let r = &mut config.redis[0];
+            (r.url, r.unit) = (url.into(), None);
+            subject(&r.name.clone(), &config)
+        };
+        let here = redis("redis://127.0.0.1:6379/0");
+        assert_eq!(here, [Target::Place("redis 127.0.0.1:6379".into())]);
+        for same in ["redis://localhost:6379/3", "redis://[::1]:6379", "redis://LOCALHOST:6379"] {
+            assert_eq!(redis(same), here, "{same}");
+        }
+        assert_ne!(redis("redis://127.0.0.1:6380"), here);
     }
 
     #[tokio::test]

@@ -4,7 +4,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::back::{ACT, GLANCE, Hands, LEFT, ROLLED_BACK, Taken, started_since, take_back};
+use super::after::well_before;
+use super::back::{GLANCE, Hands, LEFT, ROLLED_BACK, Taken, limit, started_since, take_back};
 use super::blame::{left_down, refuted, started_again, to_roll_back, unwell};
 use super::carry::Order;
 use super::near::runs;
@@ -102,21 +103,7 @@ impl Work<'_, '_> {
     /// start is awaited before the next: a database that has just come back is not stormed.
     async fn too_early(&mut self, step: &Step) -> Option<String> {
         let o = self.order;
-        let before = || o.plan.steps.iter().take_while(|s| s.n < step.n).map(|s| &s.subject);
-        if before().last().is_none_or(|last| *last == step.subject) {
-            return None;
-        }
-        let needs = crate::diagnosis::needs(&step.subject, &o.loaded.config);
-        let first = before().chain(&o.plan.watched).filter(|s| needs.contains(s.as_str()));
-        let mut first: Vec<String> = first.cloned().collect();
-        first.sort();
-        first.dedup();
-        if first.is_empty() {
-            return None;
-        }
-        let steps = o.plan.steps.iter().take_while(|s| s.n < step.n).cloned().collect();
-        let alone =
-            Plan { subjects: first, watched: Vec::new(), slowed: Vec::new(), steps, ..o.plan.clone() };
+        let alone = well_before(step, o.plan, &o.loaded.config)?;
         let v = verify(o.loaded, &alone, Duration::ZERO, o.wait, self.stop, self.awaited).await;
         (!v.verified).then_some(v.says)
     }
@@ -244,11 +231,7 @@ impl Work<'_, '_> {
             *said = Some(self.awaited.begin(text));
         };
         let world = World(self.order.loaded, Some(&self.sessions), Some(&say));
-        // What takes longer to start is waited for as long as somebody would wait until it is well.
-        let limit = match step.act {
-            Act::StartUnit { .. } | Act::RestartUnit { .. } | Act::Upkeep(_) => ACT.max(self.order.wait),
-            _ => ACT,
-        };
+        let limit = limit(&step.act, self.order.wait);
         let done = tokio::select! {
             done = apply(&step.act, &step.needs, self.order.consent, world, begun + limit) => Some(done),
             () = self.stop.times(2) => None,

@@ -11,8 +11,8 @@ use crate::config::{Postgres, Secret};
 use crate::plan::{IndexState, Upkeep};
 use crate::snapshot::Failure;
 
-/// An index that is not valid may be of any size: as large as the largest of its table. An autovacuum gives
-/// way to who waits for it.
+/// An index that is not valid may be of any size: as large as the largest of its table, or as all of that; it
+/// holds no more. An autovacuum gives way to who waits for it.
 const INDEXES: &str = r"
 SELECT coalesce(json_agg(x), '[]') FROM (
   SELECT n.nspname AS schema, c.relname AS name, t.relname AS table, i.indisvalid AS valid,
@@ -30,7 +30,8 @@ SELECT coalesce(json_agg(x), '[]') FROM (
                     AND (oc.relname::text = stem OR (octet_length(c.relname::text) > 59
                          AND left(oc.relname::text, length(stem)) = stem))) AS replaced,
          CASE WHEN i.indisvalid THEN pg_relation_size(c.oid)
-              ELSE (SELECT max(pg_relation_size(o.indexrelid)) FROM pg_index o WHERE o.indrelid = i.indrelid) END AS bytes,
+              ELSE GREATEST(pg_table_size(i.indrelid), (SELECT max(pg_relation_size(o.indexrelid))
+                              FROM pg_index o WHERE o.indrelid = i.indrelid)) END AS bytes,
          pg_get_indexdef(c.oid) AS definition
     FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid
     JOIN pg_namespace n ON n.oid = c.relnamespace

@@ -1,6 +1,8 @@
 //! What mends a database: it is started where it does not run, and waited for where it starts. It is
 //! never restarted for being slow to come, and nothing is done to a remote one.
 
+use jiff::Timestamp;
+
 use super::words::{INDEX_CORRUPT, damaged_index};
 use crate::config::{Config, Postgres};
 use crate::diagnosis::Finding;
@@ -37,16 +39,21 @@ pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
                 _ => return advice(f),
             }
         }
-        c if c == INDEX_CORRUPT.name => return damaged(p, looks, f, ask),
+        c if c == INDEX_CORRUPT.name => return damaged(p, looks, f, ask, config),
         _ => return advice(f),
     };
     Remedy::Steps { steps, notes: Vec::new() }
 }
 
 /// Built anew from its table. The server names it without its schema: of two by that name none is meant.
-fn damaged(p: &Postgres, looks: &Looks, f: &Finding, ask: &Ask) -> Remedy {
+fn damaged(p: &Postgres, looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
     let because = |why: &str| Remedy::Advice(format!("{}: {why}", f.remedy.summary));
     let Some(name) = damaged_index(f) else { return because("which one is not said") };
+    let built = ask.near.rebuilt.get(&p.name).and_then(|all| all.get(name));
+    if let Some(at) = built.filter(|at| only_before(**at, p, looks, f, config)) {
+        let why = format!("{name} was built anew at {at:.0}, and nothing was said of it since");
+        return Remedy::Refused { why, hints: Vec::new() };
+    }
     let all = ask.near.indexes.get(&p.name).map(Vec::as_slice).unwrap_or_default();
     // What is not valid may be built in the same run.
     let besides =
@@ -55,10 +62,18 @@ fn damaged(p: &Postgres, looks: &Looks, f: &Finding, ask: &Ask) -> Remedy {
         [] => because(&format!("{name} could not be seen in the database {}", p.url.dbname)),
         [one] => match latency::anew(one, p, &looks.now, besides) {
             Ok((step, note)) => Remedy::Steps { steps: vec![step], notes: note.into_iter().collect() },
-            Err(why) => Remedy::Refused { why, hints: vec!["mcp-ir who".into()] },
+            Err(not) => not.remedy(not.words(), f),
         },
         _ => because(&format!("more than one is called {name}")),
     }
+}
+
+/// What is known of it is a line of the log, and older: no service says so now, nor is our login refused by it.
+fn only_before(at: Timestamp, p: &Postgres, looks: &Looks, f: &Finding, config: &Config) -> bool {
+    let refused = looks.now.postgres.get(&p.name).and_then(|l| l.login.failure());
+    f.since.is_some_and(|said| said < at)
+        && !refused.is_some_and(|f| witness::index(&f.detail))
+        && witness::of(&p.name, &looks.now, config, witness::index).is_empty()
 }
 
 pub fn recovered(looks: &Looks, aim: &Aim, config: &Config) -> Recovered {
@@ -67,5 +82,11 @@ pub fn recovered(looks: &Looks, aim: &Aim, config: &Config) -> Recovered {
     {
         return Recovered::NotYet(format!("{} says {}", w.service, w.text));
     }
-    by_symptom(&super::symptoms(looks, config), aim.subject)
+    match by_symptom(&super::symptoms(looks, config), aim.subject) {
+        Recovered::Yes(says) if aim.cause == Some(INDEX_CORRUPT.name) => {
+            let forgotten = facts::age(config.thresholds.recent_failure.as_secs_f64());
+            Recovered::Yes(format!("{says}; what its log said before is told of for {forgotten}"))
+        }
+        judged => judged,
+    }
 }

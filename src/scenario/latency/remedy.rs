@@ -99,6 +99,7 @@ fn indexes(p: &Postgres, looks: &Looks, f: &Finding, ask: &Ask, config: &Config)
     let (mut steps, mut notes) = (Vec::new(), Vec::new());
     // What is damaged is valid, and is built in the same run.
     let mut taken: u64 = all.iter().filter(|i| i.valid).map(|i| i.bytes).sum();
+    let mut not = None;
     for i in all.iter().filter(of) {
         match mended(i, p, &looks.now, taken) {
             Ok((step, note)) => {
@@ -106,31 +107,52 @@ fn indexes(p: &Postgres, looks: &Looks, f: &Finding, ask: &Ask, config: &Config)
                 notes.extend(note);
                 taken += if i.is_left_over() { 0 } else { i.bytes };
             }
-            Err(why) => notes.push(format!("{}.{} is left as it is: {why}", i.schema, i.name)),
+            Err(why) => {
+                notes.push(format!("{}.{} is left as it is: {}", i.schema, i.name, why.words()));
+                not = not.or(Some(why));
+            }
         }
     }
-    match notes.first() {
-        Some(why) if steps.is_empty() => {
-            Remedy::Refused { why: why.clone(), hints: vec!["mcp-ir who".into()] }
-        }
-        None if steps.is_empty() => Remedy::Nothing("none of its indexes is invalid any more".into()),
+    match (not, notes.first()) {
+        (Some(not), Some(why)) if steps.is_empty() => not.remedy(why, f),
+        _ if steps.is_empty() => Remedy::Nothing("none of its indexes is invalid any more".into()),
         _ => Remedy::Steps { steps, notes },
+    }
+}
+
+/// Why an index is left as it is.
+pub enum Not {
+    /// Somebody is at it, or it is kept.
+    Held(String),
+    Narrow(String),
+    /// For people: whether it is safe was not seen, or it is not.
+    People(String),
+}
+
+impl Not {
+    pub fn words(&self) -> &str {
+        let (Not::Held(why) | Not::Narrow(why) | Not::People(why)) = self;
+        why
+    }
+
+    pub fn remedy(&self, why: &str, f: &Finding) -> Remedy {
+        let refused = |hints| Remedy::Refused { why: why.to_owned(), hints };
+        match self {
+            Not::Held(_) => refused(vec!["mcp-ir who".into()]),
+            Not::Narrow(_) => refused(Vec::new()),
+            Not::People(_) => Remedy::Advice(format!("{}: {why}", f.remedy.summary)),
+        }
     }
 }
 
 /// The other half of a rebuild is dropped where what it was built from is there. What somebody meant to have is
 /// built.
-fn mended(
-    i: &IndexState,
-    p: &Postgres,
-    now: &Snapshot,
-    taken: u64,
-) -> Result<(Draft, Option<String>), String> {
+fn mended(i: &IndexState, p: &Postgres, now: &Snapshot, taken: u64) -> Result<(Draft, Option<String>), Not> {
     if !i.is_left_over() {
         return anew(i, p, now, taken);
     }
     if let Some(why) = i.kept().or_else(|| i.alone()) {
-        return Err(why);
+        return Err(Not::Held(why));
     }
     let drop = upkeep(p, &i.schema, &i.name, Chore::DropIndex);
     let why = format!("no statement can use it; as it was meant to be: {}", i.definition);
@@ -140,6 +162,8 @@ fn mended(
 /// Beside it stands the new one, and what is sorted for it; as much again is written ahead, and kept for a
 /// standby or an archive that is late.
 const TIMES: u64 = 3;
+/// More than that is not begun where nobody has seen what the disk has left.
+const BLIND: u64 = 1 << 30;
 
 /// Room is looked for wherever its files may be: a server whose WAL finds none is down. `taken` is the size of
 /// what the same run builds besides.
@@ -148,12 +172,12 @@ pub fn anew(
     p: &Postgres,
     now: &Snapshot,
     taken: u64,
-) -> Result<(Draft, Option<String>), String> {
+) -> Result<(Draft, Option<String>), Not> {
     if let Some(why) = i.busy() {
-        return Err(why);
+        return Err(Not::Held(why));
     }
     if let Some(why) = too_old(p, now, Chore::Reindex) {
-        return Err(why);
+        return Err(Not::People(why));
     }
     let needed = TIMES.saturating_mul(i.bytes.saturating_add(taken));
     let mib = |bytes: u64| bytes.div_ceil(1 << 20);
@@ -167,17 +191,21 @@ pub fn anew(
     };
     let seen = || places.iter().filter_map(|d| Some((d, d.file_system.seen()?)));
     if let Some((d, s)) = seen().filter(|(_, s)| narrow(s)).min_by_key(|(_, s)| s.available) {
-        return Err(format!(
+        return Err(Not::Narrow(format!(
             "to build it anew takes up to {} MiB{}, and the disk of its {} has {} MiB left: that is too little",
             mib(needed),
             if taken > 0 { " with what else is built" } else { "" },
             d.what,
             mib(s.available)
-        ));
+        )));
     }
     let all = seen().any(|(d, _)| d.what == "data") && seen().count() == places.len();
     let unseen = "how much its disk has left could not be seen";
-    let note = (!all).then(|| format!("it takes up to {} MiB; {unseen}", mib(needed)));
+    let said = || format!("to build it anew takes up to {} MiB; {unseen}", mib(needed));
+    if !all && needed > BLIND {
+        return Err(Not::People(said()));
+    }
+    let note = (!all).then(said);
     let step = upkeep(p, &i.schema, &i.name, Chore::Reindex);
     Ok((step.because("the former one is gone; the new one holds the same"), note))
 }
@@ -211,7 +239,12 @@ pub fn recovered(looks: &Looks, aim: &Aim, config: &Config) -> Recovered {
             }
             vec![s]
         }
-        None => facts::dependents(aim.subject, config).collect(),
+        // Who is down for another reason, or on purpose, is slow for none. Who was slow is asked for himself.
+        None => {
+            let symptoms = (server_crash::SCENARIO.symptoms)(looks, config);
+            let up = |s: &&Service| matches!(by_symptom(&symptoms, &s.name), Recovered::Yes(_));
+            facts::dependents(aim.subject, config).filter(up).collect()
+        }
     };
     let (mut says, mut idle, mut timed) = (Vec::new(), None, false);
     for s in of.iter().filter(|s| s.url.is_some()) {

@@ -78,3 +78,45 @@ fn errata_46_a_replica_is_not_flushed() {
         assert!(why.contains("replica of 10.0.0.5:6379"), "{why}");
     }
 }
+
+#[test]
+fn errata_46_a_named_service_is_the_promise_that_no_other_redis_is_meant() {
+    let s = stack().config(|c| {
+        let mut other = c.redis[0].clone();
+        other.name = "sessions".into();
+        c.redis.push(other);
+        c.service[0].needs = vec!["sessions".into()];
+        c.service[1].needs.retain(|n| n != "redis");
+    });
+    let of = |service: &str| Request { services: vec![service.into()], ..cache("mcp:cache:") };
+    let Choice::Refused { why, hints } = chosen(&s, &cache("mcp:cache:")) else { panic!() };
+    assert!(why.contains("more than one") && hints == ["--service redis", "--service sessions"], "{hints:?}");
+    let (first, second) = (s.now.config.service[0].name.clone(), s.now.config.service[1].name.clone());
+    for (service, redis) in [("redis", "redis"), ("sessions", "sessions"), (&first, "sessions")] {
+        assert_eq!(planned(&s, &of(service)).subjects, [redis], "{service}");
+    }
+    let Choice::Refused { why, hints } = chosen(&s, &of(&second)) else { panic!() };
+    assert!(why.contains(&second) && hints.len() == 2, "{why} {hints:?}");
+    // So it is where the other one alone has that prefix.
+    let mut alone = s.clone();
+    alone.now.config.redis[1].cache_prefixes.clear();
+    assert!(matches!(chosen(&alone, &of("sessions")), Choice::Refused { .. }));
+    let db = |service: &str| Request { services: vec![service.into()], ..whole("redis", 3) };
+    assert_eq!(planned(&s, &db("redis")).subjects, ["redis"]);
+    assert!(matches!(chosen(&s, &db("sessions")), Choice::Refused { .. }));
+}
+
+#[test]
+fn a_flush_does_not_hide_what_else_is_wrong_of_its_scenario() {
+    use crate::stack::{A, A_UNIT, refused};
+    let s = stack().no_answer(A, refused()).unit(A_UNIT, "failed", "failed");
+    let s = s.detail(A_UNIT, "exit-code", 1, 1, 90.0);
+    let of = |scenario: &str| Request { scenario: Some(scenario.into()), ..cache("mcp:cache:") };
+    let plan = planned(&s, &of("server-crash"));
+    assert_eq!(plan.left, [format!("server-crash/failed@{A}")]);
+    assert!(plan.notes.iter().any(|n| n.contains("left as it is")), "{:?}", plan.notes);
+    assert_eq!(planned(&s, &of("latency")).left, [""; 0], "another scenario's");
+    assert_eq!(planned(&stack(), &of("server-crash")).left, [""; 0]);
+    let named = Request { services: vec!["redis".into()], ..of("server-crash") };
+    assert_eq!(planned(&s, &named).left, [""; 0], "only this one was meant");
+}

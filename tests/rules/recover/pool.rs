@@ -217,8 +217,15 @@ fn who_was_not_heard_is_waited_for_where_more_than_that_is_wrong_or_not_known() 
         let looks = super::looks(s);
         let diagnosis = diagnose(&looks, &Filter::default());
         let choice = choose(&looks, &diagnosis, request);
-        Sight { looks, diagnosis, choice, request: request.clone(), at: std::time::Instant::now() }
-            .is_blind(A)
+        Sight {
+            looks,
+            diagnosis,
+            choice,
+            lacking: None,
+            request: request.clone(),
+            at: std::time::Instant::now(),
+        }
+        .is_blind(A)
     };
     assert!(!blind(&unheard(), &size(25, Some(A))));
     assert!(!blind(&known(), &size(25, Some(A))), "it was heard");

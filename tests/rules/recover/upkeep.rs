@@ -8,7 +8,7 @@ use mcp_ir::snapshot::work::Index;
 use mcp_ir::snapshot::{Looks, Reading};
 
 use super::{acts, of};
-use crate::stack::{A, C};
+use crate::stack::{A, C, Stack, refused};
 use crate::two::{SEARCH, Two, histogram, table};
 
 fn stale(dead: f64, changed: f64) -> Two {
@@ -192,6 +192,20 @@ fn errata_23_without_room_for_a_second_one_nothing_is_built_and_the_figures_are_
     assert!(why(&[("data", 800 << 30), ("WAL", fits), ("tablespace", 1)]).contains("its tablespace has"));
 }
 
+/// Nobody reads a note under --yes.
+#[test]
+fn errata_23_where_its_room_can_not_be_seen_nothing_large_is_built() {
+    let of = |bytes: u64| on_disks(&[IndexState { bytes, ..index("a") }], &[]);
+    let small = of(341 << 20);
+    assert!(matches!(&small, Remedy::Steps { notes, .. } if notes[0].contains("1023 MiB")), "{small:?}");
+    let Remedy::Advice(why) = of(342 << 20) else { panic!() };
+    assert!(why.contains("1026 MiB") && why.contains("could not be seen"), "{why}");
+    // It is known of the data, and not of the WAL.
+    let (mut two, request) = invalid(&[IndexState { bytes: 1 << 30, ..index("a") }]);
+    two.now.now.postgres.get_mut("postgres").unwrap().here = Some(false);
+    assert!(matches!(chosen(&two, &request), Choice::Advice { .. }), "elsewhere");
+}
+
 #[test]
 fn errata_23_what_one_run_builds_has_to_fit_together() {
     let two = [index("a"), index("b")];
@@ -267,6 +281,21 @@ fn rule_6_a_service_that_nobody_asked_in_between_is_not_called_quick() {
         value.durations.clear();
     }
     assert!(matches!(judged(&looks), Recovered::Yes(_)));
+}
+
+#[test]
+fn who_is_down_for_another_reason_is_no_witness_of_a_slow_database() {
+    let mut looks = asked(4.0);
+    assert!(matches!(judged(&looks), Recovered::Yes(_)));
+    let down = Stack::healthy().no_answer(C, refused()).now.services[C].clone();
+    for look in looks.before.iter_mut().chain([&mut looks.now]) {
+        look.services.insert(C.into(), down.clone());
+    }
+    let Recovered::Yes(says) = judged(&looks) else { panic!("{:?}", judged(&looks)) };
+    assert!(!says.contains(C), "{says}");
+    // Who was slow is asked for himself, down or not.
+    let plan = Plan { slowed: vec![C.into()], ..planned(&stale(150_000.0, 0.0), &of("latency")) };
+    assert!(matches!(as_planned(&looks, &plan), Recovered::NotYet(_)));
 }
 
 #[test]

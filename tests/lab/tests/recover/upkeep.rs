@@ -3,7 +3,7 @@
 use lab::TOOL;
 use lab::fault::find;
 
-use crate::bench::{A, Bench};
+use crate::bench::{A, Bench, C_UNIT};
 
 #[test]
 fn a_database_is_made_quick_again_and_nobody_is_held_up() {
@@ -45,6 +45,8 @@ fn errata_24_who_may_not_is_told_before_and_who_may_vacuums(b: &mut Bench) {
     let reason = refused["reason"].as_str().unwrap();
     assert!(reason.contains(&format!("GRANT {owner} TO {}", TOOL.role)), "{reason}");
     assert!(b.journal().is_empty() && vacuums(b) == before, "said before anything is begun");
+    who_is_down_is_started_though_a_table_is_another_roles(b, &owner);
+    assert_eq!(vacuums(b), before);
     sql(b, &format!("GRANT {owner} TO {}", TOOL.role));
     let file = "SELECT pg_relation_filenode('kept.code_chunks')";
     let (files, dead) =
@@ -65,6 +67,36 @@ fn errata_24_who_may_not_is_told_before_and_who_may_vacuums(b: &mut Bench) {
     assert_eq!(count(&vacuums(b)), is);
     sql(b, &format!("REVOKE {owner} FROM {}", TOOL.role));
     heal(b, fault);
+}
+
+/// A is slow, and C down: C is not waited for to be started, and is up before the vacuum begins.
+#[test]
+fn upkeep_stands_in_the_way_of_no_start() {
+    let Some(mut b) = Bench::start() else { return };
+    let fault = "stale-statistics/other-rows";
+    b.inject(fault);
+    let (before, owner) = (vacuums(&b), owner(&b, "code_chunks"));
+    sql(&b, &format!("GRANT {owner} TO {}", TOOL.role));
+    b.stack.systemd().unwrap().systemctl(&["stop", C_UNIT]).unwrap();
+    let done = b.json(&["recover", "all", "--yes", "--wait", "60s"], 0);
+    let steps: Vec<&str> =
+        done["steps"].as_array().unwrap().iter().map(|s| s["describe"].as_str().unwrap()).collect();
+    assert!(steps[0].contains(C_UNIT) && steps.last().unwrap().contains("vacuum"), "{done}");
+    assert_eq!(b.property(C_UNIT, "ActiveState"), "active", "{done}");
+    assert_ne!(vacuums(&b), before);
+    assert!(b.is_healthy(A));
+    sql(&b, &format!("REVOKE {owner} FROM {}", TOOL.role));
+    heal(&mut b, fault);
+}
+
+fn who_is_down_is_started_though_a_table_is_another_roles(b: &mut Bench, owner: &str) {
+    b.stack.systemd().unwrap().systemctl(&["stop", C_UNIT]).unwrap();
+    let half = b.json(&["recover", "all", "--yes"], 5);
+    let reason = half["reason"].as_str().unwrap();
+    assert!(reason.contains("left as it is: latency/stale-statistics@postgres"), "{half}");
+    assert!(half.to_string().contains(&format!("GRANT {owner} TO {}", TOOL.role)), "{half}");
+    assert_eq!(b.property(C_UNIT, "ActiveState"), "active", "{half}");
+    b.forget_incidents();
 }
 
 fn invalid(b: &Bench) -> Vec<String> {
@@ -128,5 +160,8 @@ fn a_damaged_index_is_built_anew(b: &mut Bench) {
     assert_eq!(done["outcome"], "recovered", "{done}");
     assert_eq!(session.run(by_index).unwrap().len(), 1, "{done}");
     drop(session);
+    // Its log is told of for a while: that is no reason to build it once more.
+    let again = b.json(&["recover", "db", "--yes", "--force-cooldown"], 4);
+    assert!(again["reason"].as_str().unwrap().contains("was built anew at"), "{again}");
     heal(b, fault);
 }
