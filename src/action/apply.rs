@@ -141,8 +141,7 @@ pub async fn apply(
         }
         Act::Connections(c) => {
             let p = config.postgres(&c.server).ok_or_else(|| gone(&c.server))?;
-            let session = world.1.and_then(|all| all.get(&c.server));
-            connections::set(p, session, secrets.postgres(&c.server), c, config, deadline).await
+            connections::set(p, secrets.postgres(&c.server), c, config, deadline).await
         }
         Act::ProveConnections { server, value } => {
             let p = config.postgres(server).ok_or_else(|| gone(server))?;

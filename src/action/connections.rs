@@ -1,40 +1,43 @@
 //! `max_connections` as `ALTER SYSTEM` keeps it: compared with its file before and after. Where the server does not
 //! start with it any more, the same line is taken out of the file, while its unit is down (errata 21).
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, fstat, fsync, openat, renameat, unlinkat};
 
 use super::apply::{Done, Failed};
 use super::systemd;
 use crate::config::{Config, Postgres, Secret};
 use crate::plan::{AUTO_CONF, Connections, Needs, parameter};
-use crate::probe::postgres::{self as client, Session};
+use crate::probe::postgres as client;
 use crate::probe::{blocking, host, said};
 
 /// Of a login, and of a look at the file.
 const LOOK: Duration = Duration::from_secs(5);
 /// `ALTER SYSTEM` writes a few lines.
 const LIMIT: u64 = 1 << 20;
+const ASIDE: &str = "postgresql.auto.conf.mcp-ir";
 const PAUSE: Duration = Duration::from_millis(50);
 
 pub async fn set(
     p: &Postgres,
-    ours: Option<&Session>,
     password: Option<&Secret>,
     c: &Connections,
     config: &Config,
     deadline: Instant,
 ) -> Result<Done, Failed> {
     let refused = |why: String| Failed::Refused { why, hint: None };
-    if p.place() != c.url {
+    if p.place() != c.url || p.data_directory.as_ref().is_some_and(|d| *d != c.data_directory) {
         return Err(refused(format!("{} is another server now by the configuration", p.name)));
     }
-    let path = place(&c.data_directory, config);
-    let found = read(&path, deadline).await.map_err(refused)?;
-    match parameter::written(&found) {
+    let folder = host::rooted(&config.host.proc, &c.data_directory);
+    let found = read(&folder, deadline).await.map_err(refused)?;
+    match parameter::written(&found).map_err(refused)? {
         is if is == c.to => return Ok(Done::already("it stands there already")),
         is if is != c.from => {
             let is = is.map_or_else(|| "no line".to_owned(), |n| n.to_string());
@@ -42,41 +45,59 @@ pub async fn set(
         }
         _ => {}
     }
-    let new = match ours {
-        Some(_) => None,
-        None => match client::session(p, password, deadline.min(Instant::now() + LOOK)).await {
-            Ok(session) => Some(session),
-            Err(f) => {
-                let down = Needs::Unit {
-                    active: ["inactive", "failed"].map(str::to_owned).into(),
-                    invocation: None,
-                };
-                // Who is only full, or starts, is not written behind his back.
-                systemd::holds(&c.unit, &down, config, deadline).await.map_err(|_| Failed::before(&f))?;
-                return offline(path, found, c, deadline).await;
-            }
-        },
+    let session = match client::session(p, password, deadline.min(Instant::now() + LOOK)).await {
+        Ok(session) => session,
+        Err(f) => {
+            down(c, config, deadline).await.map_err(|()| Failed::before(&f))?;
+            return offline(folder, found, c, deadline).await;
+        }
     };
-    let Some(session) = ours.or(new.as_ref()) else { return Err(refused("no session".into())) };
     let statement = c.statement();
-    let answer = tokio::time::timeout_at(deadline.into(), session.client.simple_query(&statement)).await;
-    let said = match answer {
-        Ok(Ok(_)) => None,
-        Ok(Err(e)) => Some(match e.as_db_error() {
+    let end = deadline.min(Instant::now() + LOOK);
+    let _ = session.client.simple_query(&format!("SET statement_timeout = {}", LOOK.as_millis())).await;
+    let answer = tokio::time::timeout_at(end.into(), session.client.simple_query(&statement)).await;
+    let (said, ended) = match answer {
+        Ok(Ok(_)) => (None, true),
+        Ok(Err(e)) => match e.as_db_error() {
             Some(d) if d.code().code() == "42501" => {
                 return Err(Failed::Refused { why: said(d.message(), 200), hint: Some(grant(&p.url.user)) });
             }
-            Some(d) => said(d.message(), 200),
-            None => said(&e.to_string(), 200),
-        }),
-        Err(_) => Some("no answer in time".into()),
+            Some(d) => (Some(said(d.message(), 200)), true),
+            None => (Some(said(&e.to_string(), 200)), false),
+        },
+        Err(_) => {
+            let _ = session.cancel.send(Instant::now() + LOOK).await;
+            (Some("no answer in time".into()), false)
+        }
     };
-    // What it wrote is seen in the file, whatever it says.
-    match (read(&path, Instant::now() + LOOK).await.map(|t| parameter::written(&t)), said) {
+    // What it wrote is seen in the file, whatever it says; who did not answer may write it yet.
+    let is = read(&folder, Instant::now() + LOOK).await.and_then(|t| parameter::written(&t));
+    match (is, said) {
         (Ok(is), _) if is == c.to => Ok(Done::new(format!("{statement}: it counts from the next start on"))),
-        (Ok(is), Some(why)) if is == c.from => Err(refused(why)),
+        (Ok(is), Some(why)) if ended && is == c.from => Err(refused(why)),
         (Ok(_), said) => Err(Failed::Broken(said.unwrap_or_else(|| format!("{AUTO_CONF} does not have it")))),
         (Err(why), said) => Err(Failed::Broken(said.map_or(why.clone(), |s| format!("{s}; {why}")))),
+    }
+}
+
+/// Its unit is down, or about to be started once more, and no server has that folder. Who is only full, or lets us
+/// not in, is not written behind his back.
+async fn down(c: &Connections, config: &Config, deadline: Instant) -> Result<(), ()> {
+    let active = ["inactive", "failed", "activating", "deactivating"].map(str::to_owned).into();
+    let needs = Needs::Unit { active, invocation: None };
+    let end = deadline.min(Instant::now() + LOOK);
+    loop {
+        systemd::holds(&c.unit, &needs, config, end).await.map_err(drop)?;
+        let (proc, folder) = (config.host.proc.clone(), c.data_directory.clone());
+        let look = move || host::postmasters(&proc);
+        let all = blocking(end, "the postmasters", look).await.map_err(drop)?;
+        if all.iter().all(|m| m.data_directory.as_ref() != Some(&folder)) {
+            return Ok(());
+        }
+        if Instant::now() + PAUSE >= end {
+            return Err(());
+        }
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
@@ -89,7 +110,7 @@ pub fn grant(role: &str) -> String {
 
 /// What stands in the file; `None` is no line.
 pub async fn written(folder: &str, config: &Config, deadline: Instant) -> Result<Option<u64>, String> {
-    Ok(parameter::written(&read(&place(folder, config), deadline).await?))
+    parameter::written(&read(&host::rooted(&config.host.proc, folder), deadline).await?)
 }
 
 /// By the server that runs, once it accepts anybody.
@@ -114,65 +135,86 @@ pub async fn prove(
     }
 }
 
-fn place(folder: &str, config: &Config) -> PathBuf {
-    host::rooted(&config.host.proc, folder).join(AUTO_CONF)
-}
-
-async fn read(path: &Path, deadline: Instant) -> Result<String, String> {
-    let path = path.to_owned();
-    let read = move || Ok(text(&path).map_err(|e| format!("{AUTO_CONF}: {e}")));
+async fn read(folder: &Path, deadline: Instant) -> Result<String, String> {
+    let folder = folder.to_owned();
+    let read =
+        move || Ok(Folder::open(&folder).and_then(|f| f.text()).map_err(|e| format!("{AUTO_CONF}: {e}")));
     blocking(deadline, AUTO_CONF, read).await.map_err(|f| f.detail)?
 }
 
-fn opened(path: &Path) -> std::io::Result<File> {
-    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-    let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(std::io::Error::other("no plain file"));
+/// A data directory of PostgreSQL's, held while it is read and written: whose it is may not put another in its
+/// place meanwhile, to have root write there.
+struct Folder(OwnedFd);
+
+impl Folder {
+    fn open(path: &Path) -> io::Result<Self> {
+        let folder = Self(openat(CWD, path, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?);
+        let owner = folder.file("PG_VERSION")?.metadata()?.uid();
+        if fstat(&folder.0)?.st_uid != owner {
+            return Err(io::Error::other("no data directory of PostgreSQL's"));
+        }
+        Ok(folder)
     }
-    Ok(file)
+
+    fn file(&self, name: &str) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = File::from(openat(&self.0, name, flags, Mode::empty())?);
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("no plain file"));
+        }
+        Ok(file)
+    }
+
+    fn text(&self) -> io::Result<String> {
+        let mut text = String::new();
+        self.file(AUTO_CONF)?.take(LIMIT).read_to_string(&mut text)?;
+        if text.len() as u64 >= LIMIT {
+            return Err(io::Error::other("too large to be what ALTER SYSTEM writes"));
+        }
+        Ok(text)
+    }
+
+    /// As the server writes it itself: aside, with the owner and mode of before, synced, renamed.
+    fn put(&self, text: &str) -> io::Result<()> {
+        let old = self.file(AUTO_CONF)?.metadata()?;
+        let _ = unlinkat(&self.0, ASIDE, AtFlags::empty());
+        let written = (|| {
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let mut file =
+                File::from(openat(&self.0, ASIDE, flags, Mode::from_raw_mode(old.mode() & 0o777))?);
+            std::os::unix::fs::fchown(&file, Some(old.uid()), Some(old.gid()))?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            Ok(renameat(&self.0, ASIDE, &self.0, AUTO_CONF)?)
+        })();
+        if written.is_err() {
+            let _ = unlinkat(&self.0, ASIDE, AtFlags::empty());
+        }
+        written
+    }
 }
 
-fn text(path: &Path) -> std::io::Result<String> {
-    let mut text = String::new();
-    opened(path)?.take(LIMIT).read_to_string(&mut text)?;
-    Ok(text)
-}
-
-async fn offline(path: PathBuf, found: String, c: &Connections, deadline: Instant) -> Result<Done, Failed> {
+async fn offline(folder: PathBuf, found: String, c: &Connections, deadline: Instant) -> Result<Done, Failed> {
     let to = parameter::with(&found, c.to);
-    let write = move || Ok(swapped(&path, &found, &to));
+    let write = move || Ok(swapped(&folder, &found, &to));
     let done = blocking(deadline, AUTO_CONF, write).await.map_err(|f| Failed::Broken(f.detail))?;
     done.map(|()| Done::new(format!("written in {AUTO_CONF}, while it is down")))
 }
 
-/// As the server writes it itself: aside, with the owner and mode of before, synced, renamed.
-fn swapped(path: &Path, from: &str, to: &str) -> Result<(), Failed> {
-    let refused = |e: std::io::Error| Failed::Refused { why: format!("{AUTO_CONF}: {e}"), hint: None };
-    let old = opened(path).map_err(refused)?.metadata().map_err(refused)?;
-    if text(path).map_err(refused)? != from {
+fn swapped(folder: &Path, from: &str, to: &str) -> Result<(), Failed> {
+    let refused = |e: io::Error| Failed::Refused { why: format!("{AUTO_CONF}: {e}"), hint: None };
+    let folder = Folder::open(folder).map_err(refused)?;
+    if folder.text().map_err(refused)? != from {
         return Err(Failed::Changed(format!("{AUTO_CONF} was changed by somebody else")));
     }
-    let aside = path.with_file_name(format!("{AUTO_CONF}.mcp-ir"));
-    let written = (|| {
-        let _ = fs::remove_file(&aside);
-        let mut file =
-            OpenOptions::new().write(true).create_new(true).mode(old.mode() & 0o777).open(&aside)?;
-        std::os::unix::fs::fchown(&file, Some(old.uid()), Some(old.gid()))?;
-        file.write_all(to.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&aside, path)
-    })();
-    if let Err(e) = written {
-        let _ = fs::remove_file(&aside);
-        return Err(refused(e));
-    }
-    let lasting = path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all());
-    lasting.map_err(|e| Failed::Broken(format!("{AUTO_CONF} may not last: {e}")))
+    folder.put(to).map_err(refused)?;
+    fsync(&folder.0).map_err(|e| Failed::Broken(format!("{AUTO_CONF} may not last: {e}")))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -181,13 +223,16 @@ mod tests {
         let path = dir.path().join(AUTO_CONF);
         fs::write(&path, "a = '1'\n").unwrap();
         fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-        swapped(&path, "a = '1'\n", "a = '2'\n").unwrap();
+        assert!(matches!(swapped(dir.path(), "a = '1'\n", ""), Err(Failed::Refused { .. })), "no cluster");
+        fs::write(dir.path().join("PG_VERSION"), "15\n").unwrap();
+        swapped(dir.path(), "a = '1'\n", "a = '2'\n").unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
-        assert!(matches!(swapped(&path, "a = '1'\n", ""), Err(Failed::Changed(_))));
+        assert!(matches!(swapped(dir.path(), "a = '1'\n", ""), Err(Failed::Changed(_))));
         assert_eq!(fs::read_to_string(&path).unwrap(), "a = '2'\n");
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
-        let link = dir.path().join("link");
-        std::os::unix::fs::symlink(&path, &link).unwrap();
-        assert!(matches!(swapped(&link, "a = '2'\n", ""), Err(Failed::Refused { .. })));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "nothing is left beside it");
+        let other = dir.path().join("other");
+        fs::rename(&path, &other).unwrap();
+        std::os::unix::fs::symlink(&other, &path).unwrap();
+        assert!(matches!(swapped(dir.path(), "a = '2'\n", ""), Err(Failed::Refused { .. })));
     }
 }

@@ -38,6 +38,9 @@ pub struct ConnectionsState {
     pub huge_pages: String,
     /// Who copies from it at this moment.
     pub copies: u64,
+    /// Other settings that wait for a restart, as its server knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<String>,
     /// Sessions of clients, ours not among them.
     pub sessions: u64,
     pub may_alter: bool,
@@ -71,8 +74,11 @@ impl Connections {
 }
 
 /// The last line that sets it counts. Names are of any case, `=` may be missing.
-pub fn written(text: &str) -> Option<u64> {
-    text.lines().rev().find_map(|l| value(l))?.parse().ok()
+/// `Err`: what stands there is no plain number.
+pub fn written(text: &str) -> Result<Option<u64>, String> {
+    let found = text.lines().rev().find_map(value);
+    let number = |v: &str| v.parse().map_err(|_| format!("{AUTO_CONF} has {MAX_CONNECTIONS} = {v}"));
+    found.map(number).transpose()
 }
 
 /// The text of the file with this line, and all others as they are.
@@ -97,12 +103,13 @@ mod tests {
     #[test]
     fn errata_21_one_line_is_written_and_all_others_stay_as_they_are() {
         let text = "# Do not edit\nwork_mem = '8MB'\nMax_Connections='200' # once\nmax_connectionsx = '1'\n";
-        assert_eq!(written(text), Some(200));
+        assert_eq!(written(text), Ok(Some(200)));
         let raised = with(text, Some(300));
         let others = "# Do not edit\nwork_mem = '8MB'\nmax_connectionsx = '1'\n";
         assert_eq!(raised, format!("{others}max_connections = '300'\n"));
         assert_eq!(with(&raised, None), others);
-        assert_eq!((written(others), written("max_connections 90\n")), (None, Some(90)));
-        assert_eq!(written("#max_connections = 5\n"), None);
+        assert_eq!((written(others), written("max_connections 90\n")), (Ok(None), Ok(Some(90))));
+        assert_eq!(written("#max_connections = 5\n"), Ok(None));
+        assert!(written("max_connections = '0x64'\n").is_err(), "its way back would be another");
     }
 }

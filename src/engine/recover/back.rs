@@ -10,8 +10,9 @@ use crate::config::Loaded;
 use crate::consent::Consent;
 use crate::error::Result;
 use crate::incident::{Event, Incident, Journal, Open};
-use crate::plan::{Act, Needs, Plan, Risk, draft};
+use crate::plan::{Act, Connections, Needs, Plan, Risk, draft};
 use crate::probe::postgres;
+use crate::snapshot::Stage;
 
 /// Of one act: a unit may take its time to stop.
 pub(super) const ACT: Duration = Duration::from_secs(90);
@@ -128,11 +129,14 @@ pub struct Hands<'a> {
     pub by: &'a str,
 }
 
+const PAUSE: Duration = Duration::from_millis(50);
 pub(super) const ROLLED_BACK: &str = "rolled back";
 
 /// Whether a unit that this step set something for was started since, by any run of the incident.
 pub fn started_since(open: &Open, incident: &Incident) -> bool {
-    let Act::DropIn { unit, .. } = &open.act else { return false };
+    let (Act::DropIn { unit, .. } | Act::Connections(Connections { unit, .. })) = &open.act else {
+        return false;
+    };
     let started =
         |act: &Act| matches!(act, Act::RestartUnit { unit: u } | Act::StartUnit { unit: u } if u == unit);
     incident.standing().iter().any(|o| o.at >= open.at && started(&o.act))
@@ -157,9 +161,8 @@ pub async fn take_back(open: &Open, started: bool, hands: &mut Hands<'_>) -> Res
         }
         let (end, mut needs) = (Instant::now() + ACT, needs(open, act));
         // Within the run that set it: it failed of that, and nobody has stopped it.
-        if let (ROLLED_BACK, Act::RestartUnit { .. }, Needs::Unit { active, .. }) =
-            (hands.by, act, &mut needs)
-        {
+        let ours = hands.by == ROLLED_BACK || (started && matches!(open.act, Act::Connections(_)));
+        if let (true, Act::RestartUnit { .. }, Needs::Unit { active, .. }) = (ours, act, &mut needs) {
             active.push("failed".into());
         }
         let done = tokio::select! {
@@ -202,10 +205,19 @@ pub async fn take_back(open: &Open, started: bool, hands: &mut Hands<'_>) -> Res
 async fn needless(unit: &str, open: &Open, started: bool, hands: &Hands<'_>) -> Option<String> {
     if let Act::Connections(c) = &open.act {
         let p = hands.loaded.config.postgres(&c.server)?;
-        let seen =
-            postgres::connections(p, hands.loaded.secrets.postgres(&c.server), Instant::now() + GLANCE);
-        let now = seen.await.ok()?.running;
-        return (Some(now) != c.to).then(|| format!("{} runs with {now}", c.server));
+        let end = Instant::now() + GLANCE;
+        loop {
+            match postgres::connections(p, hands.loaded.secrets.postgres(&c.server), end).await {
+                Ok(now) if Some(now.running) == c.to => return None,
+                Ok(now) => return Some(format!("{} runs with {}", c.server, now.running)),
+                // Nobody is there.
+                Err(f) if f.stage == Some(Stage::Connect) => return None,
+                Err(f) if Instant::now() + PAUSE >= end => {
+                    return Some(format!("what {} runs with could not be seen: {}", c.server, f.detail));
+                }
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            }
+        }
     }
     if !matches!(open.act, Act::DropIn { .. }) {
         return None;

@@ -65,7 +65,18 @@ pub fn left_down(plan: &Plan, step: &Step) -> String {
         between.map(|s| &s.act).any(|a| matches!(a, Act::StartUnit { unit: u } if u == unit))
     };
     let down = stopped.filter(|(n, unit)| !starts(*n, unit));
-    down.map(|(_, unit)| format!("; {unit} is stopped: `systemctl start {unit}`")).collect()
+    let mut words: String =
+        down.map(|(_, unit)| format!("; {unit} is stopped: `systemctl start {unit}`")).collect();
+    let armed = plan.steps.iter().find(|s| s.n < step.n && matches!(s.act, Act::Connections(_)));
+    if let Some(Act::Connections(Connections { server, to: Some(n), .. })) = armed.map(|s| &s.act) {
+        words.push_str(&format!("; {server} has max_connections = {n} written for its next start: undo it"));
+    }
+    words
+}
+
+/// Whether something is written for the next start of what this step is done to.
+pub fn arms(plan: &Plan, step: &Step) -> bool {
+    plan.steps.iter().any(|s| s.subject == step.subject && matches!(s.act, Act::Connections(_)))
 }
 
 /// The standing steps to roll back for these subjects, the last one first. A run before this one may have
@@ -77,6 +88,10 @@ pub fn to_roll_back(standing: Vec<Open>, plan: &Plan, run: u32, subjects: &[Stri
             .steps
             .iter()
             .find(|s| matches!(&s.act, Act::DropIn { unit: u, to: t, .. } if u == unit && t == to)),
+        Act::Connections(c) => plan
+            .steps
+            .iter()
+            .find(|s| matches!(&s.act, Act::Connections(o) if o.server == c.server && o.to == c.to)),
         _ => None,
     };
     let setting =

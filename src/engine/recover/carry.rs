@@ -24,6 +24,9 @@ use crate::plan::{Plan, Step};
 use crate::probe::millis;
 use crate::snapshot::Looks;
 
+/// What was seen so long ago is looked at again.
+const FRESH: Duration = Duration::from_secs(2);
+
 /// All that is to be done, and by whom.
 pub struct Order<'a> {
     pub loaded: &'a Loaded,
@@ -63,7 +66,8 @@ pub async fn carry_out(
         Some(held) => held.covers(order.plan, order.loaded).await,
         None => None,
     };
-    let seen = seen.filter(|_| held.is_some());
+    // Somebody may have been asked meanwhile, or nobody read what was said.
+    let seen = seen.filter(|sight| held.is_some() && sight.at.elapsed() < FRESH);
     let locks = match held {
         Some(locks) => Ok(locks),
         None => disk::locks(order.locks, order.loaded, order.plan, &order.holder).await,

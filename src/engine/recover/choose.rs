@@ -1,5 +1,7 @@
 //! What is to be recovered, by the findings and by what was asked for; and the plan for it. Pure.
 
+use std::collections::BTreeSet;
+
 use super::after::{dead_of_it, first_needed, starved, upkeep_last};
 use super::guard::never;
 use crate::config::{Config, Postgres, Service};
@@ -86,16 +88,15 @@ pub fn choose(looks: &Looks, d: &Diagnosis, request: &Request) -> Choice {
             found.truncate(1);
         }
     }
-    if wanted.is_some()
-        && let [_, _, ..] = found[..]
-    {
-        let hints = found.iter().map(|f| format!("--service {}", f.subject)).collect();
-        return Choice::Unclear { why: "more than one of them is short: which shall have it?".into(), hints };
-    }
     // What another one of them explains goes with it.
     let ids: Vec<&str> = found.iter().map(|f| f.id.as_str()).collect();
     let among = |f: &&Finding| !f.explained_by.iter().any(|id| ids.contains(&id.as_str()));
     let found: Vec<&Finding> = found.iter().copied().filter(among).collect();
+    let subjects: BTreeSet<&str> = found.iter().map(|f| f.subject.as_str()).collect();
+    if wanted.is_some() && subjects.len() > 1 {
+        let hints = subjects.iter().map(|s| format!("--service {s}")).collect();
+        return Choice::Unclear { why: "more than one of them is short: which shall have it?".into(), hints };
+    }
     if let Some(refused) = foreign(&found, d).filter(|_| !request.anyway) {
         return refused;
     }

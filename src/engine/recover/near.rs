@@ -145,8 +145,16 @@ pub async fn connections(
         let seen = match (seen, folder) {
             (Err(f), _) => Err(f.detail),
             (_, None) => Err("its data directory on this host is not known (`data_directory`)".into()),
+            (Ok(state), _) if state.data_directory.is_empty() => Err(format!(
+                "where it keeps its data is not shown (GRANT pg_read_all_settings TO {})",
+                p.url.user
+            )),
+            // A lone cluster of this host may have its port, and be another.
+            (Ok(state), Some(folder)) if state.data_directory != folder => {
+                Err(format!("it keeps its data in {}, and here that is {folder}", state.data_directory))
+            }
             (Ok(mut state), Some(folder)) => written(&folder, config, end).await.map(|is| {
-                (state.written, state.data_directory) = (is, folder);
+                state.written = is;
                 state
             }),
         };

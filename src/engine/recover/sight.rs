@@ -76,6 +76,10 @@ impl Sight {
         if !config.service(name).is_some_and(|s| is_unheard(now, s)) {
             return false;
         }
+        // Nothing says that it has another size.
+        if now.services.get(name).and_then(|look| look.pool_max.seen()).is_none() {
+            return true;
+        }
         let of = needs(name, config);
         let about = |f: &Finding| f.subject == name || of.contains(f.subject.as_str());
         let other = self.diagnosis.findings.iter().any(|f| f.severity < Severity::P4 && about(f));
@@ -94,7 +98,7 @@ impl Sight {
             let took =
                 now.services.get(&s.name).filter(|l| l.health.seen().is_some()).map(|l| l.health.elapsed_ms);
             let slow = took.is_some_and(|ms| ms > BRIEF.as_secs_f64() * 1000.0);
-            is_unheard(now, s) || (slow && self.at.elapsed() < FRESH)
+            (is_unheard(now, s) || slow) && self.at.elapsed() < FRESH
         };
         let known = |s: &crate::config::Service| {
             Some((s.name.clone(), Patience::Known(Box::new(now.services.get(&s.name)?.health.clone()))))

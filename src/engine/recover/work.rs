@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::after::well_before;
 use super::back::{GLANCE, Hands, LEFT, ROLLED_BACK, Taken, limit, started_since, take_back};
-use super::blame::{left_down, refuted, started_again, to_roll_back, unwell};
+use super::blame::{arms, left_down, refuted, started_again, to_roll_back, unwell};
 use super::carry::Order;
 use super::near::runs;
 use super::report::{Recovery, StepStatus, Told};
@@ -287,7 +287,11 @@ impl Work<'_, '_> {
         let why = format!("{}: {}", of(step), failed.words());
         if touched {
             let back = match self.stop.asked() {
-                true => String::new(),
+                true => left_down(self.order.plan, step),
+                // Nothing stays written for whoever restarts it next.
+                false if arms(self.order.plan, step) => {
+                    self.roll_back(std::slice::from_ref(&step.subject)).await?
+                }
                 // Its process has another value than it was given: that was seen.
                 false if step.act.proves() => self.roll_back(std::slice::from_ref(&step.subject)).await?,
                 // What was stopped for it is not left down: it was not begun.

@@ -158,6 +158,13 @@ async fn one(act: &Act, since: Timestamp, config: &Config, deadline: Instant) ->
             Ok(_) => Some(format!("{unit} is not frozen")),
             Err(f) => unseen(unit, f),
         },
+        // It may be down by a restart of ours.
+        Act::Connections(c) => match stand(&c.unit, config, deadline).await {
+            Ok((u, _)) if matches!(u.active.as_str(), "inactive" | "failed") => {
+                Some(format!("{0} is {1}: `systemctl start {0}`", c.unit, u.active))
+            }
+            _ => None,
+        },
         // The act itself read back what came of it, or there is nothing to see.
         _ => None,
     }

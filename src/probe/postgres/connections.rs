@@ -11,9 +11,12 @@ use crate::snapshot::Failure;
 const ASK: &str = r"
 SELECT json_build_object('running', s.setting::bigint, 'source', s.source,
   'huge_pages', current_setting('huge_pages'),
-  'copies', (SELECT count(*) FROM pg_stat_replication),
-  'sessions', (SELECT count(*) FROM pg_stat_activity
-                WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()),
+  'copies', (SELECT count(*) FROM pg_stat_replication)
+            + (SELECT count(*) FROM pg_replication_slots WHERE slot_type = 'physical' AND NOT active),
+  'pending', (SELECT string_agg(name, ', ') FROM pg_settings
+               WHERE pending_restart AND name <> 'max_connections'),
+  'data_directory', coalesce((SELECT setting FROM pg_settings WHERE name = 'data_directory'), ''),
+  'sessions', (SELECT count(*) FROM pg_stat_activity WHERE datid IS NOT NULL AND pid <> pg_backend_pid()),
   'may_alter', current_setting('is_superuser') = 'on' OR @MAY@)
 FROM pg_settings s WHERE s.name = 'max_connections'";
 const MAY: &str = "has_parameter_privilege('max_connections', 'ALTER SYSTEM')";

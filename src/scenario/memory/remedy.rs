@@ -45,7 +45,10 @@ pub fn request(looks: &Looks, service: &str, ask: &Ask, config: &Config) -> Reme
     match (config.service(service), ask.memory_max) {
         (Some(s), Some(size)) if is_down(s, &looks.now) => Remedy::Refused {
             why: format!("{} is down: it is started with its limit", s.name),
-            hints: vec![format!("mcp-ir recover server --service {} --memory-max {size}", s.name)],
+            hints: vec![
+                format!("mcp-ir recover server --service {} --memory-max {size}", s.name),
+                format!("mcp-ir recover server --service {}", s.name),
+            ],
         },
         (Some(s), Some(size)) => match steps::memory(s, size, ask, &looks.now) {
             Ok(steps) => Remedy::Steps { steps, notes: Vec::new() },

@@ -23,6 +23,9 @@ pub fn raise(p: &Postgres, to: u64, looks: &Looks, ask: &Ask, config: &Config) -
     if let Some(why) = against(p, to, state) {
         return why;
     }
+    if !now.postgres.get(&p.name).is_some_and(|look| look.here == Some(true)) {
+        return refused(format!("{} is not seen to be on this host: do it there", p.name), Vec::new());
+    }
     let Some(unit) = clusters::own_unit(p, now) else {
         return refused(format!("which unit of systemd {} runs in is not known", p.name), Vec::new());
     };
@@ -41,7 +44,9 @@ pub fn raise(p: &Postgres, to: u64, looks: &Looks, ask: &Ask, config: &Config) -
     let restart = || Act::RestartUnit { unit: unit.into() };
     // Of what a run of ours wrote that was cut off, the way back is to what stood there before that one.
     let former = state.before_ours.map_or(state.written, |f| f.0);
-    let back = vec![Act::Connections(Connections { to: former, ..write.back() }), restart()];
+    // Who was started in vain too often is not started at all without it.
+    let reset = Act::ResetFailed { unit: unit.into() };
+    let back = vec![Act::Connections(Connections { to: former, ..write.back() }), reset, restart()];
     let steps = vec![
         draft(Act::Connections(write), Risk::Destructive).undo(back, Risk::Destructive),
         draft(restart(), Risk::Destructive).needs(needs).because("with the line it is taken back"),
@@ -56,6 +61,11 @@ pub fn raise(p: &Postgres, to: u64, looks: &Looks, ask: &Ask, config: &Config) -
     if !needed.is_empty() {
         notes.push(format!("without it until then: {}", needed.join(", ")));
     }
+    notes.push(
+        "what else is written for its next start counts from then on too; a standby that copies from an archive has \
+         to have it first"
+            .into(),
+    );
     notes.push("its pools stay as they are; each session takes memory of its own".into());
     Remedy::Steps { steps, notes }
 }
@@ -80,6 +90,10 @@ fn against(p: &Postgres, to: u64, state: &ConnectionsState) -> Option<Remedy> {
         () if state.source == "command line" => {
             refused(format!("{running} stands in the command line of {}, and that wins", p.name))
         }
+        () if state.pending.is_some() => refused(format!(
+            "{} wait for a restart as well: whose they are has to know",
+            state.pending.as_deref().unwrap_or_default()
+        )),
         // It takes as many more as it has sessions, or does not start.
         () if state.huge_pages == "on" => refused(
             "with `huge_pages = on` it does not start where there are too few: count them first".into(),
@@ -91,7 +105,10 @@ fn against(p: &Postgres, to: u64, state: &ConnectionsState) -> Option<Remedy> {
         )),
         () if !state.may_alter => Some(Remedy::Refused {
             why: format!("{} may not set it", p.url.user),
-            hints: vec![format!("GRANT ALTER SYSTEM ON PARAMETER max_connections TO {}", p.url.user)],
+            hints: vec![format!(
+                "GRANT ALTER SYSTEM ON PARAMETER max_connections TO {} (from PostgreSQL 15 on; before, as a superuser)",
+                p.url.user
+            )],
         }),
         () => None,
     }

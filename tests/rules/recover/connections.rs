@@ -1,6 +1,6 @@
 //! More connections for all: asked for by their number, honest about the restart, and armed for nobody else.
 
-use mcp_ir::engine::recover::{Choice, Request, refuted};
+use mcp_ir::engine::recover::{Choice, Request, left_down, refuted};
 use mcp_ir::plan::{Act, Ask, ConnectionsState, Former, Near, Needs, Risk};
 
 use super::{acts, chosen, looks, of, planned};
@@ -14,6 +14,7 @@ fn state() -> ConnectionsState {
         source: "configuration file".into(),
         huge_pages: "try".into(),
         copies: 0,
+        pending: None,
         sessions: 23,
         may_alter: true,
         data_directory: "/var/lib/postgresql/15/main".into(),
@@ -45,7 +46,9 @@ fn errata_21_more_connections_are_a_line_a_restart_and_a_proof_and_say_what_that
     assert!(plan.notes.iter().any(|n| n.contains("23 sessions end")), "{:?}", plan.notes);
     assert_eq!(plan.watched, [A, C], "who was well has to be so again");
     let undo = plan.steps[0].undo.as_ref().unwrap();
-    assert_eq!(undo.acts, [Act::Connections(c.back()), Act::RestartUnit { unit: PG_UNIT.into() }]);
+    let (reset, restart) =
+        (Act::ResetFailed { unit: PG_UNIT.into() }, Act::RestartUnit { unit: PG_UNIT.into() });
+    assert_eq!(undo.acts, [Act::Connections(c.back()), reset, restart]);
     assert!(undo.command().contains("ALTER SYSTEM RESET max_connections"), "unset is restored by unsetting");
 }
 
@@ -73,8 +76,9 @@ fn errata_21_what_somebody_has_armed_is_said_and_not_set_off() {
 #[test]
 fn rule_7_a_restart_that_would_cost_more_than_it_says_is_not_begun() {
     type Bend = fn(&mut ConnectionsState);
-    let cases: [(u64, Bend, &str); 7] = [
+    let cases: [(u64, Bend, &str); 8] = [
         (200, |s| s.copies = 1, "copy from"),
+        (200, |s| s.pending = Some("shared_buffers".into()), "shared_buffers wait"),
         (200, |s| s.huge_pages = "on".into(), "huge_pages"),
         (200, |s| s.source = "command line".into(), "command line"),
         (200, |s| s.may_alter = false, "may not"),
@@ -92,6 +96,9 @@ fn rule_7_a_restart_that_would_cost_more_than_it_says_is_not_begun() {
     let mut unseen = more(200, |_| {});
     unseen.ask.near.connections.clear();
     assert!(matches!(chosen(&Stack::healthy(), &unseen), Choice::Refused { .. }));
+    let elsewhere = Stack::healthy().here(Some(false));
+    assert!(matches!(chosen(&elsewhere, &more(200, |_| {})), Choice::Refused { .. }), "not of this host");
+    assert!(matches!(chosen(&Stack::healthy().here(None), &more(200, |_| {})), Choice::Refused { .. }));
     let down = Stack::healthy().unit(PG_UNIT, "inactive", "dead");
     assert!(matches!(chosen(&down, &more(200, |_| {})), Choice::Refused { .. }), "it is not started by it");
     let two = Stack::healthy().second_postgres("other");
@@ -104,4 +111,11 @@ fn rule_3_a_database_that_does_not_come_up_with_it_is_seen_to_be_against_it() {
     let down = Stack::healthy().login(refused()).unit(PG_UNIT, "failed", "failed");
     assert!(refuted(&looks(&down), &plan, "postgres", &[]));
     assert!(!refuted(&looks(&Stack::healthy()), &plan, "postgres", &[]));
+}
+
+#[test]
+fn errata_21_where_it_ends_before_the_restart_it_is_said_what_lies_there() {
+    let plan = planned(&Stack::healthy(), &more(200, |_| {}));
+    assert!(left_down(&plan, &plan.steps[1]).contains("max_connections = 200 written for its next start"));
+    assert_eq!(left_down(&plan, &plan.steps[0]), "");
 }

@@ -232,6 +232,9 @@ fn who_was_not_heard_is_waited_for_where_more_than_that_is_wrong_or_not_known() 
     assert!(blind(&unheard().unit(A_UNIT, "failed", "failed"), &size(25, Some(A))), "it is down");
     assert!(blind(&unheard().used(97), &size(25, Some(A))), "the slots of what it needs are full");
     assert!(blind(&unheard(), &size(10, Some(A))), "its process has that size");
+    let mut unsaid = unheard();
+    unsaid.now.services.get_mut(A).unwrap().pool_max = mcp_ir::snapshot::Reading::not_asked("-");
+    assert!(blind(&unsaid, &size(25, Some(A))), "it may have that size");
     let mut request = size(25, Some(A));
     request.ask.near.resizable = vec![A.into()];
     let resizable = unheard().service(A, |s| s.pool.as_mut().unwrap().resize = Some("/resize".into()));
