@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::incident::{Event, Incident, Journal, Open};
 use crate::plan::{Act, Connections, Needs, Plan, Risk, draft};
 use crate::probe::postgres;
-use crate::snapshot::Stage;
+use crate::snapshot::{FailKind, Stage};
 
 /// Of one act: a unit may take its time to stop.
 pub(super) const ACT: Duration = Duration::from_secs(90);
@@ -110,6 +110,11 @@ fn needs(open: &Open, act: &Act) -> Needs {
         },
         // Not under a service that runs.
         Act::PutBack { .. } => Needs::Unit { active: list(&["inactive", "failed"]), invocation: None },
+        // It may have failed of what is taken back; who was stopped is inactive.
+        Act::RestartUnit { .. } if matches!(open.act, Act::Connections(_)) => {
+            let active = list(&["active", "reloading", "activating", "failed"]);
+            Needs::Unit { active, invocation: None }
+        }
         // Who was stopped meanwhile is not started by it; many end as failed when they are.
         Act::RestartUnit { .. } => {
             let active = list(&["active", "reloading", "activating"]);
@@ -159,11 +164,16 @@ pub async fn take_back(open: &Open, started: bool, hands: &mut Hands<'_>) -> Res
             details.push(format!("{unit} is not restarted: {why_not}"));
             continue;
         }
+        // Who has failed is told by that from who was stopped; only in the run that did it nobody else was there.
+        if matches!(act, Act::ResetFailed { .. }) && hands.by != ROLLED_BACK {
+            continue;
+        }
         let (end, mut needs) = (Instant::now() + ACT, needs(open, act));
         // Within the run that set it: it failed of that, and nobody has stopped it.
-        let ours = hands.by == ROLLED_BACK || (started && matches!(open.act, Act::Connections(_)));
-        if let (true, Act::RestartUnit { .. }, Needs::Unit { active, .. }) = (ours, act, &mut needs) {
-            active.push("failed".into());
+        if let (ROLLED_BACK, Act::RestartUnit { .. }, Needs::Unit { active, .. }) =
+            (hands.by, act, &mut needs)
+        {
+            active.extend(["failed", "inactive"].map(str::to_owned));
         }
         let done = tokio::select! {
             done = apply(act, &needs, hands.consent, World(hands.loaded, None, None), end) => done,
@@ -211,7 +221,7 @@ async fn needless(unit: &str, open: &Open, started: bool, hands: &Hands<'_>) -> 
                 Ok(now) if Some(now.running) == c.to => return None,
                 Ok(now) => return Some(format!("{} runs with {}", c.server, now.running)),
                 // Nobody is there.
-                Err(f) if f.stage == Some(Stage::Connect) => return None,
+                Err(f) if f.stage == Some(Stage::Connect) || f.kind == FailKind::Refused => return None,
                 Err(f) if Instant::now() + PAUSE >= end => {
                     return Some(format!("what {} runs with could not be seen: {}", c.server, f.detail));
                 }
