@@ -32,7 +32,6 @@ pub struct World {
     pub pid: String,
     /// By a signal.
     pub stopped: bool,
-    pub frozen: bool,
     /// By PostgreSQL, and by its file.
     pub connections: [String; 2],
     /// Whether the session that holds up others is there.
@@ -41,7 +40,7 @@ pub struct World {
 
 impl World {
     pub fn is_well(&self) -> bool {
-        self.active == "active" && !self.stopped && !self.frozen && !self.culprit
+        self.active == "active" && !self.stopped && !self.culprit
     }
 }
 
@@ -58,6 +57,8 @@ impl Bed {
         // more often than systemd's limit would have it.
         let text = "[Unit]\nStartLimitIntervalSec=0\n[Service]\nEnvironment=LAB_RESIZE=1\n";
         bed.booted()?.drop_in(UNIT, text)?;
+        let postgres = bed.stack.postgres_unit();
+        bed.booted()?.drop_in(&postgres, "[Unit]\nStartLimitIntervalSec=0\n")?;
         bed.booted()?.systemctl(&["restart", UNIT])?;
         bed.stack.wait_until_healthy()?;
         Ok(Some(bed))
@@ -101,7 +102,7 @@ impl Bed {
         let mut settings: Vec<String> = files.filter_map(|f| fs::read_to_string(f.path()).ok()).collect();
         settings.sort();
         // All by one question: there are thousands of looks.
-        let names = "Environment,DropInPaths,MemoryMax,ActiveState,MainPID,FreezerState";
+        let names = "Environment,DropInPaths,MemoryMax,ActiveState,MainPID";
         let shown = self.booted()?.systemctl(&["show", "-p", names, UNIT])?;
         let of = |name: &str| {
             let mut all = shown.lines().filter_map(|l| l.split_once('='));
@@ -114,7 +115,6 @@ impl Bed {
             active: of("ActiveState"),
             pid: of("MainPID"),
             stopped: self.stopped()?,
-            frozen: of("FreezerState") == "frozen",
             connections: self.connections()?,
             culprit: self.culprit()?,
         })
@@ -139,10 +139,6 @@ impl Bed {
         Ok([cluster.sql("SHOW max_connections")?.concat(), file])
     }
 
-    fn frozen(&self) -> Result<bool> {
-        Ok(self.property("FreezerState")? == "frozen")
-    }
-
     fn culprit(&self) -> Result<bool> {
         let sql = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'migration'";
         Ok(!self.stack.cluster().sql(sql)?.is_empty())
@@ -158,7 +154,7 @@ impl Bed {
             let job = self.booted().and_then(|b| b.property(&unit, "Job")).unwrap_or_default();
             (job.is_empty() || job == "0") && self.stack.cluster().accepts()
         })?;
-        let up = self.property("ActiveState")? == "active" && !self.stopped()? && !self.frozen()?;
+        let up = self.property("ActiveState")? == "active" && !self.stopped()?;
         // Who waits for a lock answers nobody either.
         if up && !self.culprit()? {
             let healthy = || self.stack.service(A).is_ok_and(|a| a.says("healthy") || a.says("degraded"));
@@ -174,9 +170,6 @@ impl Bed {
         self.settle()?;
         if self.stopped()? {
             self.booted()?.kill(UNIT, "CONT")?;
-        }
-        if self.frozen()? {
-            self.booted()?.systemctl(&["thaw", UNIT])?;
         }
         if self.property("ActiveState")? != "active" {
             self.booted()?.systemctl(&["start", UNIT])?;

@@ -20,8 +20,6 @@ pub enum Case {
     /// A main process that was stopped by a signal goes on.
     Continue,
     Session,
-    /// A frozen unit is thawed.
-    Thaw,
     /// A limit of memory: a drop-in, no restart, and its proof.
     Limit,
     /// More connections: a line of PostgreSQL's, its restart, and a proof.
@@ -32,13 +30,12 @@ pub enum Case {
     BackStart,
 }
 
-pub const ALL: [Case; 10] = [
+pub const ALL: [Case; 9] = [
     Case::Size,
     Case::Resize,
     Case::Start,
     Case::Continue,
     Case::Session,
-    Case::Thaw,
     Case::Limit,
     Case::Connections,
     Case::BackSize,
@@ -61,7 +58,6 @@ impl Case {
             Case::Start => "start",
             Case::Continue => "continue",
             Case::Session => "session",
-            Case::Thaw => "thaw",
             Case::Limit => "limit",
             Case::Connections => "connections",
             Case::BackSize => "undo-size",
@@ -83,9 +79,7 @@ impl Case {
             Case::Connections => {
                 words(&["recover", "pool", "--max-connections", "60", "--yes", "--allow", "destructive"])
             }
-            Case::Start | Case::Continue | Case::Thaw | Case::BackStart => {
-                words(&["recover", "server", "--yes"])
-            }
+            Case::Start | Case::Continue | Case::BackStart => words(&["recover", "server", "--yes"]),
         }
     }
 
@@ -102,7 +96,6 @@ impl Case {
                 bed.stack.cluster().sql(&grant)?;
                 fault::find("blocking-chain/migration")?.inject(&mut bed.stack)?;
             }
-            Case::Thaw => drop(bed.booted()?.systemctl(&["freeze", UNIT])?),
             Case::Connections => {
                 let role = crate::TOOL.role;
                 let grant = format!("GRANT ALTER SYSTEM ON PARAMETER max_connections TO {role}");
@@ -196,11 +189,11 @@ impl Case {
                 ensure!(!unknown, "a line is known to be ours");
                 ensure!(now.connections == former.connections, "{now:?}, not {former:?}");
             }
-            Case::Continue | Case::Thaw => ensure!(now.active == "active", "{now:?}"),
+            Case::Continue => ensure!(now.active == "active", "{now:?}"),
             Case::BackStart => ensure!(now.active == "inactive", "{now:?}"),
             Case::Session => ensure!(now.active == "active", "{now:?}"),
         }
-        if matches!(self, Case::Start | Case::Continue | Case::Thaw | Case::Session) && !next {
+        if matches!(self, Case::Start | Case::Continue | Case::Session) && !next {
             bed.ends(argv, 0)?;
             let now = bed.world()?;
             ensure!(now.is_well(), "it is not mended: {now:?}");
@@ -230,7 +223,6 @@ fn lost(before: &World, now: &World, acts: &[&str]) -> Vec<String> {
     say(before.settings != now.settings, &["drop-in"], "a setting was written");
     say((&before.active, &before.pid) != (&now.active, &now.pid), &run, "the unit was started or stopped");
     say(before.stopped != now.stopped, &["continue"], "the process was let go on");
-    say(before.frozen != now.frozen, &["thaw-unit", "thaw", "freeze"], "the unit was thawed");
     say(before.connections[1] != now.connections[1], &["connections"], "a line of PostgreSQL's was written");
     say(before.connections[0] != now.connections[0], &run, "PostgreSQL was started anew");
     say(before.culprit && !now.culprit, &["end-session"], "a session was ended");
@@ -251,7 +243,6 @@ mod tests {
             active: "active".into(),
             pid: "7".into(),
             stopped: false,
-            frozen: false,
             connections: ["40".into(), String::new()],
             culprit: true,
         };
