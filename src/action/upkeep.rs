@@ -227,7 +227,17 @@ impl Hand<'_> {
         let mut words = String::new();
         for left in now.iter().filter(new) {
             let drop = Upkeep { name: left.name.clone(), chore: Chore::DropIndex, ..u.clone() };
-            match self.run(&drop, Instant::now() + CLEAN).await {
+            let end = Instant::now() + CLEAN;
+            let dropped = loop {
+                match self.run(&drop, end).await {
+                    // Who held it for these two seconds may be done the next moment.
+                    Err(Lost::Said { code, .. }) if code == "55P03" && Instant::now() + PACE < end => {
+                        tokio::time::sleep(PACE).await;
+                    }
+                    other => break other,
+                }
+            };
+            match dropped {
                 Ok(()) => words.push_str(&format!("; what it left, {}, was dropped", left.name)),
                 Err(_) => words.push_str(&format!("; it left {}: `{}`", left.name, drop.statement())),
             }

@@ -23,7 +23,7 @@ pub fn raise(p: &Postgres, to: u64, looks: &Looks, ask: &Ask, config: &Config) -
     if let Some(why) = against(p, to, state) {
         return why;
     }
-    if !now.postgres.get(&p.name).is_some_and(|look| look.here == Some(true)) {
+    if now.postgres.get(&p.name).is_none_or(|look| look.here != Some(true)) {
         return refused(format!("{} is not seen to be on this host: do it there", p.name), Vec::new());
     }
     let Some(unit) = clusters::own_unit(p, now) else {
