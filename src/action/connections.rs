@@ -16,6 +16,7 @@ use crate::config::{Config, Postgres, Secret};
 use crate::plan::{AUTO_CONF, Connections, Needs, parameter};
 use crate::probe::postgres as client;
 use crate::probe::{blocking, host, said};
+use crate::snapshot::Failure;
 
 /// Of a login, and of a look at the file.
 const LOOK: Duration = Duration::from_secs(5);
@@ -45,7 +46,7 @@ pub async fn set(
         }
         _ => {}
     }
-    let session = match client::session(p, password, deadline.min(Instant::now() + LOOK)).await {
+    let session = match session(p, password, deadline.min(Instant::now() + LOOK)).await {
         Ok(session) => session,
         Err(f) => {
             down(c, config, deadline).await.map_err(|()| Failed::before(&f))?;
@@ -54,8 +55,19 @@ pub async fn set(
     };
     let statement = c.statement();
     let end = deadline.min(Instant::now() + LOOK);
-    let _ = session.client.simple_query(&format!("SET statement_timeout = {}", LOOK.as_millis())).await;
-    let answer = tokio::time::timeout_at(end.into(), session.client.simple_query(&statement)).await;
+    let limit = format!("SET statement_timeout = {}", LOOK.as_millis());
+    let limited = tokio::time::timeout_at(end.into(), session.client.simple_query(&limit)).await;
+    if !matches!(limited, Ok(Ok(_))) {
+        return Err(refused("its statement could not be limited".into()));
+    }
+    let asked = session.client.simple_query(&statement);
+    tokio::pin!(asked);
+    let mut answer = tokio::time::timeout_at(end.into(), &mut asked).await;
+    if answer.is_err() {
+        // Who writes at that moment ends it first.
+        let _ = session.cancel.send(Instant::now() + LOOK).await;
+        answer = tokio::time::timeout(LOOK, &mut asked).await;
+    }
     let (said, ended) = match answer {
         Ok(Ok(_)) => (None, true),
         Ok(Err(e)) => match e.as_db_error() {
@@ -65,10 +77,7 @@ pub async fn set(
             Some(d) => (Some(said(d.message(), 200)), true),
             None => (Some(said(&e.to_string(), 200)), false),
         },
-        Err(_) => {
-            let _ = session.cancel.send(Instant::now() + LOOK).await;
-            (Some("no answer in time".into()), false)
-        }
+        Err(_) => (Some("no answer in time".into()), false),
     };
     // What it wrote is seen in the file, whatever it says; who did not answer may write it yet.
     let is = read(&folder, Instant::now() + LOOK).await.and_then(|t| parameter::written(&t));
@@ -80,6 +89,26 @@ pub async fn set(
     }
 }
 
+/// Where all slots are taken one is free the next moment; who starts accepts after a while.
+async fn session(
+    p: &Postgres,
+    password: Option<&Secret>,
+    deadline: Instant,
+) -> Result<client::Session, Failure> {
+    const FOR_NOW: [&str; 2] = ["53300", "57P03"];
+    loop {
+        match client::session(p, password, deadline).await {
+            Err(f)
+                if f.postgres.as_ref().is_some_and(|e| FOR_NOW.contains(&e.sqlstate.as_str()))
+                    && Instant::now() + PAUSE < deadline =>
+            {
+                tokio::time::sleep(PAUSE).await;
+            }
+            other => return other,
+        }
+    }
+}
+
 /// Its unit is down, or about to be started once more, and no server has that folder. Who is only full, or lets us
 /// not in, is not written behind his back.
 async fn down(c: &Connections, config: &Config, deadline: Instant) -> Result<(), ()> {
@@ -88,10 +117,12 @@ async fn down(c: &Connections, config: &Config, deadline: Instant) -> Result<(),
     let end = deadline.min(Instant::now() + LOOK);
     loop {
         systemd::holds(&c.unit, &needs, config, end).await.map_err(drop)?;
-        let (proc, folder) = (config.host.proc.clone(), c.data_directory.clone());
+        let (proc, folder) = (config.host.proc.clone(), &c.data_directory);
         let look = move || host::postmasters(&proc);
         let all = blocking(end, "the postmasters", look).await.map_err(drop)?;
-        if all.iter().all(|m| m.data_directory.as_ref() != Some(&folder)) {
+        // Of one whose folder is not seen nobody knows whose it is.
+        let other = |d: &String| d.trim_end_matches('/') != folder.trim_end_matches('/');
+        if all.iter().all(|m| m.data_directory.as_ref().is_some_and(other)) {
             return Ok(());
         }
         if Instant::now() + PAUSE >= end {

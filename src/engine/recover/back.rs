@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::incident::{Event, Incident, Journal, Open};
 use crate::plan::{Act, Connections, Needs, Plan, Risk, draft};
 use crate::probe::postgres;
-use crate::snapshot::{FailKind, Stage};
+use crate::snapshot::{FailKind, Failure, Stage};
 
 /// Of one act: a unit may take its time to stop.
 pub(super) const ACT: Duration = Duration::from_secs(90);
@@ -198,6 +198,10 @@ pub async fn take_back(open: &Open, started: bool, hands: &mut Hands<'_>) -> Res
                 }
                 details.push(format!("not restarted: {why}"));
             }
+            // A counter that stays is no reason to leave it down.
+            Err(failed) if matches!(act, Act::ResetFailed { .. }) => {
+                details.push(format!("its starts are counted on: {}", failed.words()));
+            }
             Err(failed) => {
                 touched |= failed.touched();
                 let why = words(open, &failed);
@@ -221,7 +225,7 @@ async fn needless(unit: &str, open: &Open, started: bool, hands: &Hands<'_>) -> 
                 Ok(now) if Some(now.running) == c.to => return None,
                 Ok(now) => return Some(format!("{} runs with {}", c.server, now.running)),
                 // Nobody is there.
-                Err(f) if f.stage == Some(Stage::Connect) || f.kind == FailKind::Refused => return None,
+                Err(f) if is_nobody(&f) => return None,
                 Err(f) if Instant::now() + PAUSE >= end => {
                     return Some(format!("what {} runs with could not be seen: {}", c.server, f.detail));
                 }
@@ -243,6 +247,12 @@ async fn needless(unit: &str, open: &Open, started: bool, hands: &Hands<'_>) -> 
         Carried::Starting | Carried::Unknown => "it was not started since, as far as the journal knows",
     };
     Some(why.to_owned())
+}
+
+/// Nobody listens there: who is only starting, full, or slow to accept, is not started anew.
+fn is_nobody(f: &Failure) -> bool {
+    let said_nothing = f.postgres.is_none() && f.stage == Some(Stage::Connect);
+    said_nothing && !matches!(f.kind, FailKind::TimedOut | FailKind::NotTried | FailKind::Denied)
 }
 
 async fn carries(open: &Open, loaded: &Loaded) -> Carried {

@@ -150,7 +150,9 @@ pub async fn connections(
                 p.url.user
             )),
             // A lone cluster of this host may have its port, and be another.
-            (Ok(state), Some(folder)) if state.data_directory != folder => {
+            (Ok(state), Some(folder))
+                if state.data_directory.trim_end_matches('/') != folder.trim_end_matches('/') =>
+            {
                 Err(format!("it keeps its data in {}, and here that is {folder}", state.data_directory))
             }
             (Ok(mut state), Some(folder)) => written(&folder, config, end).await.map(|is| {
@@ -165,13 +167,33 @@ pub async fn connections(
         None => Vec::new(),
     };
     let units: Vec<&str> = all.clone().filter_map(|p| scenario::own_unit(p, &looks.now)).collect();
-    let (seen, runs) = tokio::join!(join_all(all.map(ask)), runs(&units, config, end));
+    let (seen, runs) = tokio::join!(join_all(all.clone().map(ask)), runs(&units, config, end));
+    // That its folder is this server's says nothing of the unit.
+    let seat = async |p: &Postgres, folder: &str| {
+        let unit = scenario::own_unit(p, &looks.now)?;
+        let mut bus = systemd::Bus::connect(&config.systemd.bus, end).await.ok()?;
+        bus.list(&[unit], &[], end).await.ok()?;
+        let (main, _) = bus.seat(unit, end).await.ok()?;
+        let path = host::rooted(&config.host.proc, folder);
+        let read = move || host::pid_file(&path.to_string_lossy());
+        let file = blocking(end, "its pid file", read).await.ok()?;
+        (file.pid == main).then_some(())
+    };
     let mut seen: BTreeMap<String, Result<ConnectionsState, String>> = seen.into_iter().collect();
+    for p in all {
+        if let Some(Ok(state)) = seen.get(&p.name)
+            && seat(p, &state.data_directory).await.is_none()
+        {
+            let why = "which unit it is the main process of could not be seen".to_owned();
+            seen.insert(p.name.clone(), Err(why));
+        }
+    }
     for open in ours.iter().filter(|i| i.is_open() && i.is_ours()).flat_map(|i| i.standing()) {
         if let Act::Connections(c) = open.act
             && let Some(Ok(state)) = seen.get_mut(&c.server)
             && c.to == state.written
             && c.to.is_some()
+            && state.written != Some(state.running)
         {
             state.before_ours = Some(Former(c.from));
         }

@@ -1,14 +1,14 @@
 //! What the world says of a drop-in and of a way back: whether a process was started with what stands
 //! there, and whether all is as it was. The journal only says what was meant.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
 use crate::action::drop_in;
 use crate::config::{Config, Loaded};
-use crate::plan::Act;
-use crate::probe::{blocking, host, systemd};
+use crate::plan::{Act, Connections};
+use crate::probe::{blocking, host, postgres, systemd};
 use crate::snapshot::Failure;
 use crate::snapshot::units::{Unit, UnitDetail};
 
@@ -119,12 +119,13 @@ pub async fn lives(unit: &str, config: &Config, deadline: Instant) -> bool {
 pub async fn settled(acts: &[(Act, Timestamp)], loaded: &Loaded, deadline: Instant) -> Vec<String> {
     let mut all = Vec::new();
     for (act, since) in acts {
-        all.extend(one(act, *since, &loaded.config, deadline).await);
+        all.extend(one(act, *since, loaded, deadline).await);
     }
     all
 }
 
-async fn one(act: &Act, since: Timestamp, config: &Config, deadline: Instant) -> Option<String> {
+async fn one(act: &Act, since: Timestamp, loaded: &Loaded, deadline: Instant) -> Option<String> {
+    let config = &loaded.config;
     let unseen = |unit: &str, f: Failure| Some(format!("{unit} could not be seen afterwards: {}", f.detail));
     match act {
         Act::DropIn { unit, from, to } => {
@@ -158,15 +159,37 @@ async fn one(act: &Act, since: Timestamp, config: &Config, deadline: Instant) ->
             Ok(_) => Some(format!("{unit} is not frozen")),
             Err(f) => unseen(unit, f),
         },
-        // It may be down by a restart of ours.
-        Act::Connections(c) => match stand(&c.unit, config, deadline).await {
-            Ok((u, _)) if matches!(u.active.as_str(), "inactive" | "failed") => {
-                Some(format!("{0} is {1}: `systemctl start {0}`", c.unit, u.active))
-            }
-            _ => None,
-        },
+        Act::Connections(c) => connections(c, loaded, deadline).await,
         // The act itself read back what came of it, or there is nothing to see.
         _ => None,
+    }
+}
+
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// It may be down by a restart of ours, or run with what was taken back.
+async fn connections(c: &Connections, loaded: &Loaded, deadline: Instant) -> Option<String> {
+    match stand(&c.unit, &loaded.config, deadline).await {
+        Ok((u, _))
+            if matches!(u.active.as_str(), "inactive" | "failed") || u.sub.starts_with("auto-restart") =>
+        {
+            return Some(format!("{0} is {1}: `systemctl start {0}`", c.unit, u.active));
+        }
+        Ok(_) => {}
+        Err(f) => return Some(format!("{} could not be seen afterwards: {}", c.unit, f.detail)),
+    }
+    let p = loaded.config.postgres(&c.server)?;
+    loop {
+        match postgres::connections(p, loaded.secrets.postgres(&c.server), deadline).await {
+            Ok(now) if Some(now.running) == c.from => {
+                return Some(format!("{} still runs with {}", c.server, now.running));
+            }
+            Ok(_) => return None,
+            Err(f) if Instant::now() + AGAIN >= deadline => {
+                return Some(format!("what {} runs with could not be seen: {}", c.server, f.detail));
+            }
+            Err(_) => tokio::time::sleep(AGAIN).await,
+        }
     }
 }
 

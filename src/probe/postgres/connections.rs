@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use serde::Deserialize;
+
 use super::document::document;
 use crate::config::{Postgres, Secret};
 use crate::plan::ConnectionsState;
@@ -19,8 +21,16 @@ SELECT json_build_object('running', s.setting::bigint, 'source', s.source,
   'sessions', (SELECT count(*) FROM pg_stat_activity WHERE datid IS NOT NULL AND pid <> pg_backend_pid()),
   'may_alter', current_setting('is_superuser') = 'on' OR @MAY@)
 FROM pg_settings s WHERE s.name = 'max_connections'";
+const FILES: &str = r"
+SELECT json_build_object('bad', string_agg(DISTINCT coalesce(name, sourcefile), ', '))
+FROM pg_file_settings WHERE error IS NOT NULL AND name IS DISTINCT FROM 'max_connections'";
 const MAY: &str = "has_parameter_privilege('max_connections', 'ALTER SYSTEM')";
 const NO_SUCH_FUNCTION: &str = "42883";
+
+#[derive(Deserialize)]
+struct Files {
+    bad: Option<String>,
+}
 
 pub async fn connections(
     p: &Postgres,
@@ -31,8 +41,14 @@ pub async fn connections(
         let session = super::session(p, password, deadline).await?;
         document(session, &ASK.replace("@MAY@", may), deadline).await
     };
-    match ask(MAY).await {
+    let mut state: ConnectionsState = match ask(MAY).await {
         Err(f) if f.postgres.as_ref().is_some_and(|e| e.sqlstate == NO_SUCH_FUNCTION) => ask("false").await,
         other => other,
+    }?;
+    // What was edited and not loaded since counts with the restart as well. Only a superuser is shown it.
+    let session = super::session(p, password, deadline).await?;
+    if let Ok(Files { bad: Some(bad) }) = document(session, FILES, deadline).await {
+        state.pending = Some(state.pending.map_or(bad.clone(), |p| format!("{p}, {bad}")));
     }
+    Ok(state)
 }
