@@ -17,6 +17,7 @@ use crate::plan::{AUTO_CONF, Connections, Needs, parameter};
 use crate::probe::postgres as client;
 use crate::probe::{blocking, host, said};
 use crate::snapshot::Failure;
+use crate::snapshot::postgres::Postmaster;
 
 /// Of a login, and of a look at the file.
 const LOOK: Duration = Duration::from_secs(5);
@@ -117,12 +118,18 @@ async fn down(c: &Connections, config: &Config, deadline: Instant) -> Result<(),
     let end = deadline.min(Instant::now() + LOOK);
     loop {
         systemd::holds(&c.unit, &needs, config, end).await.map_err(drop)?;
-        let (proc, folder) = (config.host.proc.clone(), &c.data_directory);
-        let look = move || host::postmasters(&proc);
-        let all = blocking(end, "the postmasters", look).await.map_err(drop)?;
-        // Of one whose folder is not seen nobody knows whose it is.
-        let other = |d: &String| d.trim_end_matches('/') != folder.trim_end_matches('/');
-        if all.iter().all(|m| m.data_directory.as_ref().is_some_and(other)) {
+        let (proc, folder) = (config.host.proc.clone(), c.data_directory.clone());
+        let look = move || {
+            let all = host::postmasters(&proc)?;
+            let file = host::pid_file(&host::rooted(&proc, &folder).to_string_lossy()).ok().map(|f| f.pid);
+            // Of one whose folder is not seen, as in a container, the pid file tells whether it is this one.
+            let own = |m: &Postmaster| match &m.data_directory {
+                Some(d) => d.trim_end_matches('/') == folder.trim_end_matches('/'),
+                None => file == Some(m.pid),
+            };
+            Ok(all.iter().any(own))
+        };
+        if !blocking(end, "the postmasters", look).await.map_err(drop)? {
             return Ok(());
         }
         if Instant::now() + PAUSE >= end {
