@@ -25,8 +25,9 @@ const TRIES: u32 = 100;
 /// Of a label or a list.
 const LARGEST: usize = 64 << 10;
 
-/// The folder as it stands, and a free name beside it; `Err` says why it is not moved.
-pub async fn look(folder: &str, config: &Config, deadline: Instant) -> Result<Aside, String> {
+/// The folder as it stands, and a free name beside it; `None` where there is nothing in it. `Err` says why it is
+/// not moved.
+pub async fn look(folder: &str, config: &Config, deadline: Instant) -> Result<Option<Aside>, String> {
     let (proc, path) = (config.host.proc.clone(), folder.to_owned());
     blocking(deadline, folder, move || Ok(seen(&proc, &path))).await.map_err(|f| f.detail)?
 }
@@ -61,7 +62,7 @@ fn plain(e: Errno) -> String {
     std::io::Error::from(e).to_string().split(" (os").next().unwrap_or_default().to_lowercase()
 }
 
-fn seen(proc: &str, folder: &str) -> Result<Aside, String> {
+fn seen(proc: &str, folder: &str) -> Result<Option<Aside>, String> {
     let (above, name) = parent(proc, folder)?;
     let stat = stat_of(&above, &name).map_err(|e| match e {
         Errno::NOENT if folder.starts_with("/tmp/") || folder.starts_with("/var/tmp/") => format!(
@@ -70,11 +71,14 @@ fn seen(proc: &str, folder: &str) -> Result<Aside, String> {
         e => format!("{folder}: {}", plain(e)),
     })?;
     fits(&above, &name, &stat).map_err(|why| format!("{folder} {why}"))?;
+    if is_empty(&above, &name) {
+        return Ok(None);
+    }
     let free = (1..=TRIES).map(|n| format!("{name}.aside-{n}")).find(|n| is_free(&above, n));
     let aside = free.ok_or_else(|| format!("{folder} was set aside {TRIES} times: see to those first"))?;
     let to =
         format!("{}/{aside}", folder.trim_end_matches('/').rsplit_once('/').map_or("", |(above, _)| above));
-    Ok(Aside { folder: folder.to_owned(), to, inode: stat.st_ino })
+    Ok(Some(Aside { folder: folder.to_owned(), to, inode: stat.st_ino }))
 }
 
 fn stat_of(above: &OwnedFd, name: &str) -> Result<Stat, Errno> {
@@ -226,7 +230,7 @@ mod tests {
     #[test]
     fn errata_45_a_folder_is_set_aside_whole_and_taken_back_with_what_was_made_since_kept() {
         let (_dir, folder) = made();
-        let a = seen("/proc", &folder).unwrap();
+        let a = seen("/proc", &folder).unwrap().unwrap();
         assert!(swapped("/proc", &a, false).unwrap().detail.contains("is kept as"));
         assert!(fs::read_dir(&folder).unwrap().next().is_none(), "an empty one is in its place");
         assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o7777, 0o2750);
@@ -238,13 +242,16 @@ mod tests {
         assert_eq!(fs::read_to_string(format!("{folder}/index.json")).unwrap(), "{");
         assert_eq!(fs::read_to_string(format!("{}/new", a.to)).unwrap(), "since");
         assert!(swapped("/proc", &a, true).unwrap().already);
-        assert!(seen("/proc", &folder).unwrap().to.ends_with(".aside-2"), "what is kept is not used again");
+        assert!(
+            seen("/proc", &folder).unwrap().unwrap().to.ends_with(".aside-2"),
+            "what is kept is not used again"
+        );
     }
 
     #[test]
     fn errata_45_nothing_made_since_leaves_nothing_behind() {
         let (dir, folder) = made();
-        let a = seen("/proc", &folder).unwrap();
+        let a = seen("/proc", &folder).unwrap().unwrap();
         swapped("/proc", &a, false).unwrap();
         swapped("/proc", &a, true).unwrap();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
@@ -264,7 +271,7 @@ mod tests {
         let below = dir.path().join("up");
         symlink(dir.path(), &below).unwrap();
         assert!(seen("/proc", below.join("cache").to_str().unwrap()).unwrap_err().contains("link"));
-        let a = seen("/proc", &folder).unwrap();
+        let a = seen("/proc", &folder).unwrap().unwrap();
         fs::write(format!("{folder}/PG_VERSION"), "15").unwrap();
         assert!(seen("/proc", &folder).unwrap_err().contains("no cache"));
         assert!(matches!(swapped("/proc", &a, false), Err(Failed::Refused { .. })));
@@ -275,7 +282,7 @@ mod tests {
     #[test]
     fn rule_3_another_folder_by_now_is_left_alone() {
         let (dir, folder) = made();
-        let a = seen("/proc", &folder).unwrap();
+        let a = seen("/proc", &folder).unwrap().unwrap();
         // Kept, so that its inode is not given to the next.
         fs::rename(&folder, dir.path().join("old")).unwrap();
         fs::create_dir(&folder).unwrap();
@@ -286,7 +293,7 @@ mod tests {
     #[test]
     fn rule_1_what_came_there_between_the_look_and_the_exchange_is_given_back_its_name() {
         let (_dir, folder) = made();
-        let a = seen("/proc", &folder).unwrap();
+        let a = seen("/proc", &folder).unwrap().unwrap();
         let (above, name) = parent("/proc", &folder).unwrap();
         let aside = a.to.rsplit('/').next().unwrap();
         mkdirat(&above, aside, Mode::RWXU).unwrap();
@@ -313,7 +320,7 @@ mod tests {
             Err(Errno::NOTSUP) => return,
             other => other.unwrap(),
         }
-        let a = seen("/proc", &folder).unwrap();
+        let a = seen("/proc", &folder).unwrap().unwrap();
         swapped("/proc", &a, false).unwrap();
         let mut now = [0; 256];
         let len = fgetxattr(fs::File::open(&folder).unwrap(), LIST, &mut now[..]).unwrap();

@@ -139,6 +139,7 @@ pub fn config(config: &Config, origins: &Origins, env: &Env) -> Result<()> {
         check.place(&ollama.unit, &ollama.container, &format!("ollama[{i}]"))?;
         check.http(&ollama.url, &format!("ollama[{i}].url"), false)?;
     }
+    check.never(config)?;
     check.machine(config)?;
     check.limits(config)
 }
@@ -226,6 +227,29 @@ impl Check<'_> {
                     .fail(&format!("service[{i}].needs"), &format!("goes in a circle: {}", chain.join(" → ")))
                     .hint("a service can't need what needs it"));
             }
+        }
+        Ok(())
+    }
+
+    /// What fits nothing would be acted on, though somebody meant to forbid it.
+    fn never(&self, config: &Config) -> Result<()> {
+        let names = config.names();
+        let units = config.units().map(|(_, unit)| unit);
+        let known: BTreeSet<&str> = names.iter().map(|(_, name)| *name).chain(units).collect();
+        for (i, name) in config.guard.never.iter().enumerate() {
+            // Which unit a server runs as is seen, and need not be configured.
+            if known.contains(name.as_str()) || name.ends_with(".service") {
+                continue;
+            }
+            let hint = match nearest(name, known.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!(
+                    "a name of these, or a unit: {}",
+                    known.into_iter().collect::<Vec<_>>().join(", ")
+                ),
+            };
+            let why = format!("is `{name}`, which is not configured: it would forbid nothing");
+            return Err(self.fail(&format!("guard.never[{i}]"), &why).hint(hint));
         }
         Ok(())
     }

@@ -331,6 +331,17 @@ impl Config {
         out
     }
 
+    /// Who is under care, with the unit that it is said to run as.
+    pub fn units(&self) -> impl Iterator<Item = (&str, &str)> {
+        let services = self.service.iter().map(|s| (&s.name, &s.unit));
+        let servers = self.postgres.iter().map(|p| (&p.name, &p.unit));
+        let poolers = self.pooler.iter().map(|p| (&p.name, &p.unit));
+        let redis = self.redis.iter().map(|r| (&r.name, &r.unit));
+        let ollama = self.ollama.iter().map(|o| (&o.name, &o.unit));
+        let all = services.chain(servers).chain(poolers).chain(redis).chain(ollama);
+        all.filter_map(|(name, unit)| Some((name.as_str(), unit.as_deref()?)))
+    }
+
     pub fn service(&self, name: &str) -> Option<&Service> {
         let found = self.index.find(name, &self.service);
         // What another list has is no service: names are unique across all kinds.

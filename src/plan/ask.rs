@@ -117,9 +117,10 @@ pub struct Near {
     /// By unit, where a limit of memory is asked for: the one that it has; `None` is no limit.
     #[serde(default)]
     pub memory: BTreeMap<String, Option<u64>>,
-    /// By service that can't read a cache of its own: the folder that this is in, and what it may be kept as.
+    /// By service that can't read a cache of its own: the folder that this is in, and what it may be kept as;
+    /// `None` where nothing is in it.
     #[serde(default)]
-    pub asides: BTreeMap<String, Result<Aside, String>>,
+    pub asides: BTreeMap<String, Result<Option<Aside>, String>>,
     /// By service whose port is to be freed: who listens there, or why that can't be told.
     #[serde(default)]
     pub occupied: BTreeMap<String, Result<Occupied, String>>,

@@ -137,6 +137,16 @@ fn json_pointers_are_pointers() {
 }
 
 #[test]
+fn what_is_left_to_people_is_known_or_a_unit() {
+    let never = |name: &str| service(&format!("unit='api-7'\n[guard]\nnever=['{name}']"));
+    refused(&never("apu"), "`guard.never[0]` in DIR/c.toml:6 is `apu`", "did you mean `api`?");
+    refused(&never("zzzzzzz"), "it would forbid nothing", "a name of these, or a unit: api, api-7.service");
+    for name in ["api", "api-7.service", "postgresql@15-main.service"] {
+        Bed::new().config(&never(name)).loaded();
+    }
+}
+
+#[test]
 fn a_unit_gets_its_suffix_and_must_be_one() {
     let unit =
         |u: &str| Bed::new().config(&service(&format!("unit='{u}'"))).loaded().config.service[0].unit.clone();

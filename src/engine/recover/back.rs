@@ -4,15 +4,13 @@
 use std::time::{Duration, Instant};
 
 use super::stop::Stop;
-use super::world::{Carried, carried};
+use super::world::{Carried, carried, is_nobody, running};
 use crate::action::{Failed, World, apply};
 use crate::config::Loaded;
 use crate::consent::Consent;
 use crate::error::Result;
 use crate::incident::{Event, Incident, Journal, Open};
-use crate::plan::{Act, Connections, Needs, Plan, Risk, draft};
-use crate::probe::postgres;
-use crate::snapshot::{FailKind, Failure, Stage};
+use crate::plan::{Act, Connections, Needs, Plan, Risk, Undo, draft};
 
 /// Of one act: a unit may take its time to stop.
 pub(super) const ACT: Duration = Duration::from_secs(90);
@@ -80,11 +78,12 @@ pub fn undo_plan(incident: &Incident, step: Option<usize>) -> std::result::Resul
             plan.notes.push(format!("step {} ({}) stays: {why}", open.n, open.describe));
             continue;
         };
-        for act in &undo.acts {
-            let restarts = matches!(act, Act::RestartUnit { .. }) && undo.acts.len() > 1;
+        let acts = acts_of(undo, UNDONE);
+        for &act in &acts {
+            let restarts = matches!(act, Act::RestartUnit { .. }) && acts.len() > 1;
             let why = if restarts { ONLY_IF } else { "it is itself a way back" };
             // What it costs is the restart's; alone, as a smaller limit, it may cost the process.
-            let written = matches!(act, Act::DropIn { .. } | Act::Connections(_)) && undo.acts.len() > 1;
+            let written = matches!(act, Act::DropIn { .. } | Act::Connections(_)) && acts.len() > 1;
             let risk = if written { Risk::Safe } else { undo.risk };
             let step = draft(act.clone(), risk).needs(needs(open, act)).because(why);
             plan.add(None, &incident.subject, vec![step], Vec::new());
@@ -130,12 +129,18 @@ pub struct Hands<'a> {
     pub consent: &'a Consent,
     pub loaded: &'a Loaded,
     pub stop: &'a Stop,
-    /// `undo`, or `rolled back`.
+    /// `UNDONE`, or `ROLLED_BACK`.
     pub by: &'a str,
 }
 
-const PAUSE: Duration = Duration::from_millis(50);
 pub(super) const ROLLED_BACK: &str = "rolled back";
+pub(super) const UNDONE: &str = "undo";
+
+/// What of a way back is done by whom. A count of starts is reset only within the run that used it up: who has
+/// failed since may have been stopped, and is told by that.
+fn acts_of<'a>(undo: &'a Undo, by: &str) -> Vec<&'a Act> {
+    undo.acts.iter().filter(|a| by == ROLLED_BACK || !matches!(a, Act::ResetFailed { .. })).collect()
+}
 
 /// Whether a unit that this step set something for was started since, by any run of the incident.
 pub fn started_since(open: &Open, incident: &Incident) -> bool {
@@ -154,18 +159,15 @@ pub async fn take_back(open: &Open, started: bool, hands: &mut Hands<'_>) -> Res
         let why = open.undo_reason.clone().unwrap_or_default();
         return Ok(Taken::Refused { n, why });
     };
-    let describe = undo.describe();
+    let mine = acts_of(undo, hands.by).into_iter().cloned().collect();
+    let describe = Undo { acts: mine, ..undo.clone() }.describe();
     hands.journal.write(Event::UndoIntent { run, n, describe, by: hands.by.to_owned() }).await?;
     let (mut details, mut acts, mut touched) = (Vec::new(), Vec::new(), false);
-    for act in &undo.acts {
+    for act in acts_of(undo, hands.by) {
         if let Act::RestartUnit { unit } = act
             && let Some(why_not) = needless(unit, open, started, hands).await
         {
             details.push(format!("{unit} is not restarted: {why_not}"));
-            continue;
-        }
-        // Who has failed is told by that from who was stopped; only in the run that did it nobody else was there.
-        if matches!(act, Act::ResetFailed { .. }) && hands.by != ROLLED_BACK {
             continue;
         }
         let (end, mut needs) = (Instant::now() + ACT, needs(open, act));
@@ -218,20 +220,13 @@ pub async fn take_back(open: &Open, started: bool, hands: &mut Hands<'_>) -> Res
 /// Why a unit need not be restarted for its drop-in to be forgotten: by its process, not by the journal.
 async fn needless(unit: &str, open: &Open, started: bool, hands: &Hands<'_>) -> Option<String> {
     if let Act::Connections(c) = &open.act {
-        let p = hands.loaded.config.postgres(&c.server)?;
-        let end = Instant::now() + GLANCE;
-        loop {
-            match postgres::connections(p, hands.loaded.secrets.postgres(&c.server), end).await {
-                Ok(now) if Some(now.running) == c.to => return None,
-                Ok(now) => return Some(format!("{} runs with {}", c.server, now.running)),
-                // Nobody is there.
-                Err(f) if is_nobody(&f) => return None,
-                Err(f) if Instant::now() + PAUSE >= end => {
-                    return Some(format!("what {} runs with could not be seen: {}", c.server, f.detail));
-                }
-                Err(_) => tokio::time::sleep(PAUSE).await,
-            }
-        }
+        return match running(&c.server, hands.loaded, is_nobody, Instant::now() + GLANCE).await? {
+            Ok(now) if Some(now) == c.to => None,
+            Ok(now) => Some(format!("{} runs with {now}", c.server)),
+            // Nobody is there to be disturbed.
+            Err(f) if is_nobody(&f) => None,
+            Err(f) => Some(format!("what {} runs with could not be seen: {}", c.server, f.detail)),
+        };
     }
     if !matches!(open.act, Act::DropIn { .. }) {
         return None;
@@ -249,12 +244,6 @@ async fn needless(unit: &str, open: &Open, started: bool, hands: &Hands<'_>) -> 
     Some(why.to_owned())
 }
 
-/// Nobody listens there: who is only starting, full, or slow to accept, is not started anew.
-fn is_nobody(f: &Failure) -> bool {
-    let said_nothing = f.postgres.is_none() && f.stage == Some(Stage::Connect);
-    said_nothing && !matches!(f.kind, FailKind::TimedOut | FailKind::NotTried | FailKind::Denied)
-}
-
 async fn carries(open: &Open, loaded: &Loaded) -> Carried {
     let Act::DropIn { unit, from, to } = &open.act else { return Carried::No };
     let end = Instant::now() + GLANCE;
@@ -267,5 +256,19 @@ fn words(open: &Open, failed: &Failed) -> String {
             format!("{why}, and whether by us is not known: the run that began this step was cut off")
         }
         other => other.words(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_undo_resets_no_count_of_starts_and_a_roll_back_does() {
+        let unit = || "postgresql@15-main.service".to_owned();
+        let acts = vec![Act::ResetFailed { unit: unit() }, Act::RestartUnit { unit: unit() }];
+        let undo = Undo { acts, risk: Risk::Destructive };
+        assert_eq!(acts_of(&undo, UNDONE), [&Act::RestartUnit { unit: unit() }]);
+        assert_eq!(acts_of(&undo, ROLLED_BACK).len(), 2);
     }
 }

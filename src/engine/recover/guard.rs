@@ -84,7 +84,7 @@ fn values(incident: &Incident) -> Vec<Attempt> {
         incident.entries.iter().any(|e| is(&e))
     };
     let of = |e: &crate::incident::Entry| match &e.event {
-        Event::Intent { run, act: act @ (Act::DropIn { .. } | Act::ResizePool { .. }), .. } if ill(*run) => {
+        Event::Intent { run, act, .. } if is_value(act) && ill(*run) => {
             Some(Attempt { at: e.at, act: act.clone(), cut_off: false, in_vain: true, besides: false })
         }
         _ => None,
@@ -135,6 +135,11 @@ fn is_counted(act: &Act) -> bool {
     }
 }
 
+/// What is set, as somebody may have asked for it.
+fn is_value(act: &Act) -> bool {
+    matches!(act, Act::DropIn { .. } | Act::ResizePool { .. } | Act::Connections(_))
+}
+
 /// The same value for the same.
 fn is_same_value(a: &Act, b: &Act) -> bool {
     match (a, b) {
@@ -142,6 +147,7 @@ fn is_same_value(a: &Act, b: &Act) -> bool {
         (Act::ResizePool { service, to, .. }, Act::ResizePool { service: s, to: t, .. }) => {
             service == s && to == t
         }
+        (Act::Connections(a), Act::Connections(b)) => a.server == b.server && a.to == b.to,
         _ => false,
     }
 }
@@ -255,20 +261,9 @@ pub fn never<'a>(plan: &Plan, config: &'a Config) -> Option<&'a str> {
         unit.or_else(|| config.postgres(name).and_then(|p| p.unit.as_deref()))
     };
     // By its unit, as it is configured: which one a server runs as may be another (Debian's umbrella).
-    let named = |unit: &str| units(config).filter(|(_, u)| *u == unit).any(|(name, _)| touched(name));
+    let named = |unit: &str| config.units().filter(|(_, u)| *u == unit).any(|(name, _)| touched(name));
     let left = |n: &&str| touched(n) || of_unit(n).is_some_and(touched) || named(n);
     config.guard.never.iter().map(String::as_str).find(left)
-}
-
-/// Who is under care, with the unit that it is said to run as.
-fn units(config: &Config) -> impl Iterator<Item = (&str, &str)> {
-    let services = config.service.iter().map(|s| (&s.name, &s.unit));
-    let servers = config.postgres.iter().map(|p| (&p.name, &p.unit));
-    let poolers = config.pooler.iter().map(|p| (&p.name, &p.unit));
-    let redis = config.redis.iter().map(|r| (&r.name, &r.unit));
-    let ollama = config.ollama.iter().map(|o| (&o.name, &o.unit));
-    let all = services.chain(servers).chain(poolers).chain(redis).chain(ollama);
-    all.filter_map(|(name, unit)| Some((name.as_str(), unit.as_deref()?)))
 }
 
 /// A hold of somebody's is respected by everybody, whatever is forced.

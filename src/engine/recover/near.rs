@@ -21,9 +21,10 @@ use crate::incident::Store;
 use crate::plan::{Act, Aside, Ask, Chore, ConnectionsState, Former, IndexState, Near};
 use crate::probe::{blocking, host, http, postgres, systemd};
 use crate::scenario;
-use crate::snapshot::Looks;
 use crate::snapshot::postgres::Session;
 use crate::snapshot::process::Occupied;
+use crate::snapshot::units::Unit;
+use crate::snapshot::{FailKind, Failure, Looks};
 
 /// Of 128 that a bus takes.
 const AT_ONCE: usize = 32;
@@ -138,7 +139,9 @@ pub async fn connections(
     let named = |p: &&Postgres| request.services.is_empty() || request.services.contains(&p.name);
     let all = config.postgres.iter().filter(|_| request.ask.max_connections.is_some()).filter(named);
     let ask = async |p: &Postgres| {
-        let seen = postgres::connections(p, loaded.secrets.postgres(&p.name), end).await;
+        let password = loaded.secrets.postgres(&p.name);
+        let (seen, bad) =
+            tokio::join!(postgres::connections(p, password, end), postgres::not_taken(p, password, end));
         let (own, proc) = (p.clone(), config.host.proc.clone());
         let find = move || Ok(own.data_directory.clone().or_else(|| server::folder(&proc, &own)));
         let folder = blocking(end, "its data directory", find).await.ok().flatten();
@@ -157,6 +160,8 @@ pub async fn connections(
             }
             (Ok(mut state), Some(folder)) => written(&folder, config, end).await.map(|is| {
                 state.written = is;
+                let pending: Vec<String> = state.pending.take().into_iter().chain(bad).collect();
+                state.pending = (!pending.is_empty()).then(|| pending.join(", "));
                 state
             }),
         };
@@ -171,8 +176,7 @@ pub async fn connections(
     // That its folder is this server's says nothing of the unit.
     let seat = async |p: &Postgres, folder: &str| {
         let unit = scenario::own_unit(p, &looks.now)?;
-        let mut bus = systemd::Bus::connect(&config.systemd.bus, end).await.ok()?;
-        bus.list(&[unit], &[], end).await.ok()?;
+        let (bus, _) = bus_of(&[unit], config, end).await.ok()?;
         let (main, _) = bus.seat(unit, end).await.ok()?;
         let path = host::rooted(&config.host.proc, folder);
         let read = move || host::pid_file(&path.to_string_lossy());
@@ -202,7 +206,7 @@ pub async fn connections(
 }
 
 /// The caches that are to be set aside, as they stand.
-pub async fn asides(loaded: &Loaded, d: &Diagnosis) -> BTreeMap<String, Result<Aside, String>> {
+pub async fn asides(loaded: &Loaded, d: &Diagnosis) -> BTreeMap<String, Result<Option<Aside>, String>> {
     let broken = d.findings.iter().filter_map(|f| Some((&f.subject, f.remedy.aside.as_deref()?)));
     let look = async |(name, folder): (&String, &str)| {
         let end = Instant::now() + SESSIONS;
@@ -221,11 +225,7 @@ async fn elsewhere(service: &str, folder: &str, config: &Config, deadline: Insta
         return None;
     }
     let unit = config.service(service)?.unit.as_deref()?;
-    let asked = async {
-        let mut bus = systemd::Bus::connect(&config.systemd.bus, deadline).await?;
-        bus.list(&[unit], &[], deadline).await?;
-        bus.has_own_tmp(unit, deadline).await
-    };
+    let asked = async { bus_of(&[unit], config, deadline).await?.0.has_own_tmp(unit, deadline).await };
     match asked.await {
         Ok(false) => None,
         Ok(true) => Some(format!("with PrivateTmp= the {folder} of {unit} is another than the machine's")),
@@ -284,15 +284,23 @@ const SLOTS: &str = "pool-exhausted/server-slots-full";
 const SESSIONS: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(50);
 
+/// A bus that knows these units, and what it says of them. Of none nothing is asked.
+async fn bus_of(
+    units: &[&str],
+    config: &Config,
+    deadline: Instant,
+) -> Result<(systemd::Bus, BTreeMap<String, Unit>), Failure> {
+    if units.is_empty() {
+        return Err(Failure::new(FailKind::NotTried, "no unit is named"));
+    }
+    let mut bus = systemd::Bus::connect(&config.systemd.bus, deadline).await?;
+    let listed = bus.list(units, &[], deadline).await?;
+    Ok((bus, listed))
+}
+
 /// What could not be seen is missing: then nothing is restarted.
 pub(super) async fn runs(units: &[&str], config: &Config, deadline: Instant) -> BTreeMap<String, String> {
-    if units.is_empty() {
-        return BTreeMap::new();
-    }
-    let Ok(mut bus) = systemd::Bus::connect(&config.systemd.bus, deadline).await else {
-        return BTreeMap::new();
-    };
-    let listed = bus.list(units, &[], deadline).await.unwrap_or_default();
+    let Ok((bus, listed)) = bus_of(units, config, deadline).await else { return BTreeMap::new() };
     let bus = &bus;
     let run = |unit: String| async move { Some((unit.clone(), bus.run(&unit, deadline).await.ok()??)) };
     let active = listed.into_iter().filter(|(_, u)| u.active == "active").map(|(unit, _)| run(unit));
@@ -302,13 +310,7 @@ pub(super) async fn runs(units: &[&str], config: &Config, deadline: Instant) -> 
 
 async fn memory(units: &[&str], config: &Config, deadline: Instant) -> BTreeMap<String, Option<u64>> {
     let mut all = BTreeMap::new();
-    if units.is_empty() {
-        return all;
-    }
-    let Ok(mut bus) = systemd::Bus::connect(&config.systemd.bus, deadline).await else { return all };
-    if bus.list(units, &[], deadline).await.is_err() {
-        return all;
-    }
+    let Ok((bus, _)) = bus_of(units, config, deadline).await else { return all };
     for unit in units {
         if let Ok(limit) = bus.limit(unit, "MemoryMax", deadline).await {
             all.insert((*unit).to_owned(), limit);
@@ -325,13 +327,7 @@ async fn environment(
     deadline: Instant,
 ) -> BTreeMap<String, BTreeMap<String, String>> {
     let mut all = BTreeMap::new();
-    if units.is_empty() {
-        return all;
-    }
-    let Ok(mut bus) = systemd::Bus::connect(&config.systemd.bus, deadline).await else { return all };
-    if bus.list(units, &[], deadline).await.is_err() {
-        return all;
-    }
+    let Ok((bus, _)) = bus_of(units, config, deadline).await else { return all };
     for unit in units {
         let Ok((pid, group)) = bus.seat(unit, deadline).await else { continue };
         let (proc, names) =

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::back::{Hands, Taken, started_since, take_back, undo_plan};
+use super::back::{Hands, Taken, UNDONE, started_since, take_back, undo_plan};
 use super::guard::never;
 use super::stop::Stop;
 use super::world::settled;
@@ -127,7 +127,7 @@ pub async fn undo(order: UndoOrder<'_>, stop: &Stop) -> Undone {
         }
         let started = started_since(open, &incident);
         let mut hands =
-            Hands { journal: &mut journal, consent: order.consent, loaded: order.loaded, stop, by: "undo" };
+            Hands { journal: &mut journal, consent: order.consent, loaded: order.loaded, stop, by: UNDONE };
         let taken = match take_back(open, started, &mut hands).await {
             Ok(taken) => taken,
             // Its journal can't be written: what was done is told by what stands in it.

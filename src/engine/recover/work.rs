@@ -13,6 +13,7 @@ use super::report::{Recovery, StepStatus, Told};
 use super::sight::Sight;
 use super::stop::Stop;
 use super::verify::{held, recovered, symptoms, unproven, verify};
+use super::veto;
 use super::world::{holds_at_once, lives};
 use crate::action::{Failed, Sessions, World, apply};
 use crate::engine::Awaited;
@@ -62,7 +63,7 @@ impl Work<'_, '_> {
             if other.contains(&subject) {
                 continue;
             }
-            if let Some(why) = self.too_early(step).await {
+            if let Some(why) = self.not_yet(step).await {
                 if self.stop.asked() {
                     return Ok(self.interrupted(!touched.is_empty(), Some(step)));
                 }
@@ -99,10 +100,21 @@ impl Work<'_, '_> {
         }
     }
 
+    /// Of its subject, behind another's.
+    fn is_first(&self, step: &Step) -> bool {
+        step.n > 1 && !self.order.plan.steps.iter().any(|s| s.n < step.n && s.subject == step.subject)
+    }
+
     /// What a service needs has to be well before it is started behind it: else it dies of it once more. Each
-    /// start is awaited before the next: a database that has just come back is not stormed.
-    async fn too_early(&mut self, step: &Step) -> Option<String> {
+    /// start is awaited before the next: a database that has just come back is not stormed. And somebody may
+    /// have set a hold since the first step; who was begun with is not left half done for it.
+    async fn not_yet(&mut self, step: &Step) -> Option<String> {
         let o = self.order;
+        if self.is_first(step)
+            && let Err(held) = veto::hold(o.store).await
+        {
+            return Some(held.why);
+        }
         let alone = well_before(step, o.plan, &o.loaded.config)?;
         let v = verify(o.loaded, &alone, Duration::ZERO, o.wait, self.stop, self.awaited).await;
         (!v.verified).then_some(v.says)
@@ -113,7 +125,7 @@ impl Work<'_, '_> {
     async fn healed(&self, step: &Step) -> Option<String> {
         const AT_ONCE: [&str; 2] = ["server-crash/", "pool-exhausted/"];
         let plan = &self.order.plan;
-        if step.n == 1 || plan.steps.iter().any(|s| s.n < step.n && s.subject == step.subject) {
+        if !self.is_first(step) {
             return None;
         }
         // Who is up again under the limit that he died of dies of it again.

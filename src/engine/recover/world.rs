@@ -9,8 +9,8 @@ use crate::action::drop_in;
 use crate::config::{Config, Loaded};
 use crate::plan::{Act, Connections};
 use crate::probe::{blocking, host, postgres, systemd};
-use crate::snapshot::Failure;
 use crate::snapshot::units::{Unit, UnitDetail};
+use crate::snapshot::{FailKind, Failure, Stage};
 
 /// Whether the process of a unit has what a drop-in sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,27 +178,44 @@ async fn connections(c: &Connections, loaded: &Loaded, deadline: Instant) -> Opt
         Ok(_) => {}
         Err(f) => return Some(format!("{} could not be seen afterwards: {}", c.unit, f.detail)),
     }
-    let p = loaded.config.postgres(&c.server)?;
+    // It starts: that nobody listens yet is no answer.
+    match running(&c.server, loaded, |_| false, deadline).await? {
+        Ok(now) if Some(now) == c.from => Some(format!("{} still runs with {now}", c.server)),
+        Ok(_) => None,
+        Err(f) => Some(format!("what {} runs with could not be seen: {}", c.server, f.detail)),
+    }
+}
+
+/// How many connections it runs with, asked again until that is seen, or a failure is an answer. `None` is no
+/// server of this configuration.
+pub async fn running(
+    server: &str,
+    loaded: &Loaded,
+    is_answer: impl Fn(&Failure) -> bool,
+    deadline: Instant,
+) -> Option<Result<u64, Failure>> {
+    let p = loaded.config.postgres(server)?;
     loop {
-        match postgres::connections(p, loaded.secrets.postgres(&c.server), deadline).await {
-            Ok(now) if Some(now.running) == c.from => {
-                return Some(format!("{} still runs with {}", c.server, now.running));
-            }
-            Ok(_) => return None,
-            Err(f) if Instant::now() + AGAIN >= deadline => {
-                return Some(format!("what {} runs with could not be seen: {}", c.server, f.detail));
-            }
+        match postgres::connections(p, loaded.secrets.postgres(server), deadline).await {
+            Ok(now) => return Some(Ok(now.running)),
+            Err(f) if is_answer(&f) || Instant::now() + AGAIN >= deadline => return Some(Err(f)),
             Err(_) => tokio::time::sleep(AGAIN).await,
         }
     }
 }
 
+/// Nobody listens there: who is only starting, full, or slow to accept, is somebody.
+pub fn is_nobody(f: &Failure) -> bool {
+    let said_nothing = f.postgres.is_none() && f.stage == Some(Stage::Connect);
+    said_nothing && !matches!(f.kind, FailKind::TimedOut | FailKind::NotTried | FailKind::Denied)
+}
+
 async fn stand(unit: &str, config: &Config, deadline: Instant) -> Result<(Unit, UnitDetail), Failure> {
     let mut bus = systemd::Bus::connect(&config.systemd.bus, deadline).await?;
     let mut listed = bus.list(&[unit], &[], deadline).await?;
-    let listed = listed.remove(unit).ok_or_else(|| {
-        Failure::new(crate::snapshot::FailKind::Missing, format!("{unit} is not known to systemd"))
-    })?;
+    let listed = listed
+        .remove(unit)
+        .ok_or_else(|| Failure::new(FailKind::Missing, format!("{unit} is not known to systemd")))?;
     let detail = bus.detail(unit, deadline).await?;
     Ok((listed, detail))
 }

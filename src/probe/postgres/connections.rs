@@ -41,14 +41,15 @@ pub async fn connections(
         let session = super::session(p, password, deadline).await?;
         document(session, &ASK.replace("@MAY@", may), deadline).await
     };
-    let mut state: ConnectionsState = match ask(MAY).await {
+    match ask(MAY).await {
         Err(f) if f.postgres.as_ref().is_some_and(|e| e.sqlstate == NO_SUCH_FUNCTION) => ask("false").await,
         other => other,
-    }?;
-    // What was edited and not loaded since counts with the restart as well. Only a superuser is shown it.
-    let session = super::session(p, password, deadline).await?;
-    if let Ok(Files { bad: Some(bad) }) = document(session, FILES, deadline).await {
-        state.pending = Some(state.pending.map_or(bad.clone(), |p| format!("{p}, {bad}")));
     }
-    Ok(state)
+}
+
+/// What was edited and can't be taken as it stands counts with the restart as well. Only a superuser is shown
+/// it.
+pub async fn not_taken(p: &Postgres, password: Option<&Secret>, deadline: Instant) -> Option<String> {
+    let session = super::session(p, password, deadline).await.ok()?;
+    document::<Files>(session, FILES, deadline).await.ok()?.bad
 }

@@ -26,7 +26,7 @@ use crate::snapshot::postgres::{Login, PostgresLook};
 use crate::snapshot::{FailKind, Failure, Look, Reading, Stage};
 
 pub use connect::{Cancel, Session};
-pub use connections::connections;
+pub use connections::{connections, not_taken};
 pub use door::{door, host};
 pub use entry::{entry, is_entry};
 pub use pooler::{console, pools};

@@ -90,20 +90,28 @@ pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
                 Ok(aside) => aside.clone(),
                 Err(why) => return because(f, why),
             };
+            // A run that was cut off has set it aside, or somebody has: it was not started since.
+            if aside.is_none() && goes_on {
+                let notes =
+                    vec![format!("its cache is empty by now, and systemd is about to bring {unit} back")];
+                return Remedy::Steps { steps: vec![wait(&f.subject)], notes };
+            }
             // Of a loop of starts no run is the one that was seen.
             let state = |active: &[&str]| Needs::Unit {
                 active: active.iter().map(|a| (*a).to_owned()).collect(),
                 invocation: None,
             };
-            let service = s.name.clone();
-            let back = Act::PutBack { service: service.clone(), aside: aside.clone() };
-            let set = draft(Act::SetAside { service, aside }, Risk::Disruptive).needs(state(&DOWN));
+            let set = aside.map(|aside| {
+                let back = Act::PutBack { service: s.name.clone(), aside: aside.clone() };
+                let set = draft(Act::SetAside { service: s.name.clone(), aside }, Risk::Disruptive);
+                set.needs(state(&DOWN)).undo(vec![back], Risk::Disruptive).because("it dies of it again")
+            });
             let stop = draft(Act::StopUnit { unit: unit.into() }, Risk::Disruptive);
             let stop = stop.needs(state(&["activating", "failed", "inactive"]));
             let again = draft(Act::StartUnit { unit: unit.into() }, Risk::Disruptive).needs(state(&DOWN));
             let mut steps = Vec::new();
             steps.extend(goes_on.then(|| stop.because("it was in a loop of starts that failed")));
-            steps.push(set.undo(vec![back], Risk::Disruptive).because("it dies of it again"));
+            steps.extend(set);
             let count = draft(Act::ResetFailed { unit: unit.into() }, Risk::Safe).needs(state(&DOWN));
             steps.push(count.because("a count that was reset is gone"));
             steps.push(again.undo(vec![Act::StopUnit { unit: unit.into() }], Risk::Disruptive));

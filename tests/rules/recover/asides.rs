@@ -13,14 +13,14 @@ fn seen() -> Aside {
     Aside { folder: FOLDER.into(), to: format!("{FOLDER}.aside-1"), inode: 7 }
 }
 
-fn asked(aside: Result<Aside, String>) -> Request {
+fn asked(aside: Result<Option<Aside>, String>) -> Request {
     let near = Near { asides: [(A.to_owned(), aside)].into(), ..Near::default() };
     Request { ask: Ask { near, ..Ask::default() }, ..of("server-crash") }
 }
 
 #[test]
 fn errata_45_the_folder_is_set_aside_while_it_is_down_and_put_back_the_same_way() {
-    let plan = planned(&broken_cache(), &asked(Ok(seen())));
+    let plan = planned(&broken_cache(), &asked(Ok(Some(seen()))));
     let [Act::SetAside { service, aside }, Act::ResetFailed { .. }, Act::StartUnit { unit }] =
         acts(&plan)[..]
     else {
@@ -41,11 +41,21 @@ fn errata_45_the_folder_is_set_aside_while_it_is_down_and_put_back_the_same_way(
     );
 }
 
+/// A run that was cut off has set it aside; its log still says what it died of.
+#[test]
+fn an_empty_cache_is_not_set_aside_once_more() {
+    let plan = planned(&broken_cache(), &asked(Ok(None)));
+    let [Act::ResetFailed { .. }, Act::StartUnit { unit }] = acts(&plan)[..] else { panic!("{plan:?}") };
+    assert_eq!(unit, A_UNIT);
+    let plan = planned(&broken_cache().unit(A_UNIT, "activating", "auto-restart"), &asked(Ok(None)));
+    assert!(matches!(acts(&plan)[..], [Act::Wait { .. }]), "systemd starts it: {plan:?}");
+}
+
 #[test]
 fn errata_45_a_loop_of_starts_is_stopped_first() {
     let s = broken_cache().unit(A_UNIT, "activating", "auto-restart");
-    let Choice::Plan(plan) = chosen(&s, &asked(Ok(seen()))) else {
-        panic!("{:?}", chosen(&s, &asked(Ok(seen()))))
+    let Choice::Plan(plan) = chosen(&s, &asked(Ok(Some(seen())))) else {
+        panic!("{:?}", chosen(&s, &asked(Ok(Some(seen())))))
     };
     assert_eq!(plan.findings, ["server-crash/corrupted-state@codebase-mcp"]);
     let [Act::StopUnit { unit }, Act::SetAside { .. }, Act::ResetFailed { .. }, Act::StartUnit { .. }] =
@@ -63,7 +73,7 @@ fn errata_45_a_loop_of_starts_is_stopped_first() {
     let down = |step: usize| left_down(&plan, &plan.steps[step]);
     assert!(down(1).contains("systemctl start codebase-mcp.service") && down(3) == down(1), "{}", down(1));
     assert_eq!(down(0), "");
-    let without = planned(&broken_cache(), &asked(Ok(seen())));
+    let without = planned(&broken_cache(), &asked(Ok(Some(seen()))));
     assert!(started_again(&without, &without.steps[0]).is_empty(), "it was not stopped by us");
 }
 

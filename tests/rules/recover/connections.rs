@@ -1,10 +1,14 @@
 //! More connections for all: asked for by their number, honest about the restart, and armed for nobody else.
 
+use mcp_ir::config::Guard;
+use mcp_ir::engine::recover::guard::may;
 use mcp_ir::engine::recover::{Choice, Request, left_down, refuted};
+use mcp_ir::incident::{Event, Outcome};
 use mcp_ir::plan::{Act, Ask, ConnectionsState, Former, Near, Needs, Risk};
 
+use super::left::{intent, told};
 use super::{acts, chosen, looks, of, planned};
-use crate::stack::{A, C, PG_UNIT, Stack, refused};
+use crate::stack::{A, C, PG_UNIT, Stack, now, refused};
 
 fn state() -> ConnectionsState {
     ConnectionsState {
@@ -71,6 +75,19 @@ fn errata_21_what_somebody_has_armed_is_said_and_not_set_off() {
     let known = planned(&Stack::healthy(), &more(200, |s| s.written = Some(100)));
     let undo = known.steps[0].undo.as_ref().unwrap();
     assert!(undo.command().contains("SET max_connections = 100"), "{}", undo.command());
+}
+
+/// Each time costs everybody his session.
+#[test]
+fn rule_4_a_raise_that_did_not_help_is_not_asked_for_again_at_once() {
+    let plan = |to| planned(&Stack::healthy(), &more(to, |_| {}));
+    let ended = Event::Ended { run: 1, outcome: Outcome::Failed, reason: "it did not come up".into() };
+    let before = told([(60.0, intent(1, acts(&plan(200))[0].clone())), (50.0, ended)]);
+    let may = |to| may(&plan(to), &before, true, now(), &Guard::default());
+    let held = may(200).unwrap_err();
+    assert!(held.why.contains("did not help"), "{}", held.why);
+    assert!(held.hint.unwrap().contains("--force-cooldown"));
+    assert_eq!(may(150), Ok(()), "another number is another attempt");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use mcp_ir::config::Config;
 use mcp_ir::engine::recover::guard::{Attempt, apart, attempts, may};
 use mcp_ir::engine::recover::{Choice, Lacking, Request, as_planned, choose, limit, possible, well_before};
 use mcp_ir::incident::{Entry, Event, Incident};
-use mcp_ir::plan::{Act, Chore, Flush, IndexState, Plan, Recovered, Risk, Upkeep, draft};
+use mcp_ir::plan::{Act, Chore, Flush, Plan, Recovered, Risk, Upkeep, draft};
 
 use super::acts;
 use crate::stack::{A, C, C_UNIT, PG_UNIT, Stack, ago, now, refused};
@@ -117,7 +117,7 @@ fn a_vacuum_of_late_keeps_nobody_from_being_started() {
 }
 
 /// As the journal of that run tells it.
-fn told(events: impl IntoIterator<Item = (f64, Event)>) -> Vec<Attempt> {
+pub fn told(events: impl IntoIterator<Item = (f64, Event)>) -> Vec<Attempt> {
     let entries = events.into_iter().map(|(age, event)| Entry { v: 1, at: ago(age), event }).collect();
     attempts(&[Incident {
         id: "INC".into(),
@@ -132,16 +132,12 @@ fn told(events: impl IntoIterator<Item = (f64, Event)>) -> Vec<Attempt> {
     }])
 }
 
+pub fn intent(n: usize, act: Act) -> Event {
+    Event::Intent { run: 1, n, describe: String::new(), act, undo: None, undo_reason: None }
+}
+
 #[test]
 fn rule_4_upkeep_that_was_cut_off_may_be_given_longer_and_what_was_done_is_held() {
-    let intent = |n: usize, act: Act| Event::Intent {
-        run: 1,
-        n,
-        describe: String::new(),
-        act,
-        undo: None,
-        undo_reason: None,
-    };
     let end = |n: usize| Event::Done {
         run: 1,
         n,
@@ -262,15 +258,7 @@ fn who_died_of_a_damaged_index_is_started_behind_its_rebuild_and_all_others_befo
     let said = |age: f64| Stack::healthy().line(PG_UNIT, age, 6, &format!("mcp_user@codebase_mcp {ZERO}"));
     let s = dead(said(30.0));
     let mut request = all();
-    let damaged = IndexState {
-        schema: "public".into(),
-        name: "code_chunks_pkey".into(),
-        table: "code_chunks".into(),
-        valid: true,
-        bytes: 1 << 20,
-        ..IndexState::default()
-    };
-    request.ask.near.indexes = [("postgres".to_owned(), vec![damaged])].into();
+    request.ask.near.indexes = [("postgres".to_owned(), vec![super::upkeep::damaged()])].into();
     let plan = super::planned(&s, &request);
     let order: Vec<&str> = plan.steps.iter().map(|s| s.subject.as_str()).collect();
     assert_eq!(order, [C, "postgres"], "it failed for a reason of its own");

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use mcp_ir::engine::recover::{Choice, Request};
-use mcp_ir::plan::{Act, Aim, Chore, IndexState, Recovered, Upkeep};
+use mcp_ir::plan::{Act, Aim, Chore, Recovered, Upkeep};
 use mcp_ir::scenario;
 use mcp_ir::snapshot::Looks;
 
@@ -16,16 +16,8 @@ fn damaged() -> Stack {
 }
 
 fn built(at: Option<Timestamp>) -> Request {
-    let index = IndexState {
-        schema: "public".into(),
-        name: "code_chunks_pkey".into(),
-        table: "code_chunks".into(),
-        valid: true,
-        bytes: 1 << 20,
-        ..IndexState::default()
-    };
     let mut request = of("db-down");
-    request.ask.near.indexes = [("postgres".to_owned(), vec![index])].into();
+    request.ask.near.indexes = [("postgres".to_owned(), vec![super::upkeep::damaged()])].into();
     let of = |at| ("postgres".to_owned(), [("code_chunks_pkey".to_owned(), at)].into());
     request.ask.near.rebuilt = at.map(of).into_iter().collect();
     request

@@ -97,6 +97,11 @@ fn index(name: &str) -> IndexState {
     }
 }
 
+/// The primary key's, which a finding calls damaged.
+pub fn damaged() -> IndexState {
+    IndexState { valid: true, bytes: 1 << 20, ..index("code_chunks_pkey") }
+}
+
 fn invalid(all: &[IndexState]) -> (Two, Request) {
     let two = Two::slow().ran(10.0, 6000.0, SEARCH).both(|w| {
         w.invalid_indexes = all

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Child;
 
 use crate::bench::{A, A_UNIT, Bench, C_UNIT, until};
 
@@ -16,6 +17,7 @@ fn rule_4_and_12_what_holds_a_recovery_back_is_respected() {
     what_is_left_to_people_is_advice(&mut b);
     half_a_recovery_is_not_called_one(&mut b);
     who_healed_meanwhile_does_not_fail_the_others(&mut b);
+    rule_12_a_hold_of_the_meantime_stops_it_before_the_next_service(&mut b);
 }
 
 fn the_same_again_waits_for_its_cooldown_unless_forced(b: &mut Bench) {
@@ -102,18 +104,36 @@ fn what_is_left_to_people_is_advice(b: &mut Bench) {
     });
 }
 
-/// While one is started, somebody starts the other: nothing is done to that one, and all is well.
-fn who_healed_meanwhile_does_not_fail_the_others(b: &mut Bench) {
+/// Both are down, and one of them is just being started; gives that run, and the other unit.
+fn one_of_two_is_being_started(b: &Bench) -> (Child, &'static str) {
     let booted = b.stack.systemd().unwrap();
     for unit in [A_UNIT, C_UNIT] {
         booted.drop_in(unit, "[Service]\nExecStartPre=/bin/sleep 2\n").unwrap();
         booted.systemctl(&["stop", unit]).unwrap();
     }
     b.forget_incidents();
-    let mut child = b.spawn(&["recover", "all", "--yes"]);
+    let child = b.spawn(&["recover", "all", "--yes"]);
     until("the first one is being started", || b.events().last().is_some_and(|e| e == "intent"));
     let first = b.journal().last().unwrap()["act"]["unit"].as_str().unwrap().to_owned();
-    let other = if first == A_UNIT { C_UNIT } else { A_UNIT };
+    (child, if first == A_UNIT { C_UNIT } else { A_UNIT })
+}
+
+fn rule_12_a_hold_of_the_meantime_stops_it_before_the_next_service(b: &mut Bench) {
+    let (mut child, other) = one_of_two_is_being_started(b);
+    b.run(&["hold", "--reason", "a disk is swapped"], 0);
+    assert_eq!(child.wait().unwrap().code(), Some(5), "{:?}", b.journal());
+    let ended = b.journal().last().unwrap()["reason"].as_str().unwrap().to_owned();
+    assert!(ended.contains("a disk is swapped") && ended.contains("was not begun"), "{ended}");
+    assert_eq!(b.property(other, "ActiveState"), "inactive");
+    let first = if other == A_UNIT { C_UNIT } else { A_UNIT };
+    assert_eq!(b.property(first, "ActiveState"), "active", "who was begun with is up");
+    b.run(&["hold", "--off"], 0);
+    b.heal();
+}
+
+/// While one is started, somebody starts the other: nothing is done to that one, and all is well.
+fn who_healed_meanwhile_does_not_fail_the_others(b: &mut Bench) {
+    let (mut child, other) = one_of_two_is_being_started(b);
     b.stack.systemd().unwrap().systemctl(&["start", other]).unwrap();
     let pid = b.property(other, "MainPID");
     assert_eq!(child.wait().unwrap().code(), Some(0), "{:?}", b.journal());
