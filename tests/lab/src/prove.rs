@@ -3,7 +3,9 @@
 
 mod bed;
 mod case;
+mod cases;
 mod killed;
+mod world;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,7 +16,8 @@ use clap::Args;
 
 use crate::table::table;
 use bed::Bed;
-use case::{ALL, Case};
+use case::Case;
+use cases::ALL;
 use killed::{Point, points};
 pub use killed::{ToolArgs, as_the_tool, dies_at};
 
@@ -26,7 +29,7 @@ pub struct ProveArgs {
     /// What decides where; without it a new one
     #[arg(long)]
     pub seed: Option<u64>,
-    /// Only this case; may be repeated: size, resize, start, continue, session, undo-size, undo-start
+    /// Only this case; may be repeated: size, start, session, port, cache, vacuum, undo-size and others
     #[arg(long, value_name = "NAME")]
     pub case: Vec<String>,
     /// The tool that goes on; without it the build beside this one
@@ -66,16 +69,16 @@ pub fn prove(args: &ProveArgs) -> Result<bool> {
     let seed = args.seed.unwrap_or(now as u64 % 1_000_000_000);
     println!("seed {seed} (again: lab prove --kills {} --seed {seed})", args.kills);
     for name in &args.case {
-        ensure!(ALL.iter().any(|c| c.name() == name), "no case is called {name}");
+        ensure!(ALL.iter().any(|c| c.name == name), "no case is called {name}");
     }
     let Some(mut bed) = Bed::start(args.binary.clone())? else { return Ok(false) };
     let mut seed = Seed(seed);
     let begun = Instant::now();
-    let wanted = |c: &Case| args.case.is_empty() || args.case.iter().any(|n| n == c.name());
-    let cases: Vec<Case> = ALL.iter().copied().filter(wanted).collect();
-    let mut places: Vec<(Case, Point)> = Vec::new();
+    let wanted = |c: &&'static Case| args.case.is_empty() || args.case.iter().any(|n| n == c.name);
+    let cases: Vec<&Case> = ALL.iter().filter(wanted).collect();
+    let mut places: Vec<(&Case, Point)> = Vec::new();
     for case in cases {
-        let of = points(case, &mut bed).with_context(|| format!("{} is not killed", case.name()))?;
+        let of = points(case, &mut bed).with_context(|| format!("{} is not killed", case.name))?;
         places.extend(of.into_iter().map(|p| (case, p)));
     }
     println!("{} places, by one run of each case that is not killed", places.len());
@@ -98,15 +101,15 @@ pub fn prove(args: &ProveArgs) -> Result<bool> {
                 (row.undone, row.gone_on) =
                     (row.undone + usize::from(!next), row.gone_on + usize::from(next));
                 for why in came.says {
-                    wrong.push(format!("{}, {}: {why}", case.name(), point.label()));
+                    wrong.push(format!("{}, {}: {why}", case.name, point.label()));
                 }
             }
-            Ok(None) => wrong.push(format!("{}, {}: it ended each time", case.name(), point.label())),
+            Ok(None) => wrong.push(format!("{}, {}: it ended each time", case.name, point.label())),
             Err(e) => {
                 row.kills += 1;
                 wrong.push(format!(
                     "{}, {} ({}): {e:#}",
-                    case.name(),
+                    case.name,
                     point.label(),
                     if next { "next" } else { "undo" }
                 ));
@@ -128,7 +131,11 @@ pub fn prove(args: &ProveArgs) -> Result<bool> {
 }
 
 /// Each place once, as far as the kills go, and then any; case by case, since each needs its own world.
-fn order<'a>(places: &'a [(Case, Point)], kills: usize, seed: &mut Seed) -> Vec<(Case, &'a Point)> {
+fn order<'a>(
+    places: &'a [(&'static Case, Point)],
+    kills: usize,
+    seed: &mut Seed,
+) -> Vec<(&'static Case, &'a Point)> {
     let mut at: Vec<usize> = (0..places.len()).collect();
     for i in (1..at.len()).rev() {
         at.swap(i, seed.below(i as u64 + 1) as usize);
@@ -143,7 +150,7 @@ fn order<'a>(places: &'a [(Case, Point)], kills: usize, seed: &mut Seed) -> Vec<
             false => seed.below(places.len() as u64) as usize,
         });
     }
-    at.sort_by_key(|i| places[*i].0.name());
+    at.sort_by_key(|i| places[*i].0.name);
     at.into_iter().map(|i| (places[i].0, &places[i].1)).collect()
 }
 
@@ -173,8 +180,8 @@ mod tests {
 
     #[test]
     fn a_seed_gives_the_same_places_and_each_once_first() {
-        let places: Vec<(Case, Point)> =
-            (0..30).map(|n| (Case::Size, Point::boundary(n, "before", &format!("line {n}")))).collect();
+        let places: Vec<(&Case, Point)> =
+            (0..30).map(|n| (&ALL[0], Point::boundary(n, "before", &format!("line {n}")))).collect();
         let labels = |seed| {
             let all = order(&places, 30, &mut Seed(seed));
             all.iter().map(|(_, p)| p.label()).collect::<Vec<_>>()

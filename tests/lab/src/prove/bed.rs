@@ -22,28 +22,6 @@ pub struct Bed {
     pub tool: Tool,
 }
 
-/// What is compared.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct World {
-    /// Its drop-ins, and what systemd makes of them.
-    pub settings: Vec<String>,
-    pub size: Option<u64>,
-    pub active: String,
-    pub pid: String,
-    /// By a signal.
-    pub stopped: bool,
-    /// By PostgreSQL, and by its file.
-    pub connections: [String; 2],
-    /// Whether the session that holds up others is there.
-    pub culprit: bool,
-}
-
-impl World {
-    pub fn is_well(&self) -> bool {
-        self.active == "active" && !self.stopped && !self.culprit
-    }
-}
-
 impl Bed {
     pub fn start(binary: Option<PathBuf>) -> Result<Option<Self>> {
         let stack = Stack::start(Mode::Auto)?;
@@ -52,22 +30,41 @@ impl Bed {
             return Ok(None);
         }
         let mut bed = Self { stack, tool: Tool::new(binary.as_deref())? };
-        bed.configure()?;
-        // It has an interface for its size; the tool is told of it where a case wants it. It is started far
-        // more often than systemd's limit would have it.
-        let text = "[Unit]\nStartLimitIntervalSec=0\n[Service]\nEnvironment=LAB_RESIZE=1\n";
-        bed.booted()?.drop_in(UNIT, text)?;
-        let postgres = bed.stack.postgres_unit();
-        bed.booted()?.drop_in(&postgres, "[Unit]\nStartLimitIntervalSec=0\n")?;
-        bed.booted()?.systemctl(&["restart", UNIT])?;
-        bed.stack.wait_until_healthy()?;
+        bed.furnish()?;
         Ok(Some(bed))
     }
 
-    /// A stopped service answers nobody: no look shall wait for it for long.
+    /// It has an interface for its size; the tool is told of it where a case wants it. It is started far more
+    /// often than systemd's limit would have it.
+    pub fn furnish(&mut self) -> Result<()> {
+        self.configure()?;
+        let text = "[Unit]\nStartLimitIntervalSec=0\n[Service]\nEnvironment=LAB_RESIZE=1\n";
+        let booted = self.booted()?;
+        booted.drop_in(UNIT, text)?;
+        booted.drop_in(&self.stack.postgres_unit(), "[Unit]\nStartLimitIntervalSec=0\n")?;
+        booted.systemctl(&["restart", UNIT])?;
+        self.stack.wait_until_healthy()
+    }
+
+    /// After a fault that has none of its own.
+    pub fn heal(&mut self) -> Result<()> {
+        self.stack.heal()?;
+        self.furnish()
+    }
+
     pub fn configure(&mut self) -> Result<()> {
-        let settings = Settings { timeout: "1500ms".into(), ..Settings::default() };
+        self.stack.configure(&Settings::default())
+    }
+
+    /// A stopped service answers nobody: no look shall wait for it for long.
+    pub fn hurry(&mut self) -> Result<()> {
+        let settings = Settings { timeout: "1500ms".into(), ..self.stack.settings().clone() };
         self.stack.configure(&settings)
+    }
+
+    /// What the tool's role may.
+    pub fn grant(&self, what: &str) -> Result<()> {
+        self.stack.cluster().sql(&format!("GRANT {what} TO {}", crate::TOOL.role)).map(drop)
     }
 
     /// Another one, where this one is spoilt.
@@ -96,52 +93,23 @@ impl Bed {
         Ok(run)
     }
 
-    pub fn world(&self) -> Result<World> {
-        let folder = self.stack.dir().join("units").join(format!("{UNIT}.d"));
-        let files = fs::read_dir(folder).into_iter().flatten().flatten();
-        let mut settings: Vec<String> = files.filter_map(|f| fs::read_to_string(f.path()).ok()).collect();
-        settings.sort();
-        // All by one question: there are thousands of looks.
-        let names = "Environment,DropInPaths,MemoryMax,ActiveState,MainPID";
-        let shown = self.booted()?.systemctl(&["show", "-p", names, UNIT])?;
-        let of = |name: &str| {
-            let mut all = shown.lines().filter_map(|l| l.split_once('='));
-            all.find(|(n, _)| *n == name).map(|(_, value)| value.to_owned()).unwrap_or_default()
-        };
-        settings.extend([of("Environment"), of("DropInPaths"), of("MemoryMax")]);
-        Ok(World {
-            settings,
-            size: self.size(),
-            active: of("ActiveState"),
-            pid: of("MainPID"),
-            stopped: self.stopped()?,
-            connections: self.connections()?,
-            culprit: self.culprit()?,
-        })
-    }
-
-    fn size(&self) -> Option<u64> {
-        let answer = self.stack.service(A).ok()?.health(Duration::from_secs(1)).ok()?;
-        let body: Value = serde_json::from_str(&answer.body).ok()?;
-        body["connection_pool"]["max_size"].as_u64()
-    }
-
-    fn stopped(&self) -> Result<bool> {
+    pub fn paused(&self) -> Result<bool> {
         let pid = self.property("MainPID")?;
         // Gone meanwhile is not stopped.
         let state = self.booted()?.exec(&["ps", "-o", "stat=", "-p", &pid]).unwrap_or_default();
         Ok(state.trim().starts_with('T'))
     }
 
-    fn connections(&self) -> Result<[String; 2]> {
-        let cluster = self.stack.cluster();
-        let file = fs::read_to_string(cluster.data.join("postgresql.auto.conf"))?;
-        Ok([cluster.sql("SHOW max_connections")?.concat(), file])
-    }
-
-    fn culprit(&self) -> Result<bool> {
+    pub fn culprit(&self) -> Result<bool> {
         let sql = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'migration'";
         Ok(!self.stack.cluster().sql(sql)?.is_empty())
+    }
+
+    /// Whether nobody looks after a table or an index.
+    pub fn no_upkeep(&self) -> bool {
+        let sql = "SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND pid <> pg_backend_pid()
+                    AND query ~ '^(VACUUM|ANALYZE|REINDEX|DROP INDEX)'";
+        self.stack.cluster().sql(sql).is_ok_and(|rows| rows.is_empty())
     }
 
     /// What was asked of systemd goes on behind a dead asker.
@@ -154,7 +122,8 @@ impl Bed {
             let job = self.booted().and_then(|b| b.property(&unit, "Job")).unwrap_or_default();
             (job.is_empty() || job == "0") && self.stack.cluster().accepts()
         })?;
-        let up = self.property("ActiveState")? == "active" && !self.stopped()?;
+        wait::until("no upkeep goes on", LIMIT, || self.no_upkeep())?;
+        let up = self.property("ActiveState")? == "active" && !self.paused()?;
         // Who waits for a lock answers nobody either.
         if up && !self.culprit()? {
             let healthy = || self.stack.service(A).is_ok_and(|a| a.says("healthy") || a.says("degraded"));
@@ -168,7 +137,7 @@ impl Bed {
         self.stack.drop_culprits(usize::MAX);
         wait::until("no session is left", LIMIT, || self.culprit().is_ok_and(|there| !there))?;
         self.settle()?;
-        if self.stopped()? {
+        if self.paused()? {
             self.booted()?.kill(UNIT, "CONT")?;
         }
         if self.property("ActiveState")? != "active" {

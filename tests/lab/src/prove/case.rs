@@ -1,4 +1,5 @@
-//! What the tool is killed at: one recovery of every kind of step, and the way back of two.
+//! One case: how it is broken, what is run and killed, and what has to hold when that is taken back or gone on
+//! with.
 
 use std::fs;
 
@@ -6,41 +7,27 @@ use anyhow::{Result, ensure};
 use serde_json::Value;
 
 use super::Seed;
-use super::bed::{A, Bed, UNIT, World, words};
+use super::bed::{Bed, words};
 use super::killed::Point;
-use crate::fault;
+use super::world::{World, lost};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Case {
-    /// A drop-in, a restart, and its proof.
-    Size,
-    /// The service's own interface.
-    Resize,
-    Start,
-    /// A main process that was stopped by a signal goes on.
-    Continue,
-    Session,
-    /// A limit of memory: a drop-in, no restart, and its proof.
-    Limit,
-    /// More connections: a line of PostgreSQL's, its restart, and a proof.
-    Connections,
-    /// The way back of a size: the file, and a restart.
-    BackSize,
-    /// The way back of a start: a stop.
-    BackStart,
+pub struct Case {
+    pub name: &'static str,
+    /// What is typed, without `--yes`.
+    recover: &'static [&'static str],
+    /// What is killed is the way back of that recovery.
+    back: bool,
+    /// The tool is told that the service's pool can be resized by its interface.
+    interface: bool,
+    breaks: fn(&mut Bed) -> Result<()>,
+    heals: Option<fn(&mut Bed) -> Result<()>>,
+    /// Whether a recovery did what it is for, beside that all is well.
+    mended: fn(&Bed, &World) -> Result<bool>,
+    /// The parts of the world that an undo brings back.
+    restores: &'static [&'static str],
+    /// There is no way back of its act: it is done once more to see that it is mended.
+    again: bool,
 }
-
-pub const ALL: [Case; 9] = [
-    Case::Size,
-    Case::Resize,
-    Case::Start,
-    Case::Continue,
-    Case::Session,
-    Case::Limit,
-    Case::Connections,
-    Case::BackSize,
-    Case::BackStart,
-];
 
 /// What became of one kill.
 #[derive(Debug, Default)]
@@ -50,115 +37,131 @@ pub struct Came {
     pub says: Vec<String>,
 }
 
+/// What the lines of a run say.
+#[derive(Default)]
+struct Said<'a> {
+    acts: Vec<&'a str>,
+    /// The last of them, where nothing says what came of it.
+    open: Option<&'a str>,
+}
+
 impl Case {
-    pub fn name(self) -> &'static str {
-        match self {
-            Case::Size => "size",
-            Case::Resize => "resize",
-            Case::Start => "start",
-            Case::Continue => "continue",
-            Case::Session => "session",
-            Case::Limit => "limit",
-            Case::Connections => "connections",
-            Case::BackSize => "undo-size",
-            Case::BackStart => "undo-start",
+    pub const fn new(
+        name: &'static str,
+        recover: &'static [&'static str],
+        breaks: fn(&mut Bed) -> Result<()>,
+    ) -> Self {
+        Self {
+            name,
+            recover,
+            back: false,
+            interface: false,
+            breaks,
+            heals: None,
+            mended: |_, _| Ok(true),
+            restores: &[],
+            again: false,
         }
     }
 
-    pub fn is_back(self) -> bool {
-        matches!(self, Case::BackSize | Case::BackStart)
+    pub const fn back(mut self) -> Self {
+        self.back = true;
+        self
     }
 
-    fn recover(self) -> Vec<String> {
-        match self {
-            Case::Size | Case::Resize | Case::BackSize => {
-                words(&["recover", "pool", "--service", A, "--max-size", "20", "--yes"])
-            }
-            Case::Session => words(&["recover", "pool", "--yes"]),
-            Case::Limit => words(&["recover", "memory", "--service", A, "--memory-max", "512M", "--yes"]),
-            Case::Connections => {
-                words(&["recover", "pool", "--max-connections", "60", "--yes", "--allow", "destructive"])
-            }
-            Case::Start | Case::Continue | Case::BackStart => words(&["recover", "server", "--yes"]),
-        }
+    pub const fn by_interface(mut self) -> Self {
+        self.interface = true;
+        self
     }
 
-    /// Breaks what is to be mended, or mends what is to be taken back; gives what the tool is then told.
-    pub fn ready(self, bed: &mut Bed) -> Result<Vec<String>> {
+    pub const fn healed_by(mut self, heals: fn(&mut Bed) -> Result<()>) -> Self {
+        self.heals = Some(heals);
+        self
+    }
+
+    pub const fn mends(mut self, mended: fn(&Bed, &World) -> Result<bool>) -> Self {
+        self.mended = mended;
+        self
+    }
+
+    pub const fn restores(mut self, parts: &'static [&'static str]) -> Self {
+        self.restores = parts;
+        self
+    }
+
+    pub const fn again(mut self) -> Self {
+        self.again = true;
+        self
+    }
+
+    /// Breaks what is to be mended, or mends what is to be taken back; gives how it was broken, and what the
+    /// tool is then told.
+    pub fn ready(&self, bed: &mut Bed) -> Result<(World, Vec<String>)> {
         bed.well()?;
         bed.configure()?;
+        (self.breaks)(bed)?;
+        bed.hurry()?;
         self.tell_of_the_interface(bed)?;
-        match self {
-            Case::Start | Case::BackStart => drop(bed.booted()?.systemctl(&["stop", UNIT])?),
-            Case::Continue => bed.booted()?.kill(UNIT, "STOP")?,
-            Case::Session => {
-                let grant = format!("GRANT pg_signal_backend TO {}", crate::TOOL.role);
-                bed.stack.cluster().sql(&grant)?;
-                fault::find("blocking-chain/migration")?.inject(&mut bed.stack)?;
-            }
-            Case::Connections => {
-                let role = crate::TOOL.role;
-                let grant = format!("GRANT ALTER SYSTEM ON PARAMETER max_connections TO {role}");
-                bed.stack.cluster().sql(&grant)?;
-            }
-            Case::Size | Case::Resize | Case::Limit | Case::BackSize => {}
+        let broken = World::see(bed)?;
+        let recover = words(&[self.recover, &["--yes"]].concat());
+        if !self.back {
+            return Ok((broken, recover));
         }
-        if !self.is_back() {
-            return Ok(self.recover());
-        }
-        let done = bed.ends(&[self.recover(), words(&["-o", "json"])].concat(), 0)?;
+        let done = bed.ends(&[recover, words(&["-o", "json"])].concat(), 0)?;
         let done: Value = serde_json::from_str(&done.stdout)?;
-        Ok(words(&["undo", done["incident"].as_str().unwrap_or_default(), "--yes"]))
+        Ok((broken, words(&["undo", done["incident"].as_str().unwrap_or_default(), "--yes"])))
     }
 
-    /// Only one case knows it: for the others a size is a drop-in.
-    fn tell_of_the_interface(self, bed: &Bed) -> Result<()> {
-        let (without, with) = (
-            "max_env = \"POOL_MAX_SIZE\" }",
-            "max_env = \"POOL_MAX_SIZE\", resize = \"/admin/pool/resize\" }",
-        );
-        let text = fs::read_to_string(bed.stack.config())?;
-        let new = match self {
-            Case::Resize => text.replace(without, with),
-            _ => text.replace(with, without),
-        };
-        if new != text {
-            fs::write(bed.stack.config(), new)?;
+    /// For the others a size is a drop-in.
+    fn tell_of_the_interface(&self, bed: &Bed) -> Result<()> {
+        if self.interface {
+            let text = fs::read_to_string(bed.stack.config())?;
+            let without = "max_env = \"POOL_MAX_SIZE\" }";
+            ensure!(text.contains(without), "the tool is told of no pool");
+            let with = "max_env = \"POOL_MAX_SIZE\", resize = \"/admin/pool/resize\" }";
+            fs::write(bed.stack.config(), text.replace(without, with))?;
         }
         Ok(())
     }
 
+    /// What was broken for it is as before.
+    pub fn heal(&self, bed: &mut Bed) -> Result<()> {
+        self.heals.map_or(Ok(()), |heals| heals(bed))?;
+        bed.well()
+    }
+
     /// `None`: it ended before it was killed.
-    pub fn killed(self, bed: &mut Bed, point: &Point, next: bool, seed: &mut Seed) -> Result<Option<Came>> {
-        bed.well()?;
-        let former = bed.world()?;
-        let argv = self.ready(bed)?;
-        let (before, known) = (bed.world()?, bed.lines()?.0.len());
+    pub fn killed(&self, bed: &mut Bed, point: &Point, next: bool, seed: &mut Seed) -> Result<Option<Came>> {
+        let (broken, argv) = self.ready(bed)?;
+        let (before, known) = (World::see(bed)?, bed.lines()?.0.len());
         if !point.kill(bed, &argv, seed)? {
             bed.settle()?;
             bed.undo_all()?;
+            self.heal(bed)?;
             return Ok(None);
         }
         bed.settle()?;
         let (lines, torn) = bed.lines()?;
-        let acts: Vec<&str> = lines.iter().skip(known).filter_map(act).collect();
-        let says = lost(&before, &bed.world()?, &acts);
+        let said = Said::by(&lines, known);
+        let says = lost(&before, &World::see(bed)?, &said.acts);
         let came = Came { lost: says.len(), torn, says };
-        self.goes_on(bed, &argv, &former, next)?;
-        bed.well()?;
+        self.goes_on(bed, &argv, &broken, &said, next)?;
+        self.heal(bed)?;
         Ok(Some(came))
     }
 
-    fn goes_on(self, bed: &mut Bed, argv: &[String], former: &World, next: bool) -> Result<()> {
-        if next && !self.is_back() {
-            bed.ends(argv, 0)?;
-            bed.settle()?;
-            let now = bed.world()?;
-            ensure!(now.is_well(), "it is not well: {now:?}");
-            ensure!(now.connections[0] == "60" || self != Case::Connections, "its connections: {now:?}");
-            ensure!(now.size == Some(20) || !matches!(self, Case::Size | Case::Resize), "its size: {now:?}");
+    fn goes_on(
+        &self,
+        bed: &mut Bed,
+        argv: &[String],
+        broken: &World,
+        said: &Said<'_>,
+        next: bool,
+    ) -> Result<()> {
+        if next && !self.back {
+            self.once_more(bed, argv, broken)?;
         }
-        if self.is_back() {
+        if self.back {
             // An undo that was killed is gone on with by the same; a third one has nothing to do.
             for _ in 0..=usize::from(next) {
                 bed.ends(argv, 0)?;
@@ -166,93 +169,42 @@ impl Case {
         }
         let unknown = bed.undo_all()?;
         bed.settle()?;
-        let now = bed.world()?;
-        match self {
-            Case::Size | Case::Resize | Case::BackSize => {
-                ensure!(!unknown, "a setting is known to be ours");
-                ensure!(
-                    (&now.settings, now.size) == (&former.settings, former.size),
-                    "{now:?}, not {former:?}"
-                );
-                ensure!(now.active == "active", "{now:?}");
+        let now = World::see(bed)?;
+        if unknown {
+            // Who was killed before it said that it was started can't know that this is its start.
+            ensure!(said.open == Some("start-unit"), "all but a start is known to be ours: {:?}", said.acts);
+            ensure!(now.is_up(), "it stays as it is: {}", now.beside(broken));
+        } else {
+            for part in self.restores {
+                ensure!(now.is_as(broken, part), "its {part} did not come back: {}", now.beside(broken));
             }
-            Case::Start => {
-                // What may be somebody else's start stays; what is ours, or was not begun, is down.
-                let expected = if unknown { "active" } else { "inactive" };
-                ensure!(
-                    now.active == expected || next && now.active == "active",
-                    "{now:?}, unknown: {unknown}"
-                );
-            }
-            Case::Limit => ensure!(now.settings == former.settings, "{now:?}, not {former:?}"),
-            Case::Connections => {
-                ensure!(!unknown, "a line is known to be ours");
-                ensure!(now.connections == former.connections, "{now:?}, not {former:?}");
-            }
-            Case::Continue => ensure!(now.active == "active", "{now:?}"),
-            Case::BackStart => ensure!(now.active == "inactive", "{now:?}"),
-            Case::Session => ensure!(now.active == "active", "{now:?}"),
         }
-        if matches!(self, Case::Start | Case::Continue | Case::Session) && !next {
-            bed.ends(argv, 0)?;
-            let now = bed.world()?;
-            ensure!(now.is_well(), "it is not mended: {now:?}");
+        if self.again && !next {
+            self.once_more(bed, argv, broken)?;
         }
+        Ok(())
+    }
+
+    fn once_more(&self, bed: &mut Bed, argv: &[String], broken: &World) -> Result<()> {
+        bed.ends(argv, 0)?;
+        bed.settle()?;
+        let now = World::see(bed)?;
+        ensure!(now.is_well() && (self.mended)(bed, &now)?, "it is not mended: {}", now.beside(broken));
         Ok(())
     }
 }
 
-fn act(line: &Value) -> Option<&str> {
-    match line["event"].as_str()? {
-        "intent" => line["act"]["act"].as_str(),
-        "undo-intent" => Some("undo"),
-        _ => None,
-    }
-}
-
-/// What of the world is another, though no line on disk speaks of it.
-fn lost(before: &World, now: &World, acts: &[&str]) -> Vec<String> {
-    let any = |of: &[&str]| acts.iter().any(|a| of.contains(a) || *a == "undo");
-    let mut all = Vec::new();
-    let mut say = |changed: bool, of: &[&str], what: &str| {
-        if changed && !any(of) {
-            all.push(format!("{what} without an intent: {before:?}, {now:?}, {acts:?}"));
+impl<'a> Said<'a> {
+    fn by(lines: &'a [Value], known: usize) -> Self {
+        let mut said = Self::default();
+        for line in lines.iter().skip(known) {
+            said.open = match line["event"].as_str() {
+                Some("intent") => line["act"]["act"].as_str(),
+                Some("undo-intent") => Some("undo"),
+                _ => None,
+            };
+            said.acts.extend(said.open);
         }
-    };
-    let run = ["start-unit", "restart-unit", "stop-unit", "reset-failed"];
-    say(before.settings != now.settings, &["drop-in"], "a setting was written");
-    say((&before.active, &before.pid) != (&now.active, &now.pid), &run, "the unit was started or stopped");
-    say(before.stopped != now.stopped, &["continue"], "the process was let go on");
-    say(before.connections[1] != now.connections[1], &["connections"], "a line of PostgreSQL's was written");
-    say(before.connections[0] != now.connections[0], &run, "PostgreSQL was started anew");
-    say(before.culprit && !now.culprit, &["end-session"], "a session was ended");
-    let same = before.pid == now.pid && before.size.is_some() && now.size.is_some();
-    say(same && before.size != now.size, &["resize-pool"], "a pool was resized");
-    all
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_changed_without_its_line_is_a_lost_intent() {
-        let before = World {
-            settings: Vec::new(),
-            size: Some(10),
-            active: "active".into(),
-            pid: "7".into(),
-            stopped: false,
-            connections: ["40".into(), String::new()],
-            culprit: true,
-        };
-        let written = World { settings: vec!["x".into()], ..before.clone() };
-        assert_eq!(lost(&before, &before, &[]), [] as [String; 0]);
-        assert_eq!(lost(&before, &written, &[]).len(), 1);
-        assert_eq!(lost(&before, &written, &["restart-unit"]).len(), 1, "of another act");
-        assert_eq!(lost(&before, &written, &["drop-in"]).len(), 0);
-        let all = World { culprit: false, pid: "8".into(), ..before.clone() };
-        assert_eq!(lost(&before, &all, &[]).len(), 2);
-        assert_eq!(lost(&before, &World { size: Some(20), ..before.clone() }, &[]).len(), 1);
+        said
     }
 }

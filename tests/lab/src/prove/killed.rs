@@ -122,13 +122,14 @@ pub fn dies_at(tool: &Command, line: usize, edge: &str, delay: u64) -> Result<Co
 }
 
 /// All places of a case, by the lines that it writes where nobody kills it.
-pub fn points(case: Case, bed: &mut Bed) -> Result<Vec<Point>> {
-    let argv = case.ready(bed)?;
+pub fn points(case: &Case, bed: &mut Bed) -> Result<Vec<Point>> {
+    let (_, argv) = case.ready(bed)?;
     let known = bed.lines()?.0.len();
     bed.ends(&argv, 0)?;
     let lines: Vec<Value> = bed.lines()?.0.split_off(known);
     ensure!(!lines.is_empty(), "it writes nothing");
     bed.undo_all()?;
+    case.heal(bed)?;
     let mut all = Vec::new();
     let (mut of, mut begun) = (String::new(), None);
     for (i, line) in lines.iter().enumerate() {
@@ -136,7 +137,7 @@ pub fn points(case: Case, bed: &mut Bed) -> Result<Vec<Point>> {
         let at: Option<Timestamp> = line["at"].as_str().and_then(|t| t.parse().ok());
         match event {
             "intent" => of = line["act"]["act"].as_str().unwrap_or_default().to_owned(),
-            "undo-intent" => of = format!("undo of {}", case.name()),
+            "undo-intent" => of = format!("undo of {}", case.name),
             _ => {}
         }
         let step = matches!(event, "intent" | "done" | "undo-intent" | "undone");

@@ -1,5 +1,6 @@
 //! The services of a stack: started, told another environment, asked, awaited.
 
+use std::net::TcpStream;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,6 +37,31 @@ impl Stack {
         let lines: String = variables.iter().map(|(k, v)| format!("Environment={k}={v}\n")).collect();
         booted.drop_in(&unit, &format!("[Service]\n{lines}"))?;
         booted.systemctl(&["restart", &unit]).map(drop)
+    }
+
+    /// A server that somebody started by hand in a session, of no service, has its port; its start fails.
+    pub fn serve_by_hand(&self, name: &str) -> Result<()> {
+        let (booted, service) = (self.systemd()?, self.service(name)?);
+        let (unit, listen) = (service.unit(), format!("127.0.0.1:{}", service.port));
+        booted.systemctl(&["stop", &unit])?;
+        let serve = format!("{} serve --name by-hand --listen {listen} --shape c", self.binary.display());
+        let run = format!(
+            "DATABASE_URL=postgresql://nobody@127.0.0.1:1/none systemd-run --scope -q --unit=by-hand \
+             {serve} </dev/null >/dev/null 2>&1 &"
+        );
+        booted.exec(&["sh", "-c", &run])?;
+        let limit = Duration::from_secs(20);
+        wait::until("it listens", limit, || TcpStream::connect(&listen).is_ok())?;
+        booted.systemctl(&["start", &unit]).ok();
+        wait::until("its start fails", limit, || {
+            booted.property(&unit, "ActiveState").is_ok_and(|state| state == "failed")
+        })
+    }
+
+    pub fn end_by_hand(&self) -> Result<()> {
+        // Who has ended is no unit any more.
+        let _ = self.systemd()?.systemctl(&["stop", "by-hand.scope"]);
+        Ok(())
     }
 
     /// The services' database is elsewhere from now on, as the services see it.

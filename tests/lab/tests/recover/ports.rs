@@ -1,31 +1,9 @@
 //! A port that somebody else holds: its listener is ended, and nobody who is only connected to it.
 
-use std::net::TcpStream;
-
-use lab::Stack;
-
-use crate::bench::{A, A_UNIT, Bench, C_UNIT, until};
+use crate::bench::{A, Bench, C_UNIT, until};
 
 const C: &str = "workflow-mcp";
 const FREE: [&str; 4] = ["recover", "server", "--free-port", "--yes"];
-
-/// A server that somebody started by hand in a session, of no service.
-fn by_hand(stack: &Stack) {
-    let booted = stack.systemd().unwrap();
-    let port = stack.service(A).unwrap().port;
-    booted.systemctl(&["stop", A_UNIT]).unwrap();
-    let listen = format!("127.0.0.1:{port}");
-    let program = stack.binary().display().to_string();
-    let serve = format!("{program} serve --name by-hand --listen {listen} --shape c");
-    let run = format!(
-        "DATABASE_URL=postgresql://nobody@127.0.0.1:1/none systemd-run --scope -q --unit=by-hand \
-         {serve} </dev/null >/dev/null 2>&1 &"
-    );
-    booted.exec(&["sh", "-c", &run]).unwrap();
-    until("it listens", || TcpStream::connect(&listen).is_ok());
-    booted.systemctl(&["start", A_UNIT]).ok();
-    until("its start fails", || booted.property(A_UNIT, "ActiveState").unwrap() == "failed");
-}
 
 /// Connections of the other service to that port.
 fn clients(b: &Bench) -> usize {
@@ -48,7 +26,7 @@ fn errata_41_a_port_is_freed_of_its_listener_and_its_clients_live() {
     b.stack.systemd().unwrap().systemctl(&["stop", "intruder.service"]).unwrap();
     b.heal();
 
-    by_hand(&b.stack);
+    b.stack.serve_by_hand(A).unwrap();
     let to = format!("127.0.0.1:{}", b.stack.service(A).unwrap().port);
     b.stack.service(C).unwrap().tell(&format!("open?to={to}&n=3")).unwrap();
     until("it has clients", || clients(&b) >= 3);

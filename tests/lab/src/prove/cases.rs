@@ -1,0 +1,130 @@
+//! The cases: one recovery of every kind of step, and the way back of those that have one.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+
+use super::bed::{A, Bed, UNIT};
+use super::case::Case;
+use crate::fault;
+
+const SIZE: &[&str] = &["recover", "pool", "--service", A, "--max-size", "20"];
+const SERVER: &[&str] = &["recover", "server", "--wait", "30s"];
+const LATENCY: &[&str] = &["recover", "latency", "--wait", "60s"];
+const LOOP: &str = "corrupted-state/truncated";
+const ROWS: &str = "stale-statistics/other-rows";
+const INDEXES: &str = "invalid-index/needed";
+
+pub const ALL: &[Case] = &[
+    // A drop-in, a restart, and its proof.
+    Case::new("size", SIZE, |_| Ok(()))
+        .mends(|_, w| Ok(w.part("size") == "20"))
+        .restores(&["unit", "settings", "size"]),
+    Case::new("undo-size", SIZE, |_| Ok(())).back().restores(&["unit", "settings", "size"]),
+    Case::new("resize", SIZE, |_| Ok(()))
+        .by_interface()
+        .mends(|_, w| Ok(w.part("size") == "20"))
+        .restores(&["unit", "settings", "size"]),
+    Case::new("start", SERVER, stop).restores(&["unit"]).again(),
+    Case::new("undo-start", SERVER, stop).back().restores(&["unit"]),
+    // A main process that was stopped by a signal goes on.
+    Case::new("continue", SERVER, |bed| bed.booted()?.kill(UNIT, "STOP")).restores(&["unit"]).again(),
+    Case::new("session", &["recover", "pool"], |bed| {
+        bed.grant("pg_signal_backend")?;
+        fault::find("blocking-chain/migration")?.inject(&mut bed.stack)
+    })
+    .restores(&["unit"])
+    .again(),
+    // No restart: systemd sets it in the kernel at once.
+    Case::new("limit", &["recover", "memory", "--service", A, "--memory-max", "512M"], |_| Ok(()))
+        .restores(&["unit", "settings"]),
+    // A line of PostgreSQL's, its restart, and a proof.
+    Case::new(
+        "connections",
+        &["recover", "pool", "--max-connections", "60", "--allow", "destructive"],
+        |bed| bed.grant("ALTER SYSTEM ON PARAMETER max_connections"),
+    )
+    .mends(|_, w| Ok(w.part("connections") == "60"))
+    .restores(&["unit", "connections", "auto-conf"]),
+    // A folder is exchanged, a count reset, a unit started.
+    Case::new("cache", SERVER, broken_cache)
+        .healed_by(heal_cache)
+        .mends(|_, w| Ok(w.part("aside") == "cache.aside-1"))
+        .restores(&["unit", "cache"]),
+    Case::new("undo-cache", SERVER, broken_cache).healed_by(heal_cache).back().restores(&["unit", "cache"]),
+    // Who had failed is not made to fail again.
+    Case::new("port", &["recover", "server", "--free-port", "--allow", "destructive"], |bed| {
+        bed.stack.serve_by_hand(A)
+    })
+    .healed_by(|bed| bed.stack.end_by_hand())
+    .mends(|_, w| Ok(w.part("holder") != "active"))
+    .again(),
+    Case::new("flush", &["recover", "server", "--flush-cache", "mcp:cache:"], fill_redis)
+        .healed_by(Bed::heal)
+        .mends(|_, w| Ok(w.part("keys") == KEPT))
+        .restores(&["unit"])
+        .again(),
+    Case::new("vacuum", LATENCY, |bed| slow(bed, ROWS))
+        .healed_by(|bed| quick(bed, ROWS))
+        .mends(|bed, _| Ok(bed.stack.cluster().sql(DEAD)?.is_empty()))
+        .restores(&["unit"])
+        .again(),
+    // One is dropped, one built anew.
+    Case::new("indexes", LATENCY, |bed| slow(bed, INDEXES))
+        .healed_by(|bed| quick(bed, INDEXES))
+        .mends(|bed, _| Ok(bed.stack.cluster().sql(INVALID)?.is_empty()))
+        .restores(&["unit"])
+        .again(),
+];
+
+const DEAD: &str = "SELECT 1 FROM pg_stat_user_tables WHERE relname = 'code_chunks' AND n_dead_tup > 1000";
+/// The one that is needed, and what a build of it that was cut off would leave. The other left-over makes nobody
+/// slow: once that one is built, there is no finding to drop it for.
+const INVALID: &str =
+    "SELECT 1 FROM pg_index WHERE NOT indisvalid AND indexrelid::regclass::text LIKE '%chunks_kind%'";
+/// Keys of no cache.
+const KEPT: &str = "70";
+
+fn stop(bed: &mut Bed) -> Result<()> {
+    bed.booted()?.systemctl(&["stop", UNIT]).map(drop)
+}
+
+fn broken_cache(bed: &mut Bed) -> Result<()> {
+    fault::find(LOOP)?.inject(&mut bed.stack)
+}
+
+fn heal_cache(bed: &mut Bed) -> Result<()> {
+    let cache = bed.stack.cache();
+    let share = cache.parent().context("it is in no folder")?;
+    for e in fs::read_dir(share)?.flatten().filter(|e| e.file_name().to_string_lossy().starts_with("cache."))
+    {
+        fs::remove_dir_all(e.path())?;
+    }
+    fault::find(LOOP)?.heal(&mut bed.stack)?;
+    bed.furnish()
+}
+
+fn fill_redis(bed: &mut Bed) -> Result<()> {
+    bed.stack.add_redis(true)?;
+    let mut settings = bed.stack.settings().clone();
+    settings.extra =
+        settings.extra.replace("optional = true\n", "optional = true\ncache_prefixes = [\"mcp:cache:\"]\n");
+    bed.stack.configure(&settings)?;
+    let fill = format!(
+        "for i=1,30000 do redis.call('SET', 'mcp:cache:'..i, i) end \
+         for i=1,{KEPT} do redis.call('SET', 'session:'..i, i) end"
+    );
+    bed.stack.redis(&["EVAL", &fill, "0"]).map(drop)
+}
+
+fn slow(bed: &mut Bed, name: &str) -> Result<()> {
+    fault::find(name)?.inject(&mut bed.stack)?;
+    // It may look after the tables of who they are.
+    let owner = "SELECT tableowner FROM pg_tables WHERE tablename = 'code_chunks'";
+    bed.grant(&bed.stack.cluster().sql(owner)?.concat())
+}
+
+fn quick(bed: &mut Bed, name: &str) -> Result<()> {
+    fault::find(name)?.heal(&mut bed.stack)?;
+    bed.furnish()
+}
