@@ -95,9 +95,10 @@ fn is_folder(stat: &Stat) -> bool {
 }
 
 fn is_empty(above: &OwnedFd, name: &str) -> bool {
-    open(above, name)
-        .and_then(|f| rustix::fs::Dir::read_from(&f))
-        .is_ok_and(|dir| dir.flatten().all(|e| matches!(e.file_name().to_bytes(), b"." | b"..")))
+    open(above, name).and_then(|f| rustix::fs::Dir::read_from(&f)).is_ok_and(|mut dir| {
+        // What can't be read is not called empty.
+        dir.all(|e| e.is_ok_and(|e| matches!(e.file_name().to_bytes(), b"." | b"..")))
+    })
 }
 
 fn open(above: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
@@ -233,6 +234,7 @@ mod tests {
         let a = seen("/proc", &folder).unwrap().unwrap();
         assert!(swapped("/proc", &a, false).unwrap().detail.contains("is kept as"));
         assert!(fs::read_dir(&folder).unwrap().next().is_none(), "an empty one is in its place");
+        assert_eq!(seen("/proc", &folder), Ok(None), "which is not set aside once more");
         assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o7777, 0o2750);
         assert_eq!(fs::read_to_string(format!("{}/index.json", a.to)).unwrap(), "{");
         assert!(swapped("/proc", &a, false).unwrap().already);

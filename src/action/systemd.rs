@@ -205,8 +205,9 @@ pub async fn go_on(unit: &str, needs: &Needs, config: &Config, deadline: Instant
     if before.main_pid == 0 {
         return Err(Failed::Changed(format!("{unit} has no main process now")));
     }
-    tell(&manager, "KillUnit", &(unit, "main", SIGCONT), deadline).await?;
-    Ok(Done::new(format!("SIGCONT to process {}", before.main_pid)))
+    // A server's processes may have been stopped all together.
+    tell(&manager, "KillUnit", &(unit, "all", SIGCONT), deadline).await?;
+    Ok(Done::new(format!("SIGCONT to process {} and its others", before.main_pid)))
 }
 
 pub async fn reload(config: &Config, deadline: Instant) -> Result<(), Failed> {

@@ -25,7 +25,7 @@ pub struct Asks {
     #[arg(long, value_name = "TIME", requires = "free_port")]
     pub grace: Option<Span>,
     /// pool: how many connections PostgreSQL takes; it is restarted for that, and every session ends
-    #[arg(long, value_name = "N", conflicts_with_all = OTHERS)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, conflicts_with_all = OTHERS)]
     pub max_connections: Option<u64>,
     /// server, latency: unlink the keys of Redis that begin so, one of its `cache_prefixes`
     #[arg(long, value_name = "PREFIX", conflicts_with_all = OTHERS, conflicts_with = "max_connections")]

@@ -21,7 +21,9 @@ Examples:
   mcp-ir hold                              whether there is one
   mcp-ir hold --off
 
-While it holds, `recover` and `undo` change nothing (exit 4), whatever is forced.")]
+While it holds, `recover` and `undo` begin nothing (exit 4), whatever is forced. A
+recovery that has begun finishes who it is at, and begins with nobody else
+(exit 5).")]
 pub struct HoldArgs {
     /// Its end: a time such as 2026-11-27T18:00:00Z, or how long, such as 2h
     #[arg(long, value_name = "TIME", requires = "reason")]

@@ -73,7 +73,7 @@ pub struct RecoverArgs {
     #[arg(long, value_name = "TIME", default_value = "60s")]
     pub wait: Span,
     /// pool: the largest size that its pool shall have, though nothing is wrong
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..100_000))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..100_000))]
     pub max_size: Option<u64>,
     /// pool: a size that its own interface sets is written to a drop-in as well
     #[arg(long, requires = "max_size")]

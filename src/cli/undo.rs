@@ -1,6 +1,7 @@
 //! `mcp-ir undo`: what a recovery did is taken back, the last step first, where it still is what we made.
 
 use std::path::Path;
+use std::time::Instant;
 
 use clap::Args;
 use serde_json::json;
@@ -16,7 +17,7 @@ use crate::diagnosis::Risk;
 use crate::engine;
 use crate::engine::recover::{LOCKS, Stop, Taken, UndoOrder, UndoOutcome, Undone, undo, undo_plan};
 use crate::error::Result;
-use crate::render::{self, Out};
+use crate::render::{self, Out, Progress};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -97,9 +98,15 @@ pub fn run(args: &UndoArgs, global: &Global, out: &Out) -> Result<Exit> {
         locks: Path::new(LOCKS),
     };
     let runtime = engine::runtime()?;
+    let progress = Progress::new(global.quiet || global.json());
+    let what = format!("{id} to be taken back");
     let (undone, stop) = runtime.block_on(async {
         let stop = Stop::listen();
-        (undo(order, &stop).await, stop)
+        let undone = tokio::select! {
+            undone = undo(order, &stop) => undone,
+            never = progress.run(Instant::now(), || vec![what.clone()]) => match never {},
+        };
+        (undone, stop)
     });
     runtime.shutdown_background();
     // It is done: what it came to is its code, whether or not anybody can read the rest.

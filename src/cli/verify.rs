@@ -48,7 +48,10 @@ const LONGEST: Duration = Duration::from_secs(600);
 
 pub fn run(args: &VerifyArgs, global: &Global, out: &Out, start: Instant) -> Result<Exit> {
     let scenarios = args.scenarios.iter().map(|s| known_scenario(s)).collect::<Result<Vec<_>>>()?;
-    if args.length.0 > LONGEST || args.length.0.is_zero() {
+    if args.length.0.is_zero() {
+        return Err(Error::usage("a load of no time shows nothing").hint("--for 30s"));
+    }
+    if args.length.0 > LONGEST {
         return Err(Error::usage("a load is made for ten minutes at most").hint("--for 10m"));
     }
     let mut loaded = load(global)?;

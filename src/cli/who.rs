@@ -153,6 +153,7 @@ fn kill(args: &WhoArgs, mut loaded: Loaded, global: &Global, out: &Out, start: I
     };
     let mut again = format!("mcp-ir who --service {}", crate::diagnosis::shell_word(server));
     again.extend(args.kill.iter().map(|pid| format!(" --kill {pid}")));
+    again.push_str(&args.filters());
     again.extend(args.allow.map(|a| format!(" --allow {}", crate::diagnosis::Risk::from(a).word())));
     let mask = |r: &String| crate::diagnosis::shell_word(&crate::config::mask::text(r));
     again.extend(args.reason.as_ref().map(|r| format!(" --reason {}", mask(r))));
@@ -195,6 +196,25 @@ impl WhoArgs {
     fn shown<'a>(&self, who: &'a Who) -> Vec<&'a Session> {
         let like = self.like();
         who.sessions.iter().filter(|s| like.is(s, &who.sessions)).collect()
+    }
+
+    /// Those that were typed: without them a pid that is another's by then would be ended.
+    fn filters(&self) -> String {
+        let word = |name: &str, value: &Option<String>| {
+            let value = value.as_ref().map(|v| crate::diagnosis::shell_word(v));
+            value.map(|v| format!(" --{name} {v}")).unwrap_or_default()
+        };
+        let older = self.older.map(|span| format!(" --older {span}")).unwrap_or_default();
+        let blocked = if self.blocked { " --blocked" } else { "" };
+        [
+            word("application", &self.application),
+            word("user", &self.user),
+            word("database", &self.database),
+            word("state", &self.state),
+            older,
+            blocked.to_owned(),
+        ]
+        .concat()
     }
 
     fn like(&self) -> Like {

@@ -236,9 +236,11 @@ impl Check<'_> {
         let names = config.names();
         let units = config.units().map(|(_, unit)| unit);
         let known: BTreeSet<&str> = names.iter().map(|(_, name)| *name).chain(units).collect();
+        // Which of Debian's units a PostgreSQL runs as is seen, and need not be configured.
+        let seen =
+            |n: &str| n.starts_with("postgresql") && n.ends_with(".service") && !config.postgres.is_empty();
         for (i, name) in config.guard.never.iter().enumerate() {
-            // Which unit a server runs as is seen, and need not be configured.
-            if known.contains(name.as_str()) || name.ends_with(".service") {
+            if known.contains(name.as_str()) || seen(name) {
                 continue;
             }
             let hint = match nearest(name, known.iter().copied()) {

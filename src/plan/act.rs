@@ -22,7 +22,7 @@ pub enum Act {
     ResetFailed {
         unit: String,
     },
-    /// SIGCONT to the unit's main process.
+    /// SIGCONT to the unit's processes, whose main one is stopped.
     Continue {
         unit: String,
     },

@@ -11,7 +11,7 @@ pub fn describe(act: &Act) -> String {
         Act::StopUnit { unit } => format!("stop {unit}"),
         Act::RestartUnit { unit } => format!("restart {unit}"),
         Act::ResetFailed { unit } => format!("reset the start limit of {unit}"),
-        Act::Continue { unit } => format!("let the stopped main process of {unit} go on"),
+        Act::Continue { unit } => format!("let the stopped processes of {unit} go on"),
         Act::Thaw { unit } => format!("thaw {unit}"),
         Act::Freeze { unit } => format!("freeze {unit}"),
         Act::DropIn { unit, from, to: Some(to) } if from.as_ref() == Some(to) => {
@@ -93,7 +93,7 @@ pub fn command(act: &Act) -> String {
         Act::StopUnit { unit } => format!("systemctl stop {}", shell_word(unit)),
         Act::RestartUnit { unit } => format!("systemctl restart {}", shell_word(unit)),
         Act::ResetFailed { unit } => format!("systemctl reset-failed {}", shell_word(unit)),
-        Act::Continue { unit } => format!("systemctl kill -s CONT --kill-whom=main {}", shell_word(unit)),
+        Act::Continue { unit } => format!("systemctl kill -s CONT {}", shell_word(unit)),
         Act::Thaw { unit } => format!("systemctl thaw {}", shell_word(unit)),
         Act::Freeze { unit } => format!("systemctl freeze {}", shell_word(unit)),
         Act::DropIn { unit, to: Some(text), .. } => write(&drop_in_path(unit), text),

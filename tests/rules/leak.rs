@@ -33,9 +33,14 @@ fn full(consumers: Vec<Consumer>) -> Stack {
     Stack::healthy().health(A, payload::a_full(10)).server(|s| s.consumers = consumers)
 }
 
+/// Its ten connections are in use by its word, and idle by the server's.
+pub fn leaking() -> Stack {
+    full(vec![idle(A, 10, Some(400.0))])
+}
+
 #[test]
 fn connections_in_use_that_postgresql_sees_idle_leak() {
-    let told = full(vec![idle(A, 10, Some(400.0))]).told();
+    let told = leaking().told();
     told.expect_root(LEAK, Certainty::Likely)
         .explained(FULL_A, &[LEAK])
         .explained(UNHEALTHY_A, &[FULL_A, LEAK]);

@@ -141,8 +141,14 @@ fn what_is_left_to_people_is_known_or_a_unit() {
     let never = |name: &str| service(&format!("unit='api-7'\n[guard]\nnever=['{name}']"));
     refused(&never("apu"), "`guard.never[0]` in DIR/c.toml:6 is `apu`", "did you mean `api`?");
     refused(&never("zzzzzzz"), "it would forbid nothing", "a name of these, or a unit: api, api-7.service");
-    for name in ["api", "api-7.service", "postgresql@15-main.service"] {
+    refused(&never("api-8.service"), "it would forbid nothing", "did you mean `api-7.service`?");
+    refused(&never("postgresql.service"), "it would forbid nothing", "");
+    for name in ["api", "api-7.service"] {
         Bed::new().config(&never(name)).loaded();
+    }
+    for name in ["postgresql.service", "postgresql@15-main.service"] {
+        let server = "\n[[postgres]]\nurl='postgresql://a@b'";
+        Bed::new().config(&format!("{}{server}", never(name))).loaded();
     }
 }
 

@@ -105,6 +105,31 @@ pub fn well_before(step: &Step, plan: &Plan, config: &Config) -> Option<Plan> {
     })
 }
 
+/// Who was started last before this one is, and needs the same server: both at once would storm it.
+pub fn started_before(step: &Step, plan: &Plan, config: &Config) -> Option<Plan> {
+    let start = |s: &&Step| matches!(s.act, Act::StartUnit { .. } | Act::RestartUnit { .. });
+    let before = || plan.steps.iter().take_while(|s| s.n < step.n);
+    let ours = plan.steps.iter().filter(|s| s.subject == step.subject);
+    if before().any(|s| s.subject == step.subject) || !ours.clone().any(|s| start(&s)) {
+        return None;
+    }
+    let servers = |of: &str| -> BTreeSet<String> {
+        let is_server = |n: &&str| config.postgres(n).is_some();
+        needs(of, config).into_iter().filter(is_server).map(ToOwned::to_owned).collect()
+    };
+    let own = servers(&step.subject);
+    let last = before().filter(start).filter(|s| !servers(&s.subject).is_disjoint(&own)).last()?;
+    let findings = plan.findings.iter().filter(|f| !f.starts_with("latency/")).cloned().collect();
+    Some(Plan {
+        findings,
+        subjects: vec![last.subject.clone()],
+        watched: Vec::new(),
+        slowed: Vec::new(),
+        steps: before().cloned().collect(),
+        ..plan.clone()
+    })
+}
+
 /// In the order of what they need, near and far: who is needed needs less than who needs him.
 pub fn first_needed<'a>(subject: &'a str, config: &'a Config) -> (usize, &'a str) {
     (needs(subject, config).len(), subject)

@@ -83,8 +83,16 @@ fn values(incident: &Incident) -> Vec<Attempt> {
         };
         incident.entries.iter().any(|e| is(&e))
     };
+    // A line for the next start took no effect where that was not begun.
+    let took = |run: u32, act: &Act| {
+        let Act::Connections(c) = act else { return true };
+        incident.entries.iter().any(|e| match &e.event {
+            Event::Intent { run: r, act: Act::RestartUnit { unit }, .. } => *r == run && *unit == c.unit,
+            _ => false,
+        })
+    };
     let of = |e: &crate::incident::Entry| match &e.event {
-        Event::Intent { run, act, .. } if is_value(act) && ill(*run) => {
+        Event::Intent { run, act, .. } if is_value(act) && ill(*run) && took(*run, act) => {
             Some(Attempt { at: e.at, act: act.clone(), cut_off: false, in_vain: true, besides: false })
         }
         _ => None,
@@ -262,7 +270,13 @@ pub fn never<'a>(plan: &Plan, config: &'a Config) -> Option<&'a str> {
     };
     // By its unit, as it is configured: which one a server runs as may be another (Debian's umbrella).
     let named = |unit: &str| config.units().filter(|(_, u)| *u == unit).any(|(name, _)| touched(name));
-    let left = |n: &&str| touched(n) || of_unit(n).is_some_and(touched) || named(n);
+    // Debian's umbrella is all of its clusters.
+    let cluster = |s: &Step| s.act.unit().is_some_and(|u| u.starts_with("postgresql@"));
+    let all = |n: &str| {
+        let servers = || config.postgres.iter().any(|p| touched(&p.name));
+        n == "postgresql.service" && (plan.steps.iter().any(cluster) || servers())
+    };
+    let left = |n: &&str| all(n) || touched(n) || of_unit(n).is_some_and(touched) || named(n);
     config.guard.never.iter().map(String::as_str).find(left)
 }
 

@@ -17,13 +17,14 @@ mod rights;
 mod sight;
 mod stop;
 mod targets;
+mod turn;
 mod undo;
 mod verify;
 mod veto;
 mod work;
 mod world;
 
-pub use after::well_before;
+pub use after::{started_before, well_before};
 pub use back::{Taken, limit, undo_plan};
 pub use blame::{left_down, refuted, started_again, to_roll_back, unwell};
 pub use carry::{Order, carry_out};

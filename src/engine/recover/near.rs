@@ -139,9 +139,7 @@ pub async fn connections(
     let named = |p: &&Postgres| request.services.is_empty() || request.services.contains(&p.name);
     let all = config.postgres.iter().filter(|_| request.ask.max_connections.is_some()).filter(named);
     let ask = async |p: &Postgres| {
-        let password = loaded.secrets.postgres(&p.name);
-        let (seen, bad) =
-            tokio::join!(postgres::connections(p, password, end), postgres::not_taken(p, password, end));
+        let seen = state(p, loaded, end).await;
         let (own, proc) = (p.clone(), config.host.proc.clone());
         let find = move || Ok(own.data_directory.clone().or_else(|| server::folder(&proc, &own)));
         let folder = blocking(end, "its data directory", find).await.ok().flatten();
@@ -160,8 +158,6 @@ pub async fn connections(
             }
             (Ok(mut state), Some(folder)) => written(&folder, config, end).await.map(|is| {
                 state.written = is;
-                let pending: Vec<String> = state.pending.take().into_iter().chain(bad).collect();
-                state.pending = (!pending.is_empty()).then(|| pending.join(", "));
                 state
             }),
         };
@@ -203,6 +199,29 @@ pub async fn connections(
         }
     }
     (seen, runs)
+}
+
+/// By two logins, one after the other; slots may be short.
+async fn state(p: &Postgres, loaded: &Loaded, end: Instant) -> Result<ConnectionsState, Failure> {
+    let password = loaded.secrets.postgres(&p.name);
+    let full = |f: &Failure| f.postgres.as_ref().is_some_and(|e| e.sqlstate == "53300");
+    loop {
+        let seen = async {
+            let mut state = postgres::connections(p, password, end).await?;
+            let pending: Vec<String> = state
+                .pending
+                .take()
+                .into_iter()
+                .chain(postgres::not_taken(p, password, end).await?)
+                .collect();
+            state.pending = (!pending.is_empty()).then(|| pending.join(", "));
+            Ok(state)
+        };
+        match seen.await {
+            Err(f) if full(&f) && Instant::now() + AGAIN < end => tokio::time::sleep(AGAIN).await,
+            other => return other,
+        }
+    }
 }
 
 /// The caches that are to be set aside, as they stand.

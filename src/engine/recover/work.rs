@@ -2,9 +2,8 @@
 //! before its step begins. A setting that was ignored, or that its service died of, is not left behind.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::after::well_before;
 use super::back::{GLANCE, Hands, LEFT, ROLLED_BACK, Taken, limit, started_since, take_back};
 use super::blame::{arms, left_down, refuted, started_again, to_roll_back, unwell};
 use super::carry::Order;
@@ -13,13 +12,12 @@ use super::report::{Recovery, StepStatus, Told};
 use super::sight::Sight;
 use super::stop::Stop;
 use super::verify::{held, recovered, symptoms, unproven, verify};
-use super::veto;
 use super::world::{holds_at_once, lives};
 use crate::action::{Failed, Sessions, World, apply};
 use crate::engine::Awaited;
 use crate::error::Result;
 use crate::incident::{Event, Journal, Open, Outcome};
-use crate::plan::{Act, Plan, Recovered, Step};
+use crate::plan::{Act, Recovered, Step};
 use crate::probe::millis;
 
 pub(super) struct Work<'a, 'b> {
@@ -63,7 +61,7 @@ impl Work<'_, '_> {
             if other.contains(&subject) {
                 continue;
             }
-            if let Some(why) = self.not_yet(step).await {
+            if let Some(why) = self.too_early(step).await {
                 if self.stop.asked() {
                     return Ok(self.interrupted(!touched.is_empty(), Some(step)));
                 }
@@ -77,6 +75,16 @@ impl Work<'_, '_> {
                 other.push(subject);
                 why = Some(format!("{}: {is}", of(step)));
                 continue;
+            }
+            // Behind all that was waited for.
+            if let Some(why) = self.held(step).await {
+                let why = format!("{why}; {} was not begun", of(step));
+                if touched.is_empty() {
+                    return Ok((Outcome::Refused, format!("{why}; nothing was changed")));
+                }
+                let touched: Vec<String> = touched.into_iter().map(str::to_owned).collect();
+                let back = self.roll_back_refuted(&touched).await?;
+                return Ok((Outcome::NotRecovered, format!("{why}{back}")));
             }
             match self.one(at, step).await? {
                 Ok(Went::Gone) => why = Some(format!("{}: it is gone", of(step))),
@@ -97,53 +105,6 @@ impl Work<'_, '_> {
         match why {
             Some(why) if touched.is_empty() => Ok(self.unchanged(&why).await),
             _ => self.judged(!touched.is_empty()).await,
-        }
-    }
-
-    /// Of its subject, behind another's.
-    fn is_first(&self, step: &Step) -> bool {
-        step.n > 1 && !self.order.plan.steps.iter().any(|s| s.n < step.n && s.subject == step.subject)
-    }
-
-    /// What a service needs has to be well before it is started behind it: else it dies of it once more. Each
-    /// start is awaited before the next: a database that has just come back is not stormed. And somebody may
-    /// have set a hold since the first step; who was begun with is not left half done for it.
-    async fn not_yet(&mut self, step: &Step) -> Option<String> {
-        let o = self.order;
-        if self.is_first(step)
-            && let Err(held) = veto::hold(o.store).await
-        {
-            return Some(held.why);
-        }
-        let alone = well_before(step, o.plan, &o.loaded.config)?;
-        let v = verify(o.loaded, &alone, Duration::ZERO, o.wait, self.stop, self.awaited).await;
-        (!v.verified).then_some(v.says)
-    }
-
-    /// What was done for others may have healed it: the look that it was planned by may be minutes old. By
-    /// what says at once whether it is well; asked once, before its first step.
-    async fn healed(&self, step: &Step) -> Option<String> {
-        const AT_ONCE: [&str; 2] = ["server-crash/", "pool-exhausted/"];
-        let plan = &self.order.plan;
-        if !self.is_first(step) {
-            return None;
-        }
-        // Who is up again under the limit that he died of dies of it again.
-        let sets = |s: &Step| s.subject == step.subject && matches!(s.act, Act::DropIn { .. });
-        if plan.steps.iter().any(sets) {
-            return None;
-        }
-        let its = |f: &&String| f.rsplit_once('@').is_some_and(|(_, s)| s == step.subject);
-        let findings: Vec<String> = plan.findings.iter().filter(its).cloned().collect();
-        if findings.is_empty() || !findings.iter().all(|f| AT_ONCE.iter().any(|s| f.starts_with(s))) {
-            return None;
-        }
-        let subjects = vec![step.subject.clone()];
-        let seen = symptoms(self.order.loaded, plan, &subjects, self.awaited).await;
-        let alone = Plan { findings, subjects, watched: Vec::new(), slowed: Vec::new(), ..(*plan).clone() };
-        match recovered(&seen, &alone, &self.sight.request.ask) {
-            Recovered::Yes(says) => Some(format!("it is well meanwhile ({says})")),
-            Recovered::NotYet(_) => None,
         }
     }
 
@@ -235,7 +196,7 @@ impl Work<'_, '_> {
             undo_reason: step.undo_reason.clone(),
         };
         self.journal.write(intent).await?;
-        let said = Mutex::new(None);
+        let said = Mutex::new(Some(self.awaited.begin(step.describe.clone())));
         let say = |text: &str| {
             let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
             // The former one first: the next may say the same.

@@ -26,6 +26,7 @@ SELECT json_build_object('bad', string_agg(DISTINCT coalesce(name, sourcefile), 
 FROM pg_file_settings WHERE error IS NOT NULL AND name IS DISTINCT FROM 'max_connections'";
 const MAY: &str = "has_parameter_privilege('max_connections', 'ALTER SYSTEM')";
 const NO_SUCH_FUNCTION: &str = "42883";
+const NOT_ALLOWED: &str = "42501";
 
 #[derive(Deserialize)]
 struct Files {
@@ -49,7 +50,15 @@ pub async fn connections(
 
 /// What was edited and can't be taken as it stands counts with the restart as well. Only a superuser is shown
 /// it.
-pub async fn not_taken(p: &Postgres, password: Option<&Secret>, deadline: Instant) -> Option<String> {
-    let session = super::session(p, password, deadline).await.ok()?;
-    document::<Files>(session, FILES, deadline).await.ok()?.bad
+pub async fn not_taken(
+    p: &Postgres,
+    password: Option<&Secret>,
+    deadline: Instant,
+) -> Result<Option<String>, Failure> {
+    let session = super::session(p, password, deadline).await?;
+    match document::<Files>(session, FILES, deadline).await {
+        Ok(files) => Ok(files.bad),
+        Err(f) if f.postgres.as_ref().is_some_and(|e| e.sqlstate == NOT_ALLOWED) => Ok(None),
+        Err(f) => Err(f),
+    }
 }

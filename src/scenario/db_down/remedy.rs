@@ -6,10 +6,10 @@ use jiff::Timestamp;
 use super::words::{INDEX_CORRUPT, damaged_index};
 use crate::config::{Config, Postgres};
 use crate::diagnosis::Finding;
-use crate::plan::{Act, Aim, Ask, Needs, Recovered, Remedy, Risk, draft};
+use crate::plan::{Act, Aim, Ask, Draft, Needs, Recovered, Remedy, Risk, draft};
 use crate::scenario::registry::{advice, by_symptom};
-use crate::scenario::{clusters, facts, latency, witness};
-use crate::snapshot::Looks;
+use crate::scenario::{clusters, facts, latency, steps, witness};
+use crate::snapshot::{Looks, Snapshot};
 
 pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
     let now = &looks.now;
@@ -30,19 +30,44 @@ pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
                         .undo(vec![Act::StopUnit { unit: unit.into() }], Risk::Disruptive)
                         .because("a stop ends every session: what is in use by then is lost"),
                 ],
-                "failed" => vec![
-                    draft(Act::StartUnit { unit: unit.into() }, Risk::Disruptive)
-                        .needs(Needs::Unit { active, invocation })
-                        .because("it had failed: that is no state to go back to"),
-                ],
+                // Its own starts may have used up what systemd allows.
+                "failed" => {
+                    let down = Needs::Unit { active, invocation };
+                    vec![
+                        draft(Act::ResetFailed { unit: unit.into() }, Risk::Safe)
+                            .needs(down.clone())
+                            .because("a count that was reset is gone"),
+                        draft(Act::StartUnit { unit: unit.into() }, Risk::Disruptive)
+                            .needs(down)
+                            .because("it had failed: that is no state to go back to"),
+                    ]
+                }
                 // By its unit it runs: which of the two is right a person has to see.
                 _ => return advice(f),
             }
         }
+        "db-down/hung" => match stopped(p, now, ask) {
+            Some(needs) => needs,
+            None => return advice(f),
+        },
         c if c == INDEX_CORRUPT.name => return damaged(p, looks, f, ask, config),
         _ => return advice(f),
     };
     Remedy::Steps { steps, notes: Vec::new() }
+}
+
+/// By a signal: it goes on. Who waits for a device, or is slow, is left alone.
+fn stopped(p: &Postgres, now: &Snapshot, ask: &Ask) -> Option<Vec<Draft>> {
+    let (pid, what) = clusters::stuck(p, now.postgres.get(&p.name)?, now)?;
+    let unit = clusters::own_unit(p, now)?;
+    // The one that was seen is that unit's.
+    let (main, _) = facts::stuck_process(now, unit)?;
+    if main != pid || !what.starts_with('T') {
+        return None;
+    }
+    let go_on = draft(Act::Continue { unit: unit.into() }, Risk::Disruptive);
+    let needs = steps::run(unit, ask, now).ok()?;
+    Some(vec![go_on.needs(needs).because("to stop it again would make it hang again")])
 }
 
 /// Built anew from its table. The server names it without its schema: of two by that name none is meant.

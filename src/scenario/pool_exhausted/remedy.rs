@@ -7,6 +7,7 @@ use super::{size, useless};
 use crate::config::{Config, Postgres};
 use crate::diagnosis::{Finding, Severity};
 use crate::plan::{Act, Aim, Ask, Ending, Recovered, Remedy, Risk, Whom, draft};
+use crate::scenario::steps;
 use crate::snapshot::postgres::{Server, Session};
 use crate::snapshot::{Looks, Snapshot};
 
@@ -18,6 +19,7 @@ pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
     let server = config.postgres(&f.subject).and_then(|p| Some((p, facts::server(now, &p.name)?)));
     match (f.cause.as_str(), server) {
         ("pool-exhausted/client-pool-saturated", _) => widen(now, f, ask, config),
+        ("pool-exhausted/pool-leak", _) => anew(now, f, ask, config),
         ("pool-exhausted/blocking-chain", Some((p, server))) => {
             let roots: Vec<&Session> = facts::root_blockers(server).iter().map(|r| r.session).collect();
             end(&roots, p, f, blocker)
@@ -56,6 +58,18 @@ pub fn widen(now: &Snapshot, f: &Finding, ask: &Ask, config: &Config) -> Remedy 
     let Some(s) = config.service(&f.subject) else { return advice(f) };
     match ask.max_size.map_or_else(|| size::larger(s, now, config), Ok) {
         Ok(to) => size::resize(s, to, now, ask, config),
+        Err(why) => Remedy::Advice(format!("{}: {why}", f.remedy.summary)),
+    }
+}
+
+/// What it does not give back ends with its process. What that was doing is kept before.
+fn anew(now: &Snapshot, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
+    let Some(unit) = config.service(&f.subject).and_then(|s| s.unit.as_deref()) else { return advice(f) };
+    match steps::restart(unit, ask, now) {
+        Ok(restart) => {
+            let again = "it will leak again: `mcp-ir incident show` has where its evidence is kept";
+            Remedy::Steps { steps: vec![restart], notes: vec![again.into()] }
+        }
         Err(why) => Remedy::Advice(format!("{}: {why}", f.remedy.summary)),
     }
 }

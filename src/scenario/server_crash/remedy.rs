@@ -39,7 +39,9 @@ pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
             vec![reset(unit, now), start(unit, now).because(FAILED)]
         }
         // Only where the finding itself says that a restart mends it, and of the run that was seen.
-        "not-listening" | "unhealthy" | "mcp-broken" if listed.active == "active" && f.remedy.restart => {
+        "not-listening" | "unhealthy" | "mcp-broken" | "hung"
+            if listed.active == "active" && f.remedy.restart =>
+        {
             match steps::restart(unit, ask, now) {
                 Ok(restart) => vec![restart],
                 Err(why) => return because(f, &why),
@@ -91,9 +93,9 @@ pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
                 Err(why) => return because(f, why),
             };
             // A run that was cut off has set it aside, or somebody has: it was not started since.
+            let empty = aside.is_none().then(|| "its cache is empty by now: nothing is set aside".to_owned());
+            let notes: Vec<String> = empty.into_iter().collect();
             if aside.is_none() && goes_on {
-                let notes =
-                    vec![format!("its cache is empty by now, and systemd is about to bring {unit} back")];
                 return Remedy::Steps { steps: vec![wait(&f.subject)], notes };
             }
             // Of a loop of starts no run is the one that was seen.
@@ -115,7 +117,7 @@ pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
             let count = draft(Act::ResetFailed { unit: unit.into() }, Risk::Safe).needs(state(&DOWN));
             steps.push(count.because("a count that was reset is gone"));
             steps.push(again.undo(vec![Act::StopUnit { unit: unit.into() }], Risk::Disruptive));
-            steps
+            return Remedy::Steps { steps, notes };
         }
         "paused" if facts::detail(now, unit).is_some_and(|d| d.frozen) => {
             vec![

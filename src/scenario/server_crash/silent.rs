@@ -132,5 +132,17 @@ pub fn stands(s: &Service, f: &Failure, now: &Snapshot) -> Option<Finding> {
     if let Some((l, n)) = own.first().map(|(l, _)| l).zip(waiting) {
         found = found.saw("sockets", &format!("queue of {}", l.address), format!("{n} wait, none was taken"));
     }
-    Some(found.remedy(runbook(&HUNG), "Take its stacks as evidence before a restart", Risk::Disruptive))
+    let words = "Take its stacks as evidence, then restart it";
+    let restart = match Place::of(s) {
+        Some(Place::Unit(unit)) => format!("systemctl restart {}", shell_word(unit)),
+        Some(Place::Container(name)) => format!("docker restart {}", shell_word(name)),
+        None => runbook(&HUNG),
+    };
+    // Silence alone may be a database that it waits for, or a load that it works off.
+    Some(match restless.is_some() || waiting.is_some() {
+        true => found.restarts(restart, words),
+        false => {
+            found.remedy(runbook(&HUNG), "Take its stacks as evidence before a restart", Risk::Disruptive)
+        }
+    })
 }

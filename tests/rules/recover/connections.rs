@@ -1,7 +1,7 @@
 //! More connections for all: asked for by their number, honest about the restart, and armed for nobody else.
 
 use mcp_ir::config::Guard;
-use mcp_ir::engine::recover::guard::may;
+use mcp_ir::engine::recover::guard::{Attempt, may};
 use mcp_ir::engine::recover::{Choice, Request, left_down, refuted};
 use mcp_ir::incident::{Event, Outcome};
 use mcp_ir::plan::{Act, Ask, ConnectionsState, Former, Near, Needs, Risk};
@@ -82,12 +82,16 @@ fn errata_21_what_somebody_has_armed_is_said_and_not_set_off() {
 fn rule_4_a_raise_that_did_not_help_is_not_asked_for_again_at_once() {
     let plan = |to| planned(&Stack::healthy(), &more(to, |_| {}));
     let ended = Event::Ended { run: 1, outcome: Outcome::Failed, reason: "it did not come up".into() };
-    let before = told([(60.0, intent(1, acts(&plan(200))[0].clone())), (50.0, ended)]);
-    let may = |to| may(&plan(to), &before, true, now(), &Guard::default());
-    let held = may(200).unwrap_err();
+    let steps = plan(200);
+    let of = |n: usize| intent(n, acts(&steps)[n - 1].clone());
+    let written = told([(60.0, of(1)), (50.0, ended.clone())]);
+    let restarted = told([(60.0, of(1)), (55.0, of(2)), (50.0, ended)]);
+    let may = |to, before: &[Attempt]| may(&plan(to), before, true, now(), &Guard::default());
+    assert_eq!(may(200, &written), Ok(()), "it was interrupted before the restart: nobody lost anything");
+    let held = may(200, &restarted).unwrap_err();
     assert!(held.why.contains("did not help"), "{}", held.why);
     assert!(held.hint.unwrap().contains("--force-cooldown"));
-    assert_eq!(may(150), Ok(()), "another number is another attempt");
+    assert_eq!(may(150, &restarted), Ok(()), "another number is another attempt");
 }
 
 #[test]

@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use mcp_ir::config::Config;
 use mcp_ir::engine::recover::guard::{Attempt, apart, attempts, may};
-use mcp_ir::engine::recover::{Choice, Lacking, Request, as_planned, choose, limit, possible, well_before};
+use mcp_ir::engine::recover::{
+    Choice, Lacking, Request, as_planned, choose, limit, possible, started_before, well_before,
+};
+use mcp_ir::engine::{Filter, diagnose};
 use mcp_ir::incident::{Entry, Event, Incident};
 use mcp_ir::plan::{Act, Chore, Flush, Plan, Recovered, Risk, Upkeep, draft};
 
 use super::acts;
-use crate::stack::{A, C, C_UNIT, PG_UNIT, Stack, ago, now, refused};
+use crate::stack::{A, A_UNIT, C, C_UNIT, PG_UNIT, Stack, ago, now, refused};
 use crate::two::{SEARCH, Two, table};
 
 fn all() -> Request {
@@ -95,6 +98,26 @@ fn that_somebody_is_quick_is_no_condition_of_a_start() {
     // It accepts logins, and A is slow still.
     let accepts = as_planned(&slow_and_down().looks(), &first);
     assert!(matches!(accepts, Recovered::Yes(_)), "{accepts:?}");
+}
+
+/// Also where the database itself is no part of the plan.
+#[test]
+fn clients_of_one_server_are_started_apart() {
+    let mut s = Stack::healthy();
+    for (name, unit) in [(A, A_UNIT), (C, C_UNIT)] {
+        s = s.no_answer(name, refused()).unit(unit, "failed", "failed");
+        s = s.detail(unit, "exit-code", 1, 1, 90.0);
+    }
+    let looks = super::looks(&s);
+    let Choice::Plan(plan) = choose(&looks, &diagnose(&looks, &Filter::default()), &all()) else { panic!() };
+    assert_eq!(acts(&plan), [&start(A_UNIT), &start(C_UNIT)]);
+    assert_eq!(started_before(&plan.steps[0], &plan, &looks.now.config), None);
+    let first = started_before(&plan.steps[1], &plan, &looks.now.config).unwrap();
+    assert_eq!(first.subjects, [A]);
+    // Of another server nobody waits.
+    let mut config = looks.now.config.clone();
+    config.service.iter_mut().find(|of| of.name == C).unwrap().needs.clear();
+    assert_eq!(started_before(&plan.steps[1], &plan, &config), None);
 }
 
 #[test]

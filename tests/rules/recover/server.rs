@@ -5,13 +5,15 @@ use mcp_ir::engine::recover::Choice;
 use mcp_ir::engine::{Filter, diagnose};
 use mcp_ir::plan::{Act, Ask, Needs, Remedy};
 use mcp_ir::scenario::{ALL, plan};
+use mcp_ir::snapshot::process::Restless;
 use mcp_ir::snapshot::{FailKind, Failure, Reading, Stage};
 
 use super::{acts, chosen, looks, of, planned};
+use crate::leak::leaking;
 use crate::mcp;
 use crate::payload;
 use crate::redis;
-use crate::stack::{A, A_UNIT, Stack, fail};
+use crate::stack::{A, A_UNIT, PG_UNIT, Stack, fail, silent};
 
 /// Of a run that was seen.
 fn runs(mut s: Stack, unit: &str) -> Stack {
@@ -29,6 +31,57 @@ fn an_unhealthy_service_is_restarted_in_the_run_that_was_seen() {
     assert_eq!(acts(&plan), [&Act::RestartUnit { unit: A_UNIT.into() }]);
     let invocation = Some("abc".to_owned());
     assert_eq!(plan.steps[0].needs, Needs::Unit { active: vec!["active".into()], invocation });
+}
+
+/// What it is stuck in is kept before.
+#[test]
+fn who_stands_is_restarted_and_who_is_only_silent_is_not() {
+    let quiet = || {
+        let s = runs(Stack::healthy().no_answer(A, silent()), A_UNIT);
+        s.listener("127.0.0.1:8000", &[(77, "python3", Some("/lab/system.slice/codebase-mcp.service"))])
+    };
+    let spins = quiet().at_port(|l| l.holders[0].restless = Some(Restless { thread: 79, cpu: 98.0 }));
+    let stands = quiet().at_port(|l| (l.queued, l.still_queued) = (3, Some(3)));
+    for s in [spins, stands] {
+        let plan = planned(&s, &of("server-crash"));
+        assert_eq!(acts(&plan), [&Act::RestartUnit { unit: A_UNIT.into() }]);
+        assert!(plan.steps[0].act.destroys_evidence());
+    }
+    // It may wait for its database, or work off a load.
+    let idle = quiet().at_port(|l| l.still_queued = Some(0));
+    assert!(matches!(chosen(&idle, &of("server-crash")), Choice::Advice { .. }));
+}
+
+/// Not of the unit alone: a server's processes may have been stopped all together.
+#[test]
+fn a_database_that_was_stopped_by_a_signal_goes_on_and_is_not_restarted() {
+    let hung = |state: &str| runs(Stack::healthy().login(silent()).process(PG_UNIT, state), PG_UNIT);
+    let plan = planned(&hung("T"), &of("db-down"));
+    assert_eq!(acts(&plan), [&Act::Continue { unit: PG_UNIT.into() }]);
+    assert!(matches!(&plan.steps[0].needs, Needs::Unit { invocation: Some(run), .. } if run == "abc"));
+    // By a debugger, at a device, under a load; or of a run that was not seen.
+    for state in ["t", "D", "S"] {
+        assert!(matches!(chosen(&hung(state), &of("db-down")), Choice::Advice { .. }), "{state}");
+    }
+    let unseen = Stack::healthy().login(silent()).process(PG_UNIT, "T");
+    assert!(matches!(chosen(&unseen, &of("db-down")), Choice::Advice { .. }));
+}
+
+#[test]
+fn a_database_that_has_failed_is_started_though_its_starts_are_used_up() {
+    let s = Stack::outage().unit(PG_UNIT, "failed", "failed");
+    let plan = planned(&s, &of("db-down"));
+    let unit = || PG_UNIT.to_owned();
+    assert_eq!(acts(&plan), [&Act::ResetFailed { unit: unit() }, &Act::StartUnit { unit: unit() }]);
+}
+
+#[test]
+fn errata_49_who_leaks_connections_is_begun_anew_and_looked_at_before() {
+    let plan = planned(&runs(leaking(), A_UNIT), &of("pool-exhausted"));
+    assert_eq!(plan.findings, ["pool-exhausted/pool-leak@codebase-mcp"]);
+    assert_eq!(acts(&plan), [&Act::RestartUnit { unit: A_UNIT.into() }]);
+    assert!(plan.notes.iter().any(|n| n.contains("will leak again")), "{:?}", plan.notes);
+    assert!(matches!(chosen(&leaking(), &of("pool-exhausted")), Choice::Advice { .. }), "no run was seen");
 }
 
 #[test]

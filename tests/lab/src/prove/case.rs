@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::Seed;
 use super::bed::{Bed, words};
 use super::killed::Point;
-use super::world::{World, lost};
+use super::world::{Acts, World, lost};
 
 pub struct Case {
     pub name: &'static str,
@@ -23,8 +23,8 @@ pub struct Case {
     heals: Option<fn(&mut Bed) -> Result<()>>,
     /// Whether a recovery did what it is for, beside that all is well.
     mended: fn(&Bed, &World) -> Result<bool>,
-    /// The parts of the world that an undo brings back.
-    restores: &'static [&'static str],
+    /// The parts of the world that stay another behind its undo; all others are as they were.
+    pub leaves: &'static [&'static str],
     /// There is no way back of its act: it is done once more to see that it is mended.
     again: bool,
 }
@@ -35,14 +35,16 @@ pub struct Came {
     pub lost: usize,
     pub torn: usize,
     pub says: Vec<String>,
+    /// It could not be taken back or gone on with: the next needs another stack.
+    pub spoilt: bool,
 }
 
 /// What the lines of a run say.
 #[derive(Default)]
-struct Said<'a> {
-    acts: Vec<&'a str>,
+struct Said {
+    acts: Acts,
     /// The last of them, where nothing says what came of it.
-    open: Option<&'a str>,
+    open: Option<String>,
 }
 
 impl Case {
@@ -59,7 +61,7 @@ impl Case {
             breaks,
             heals: None,
             mended: |_, _| Ok(true),
-            restores: &[],
+            leaves: &[],
             again: false,
         }
     }
@@ -84,8 +86,8 @@ impl Case {
         self
     }
 
-    pub const fn restores(mut self, parts: &'static [&'static str]) -> Self {
-        self.restores = parts;
+    pub const fn leaves(mut self, parts: &'static [&'static str]) -> Self {
+        self.leaves = parts;
         self
     }
 
@@ -144,20 +146,16 @@ impl Case {
         let (lines, torn) = bed.lines()?;
         let said = Said::by(&lines, known);
         let says = lost(&before, &World::see(bed)?, &said.acts);
-        let came = Came { lost: says.len(), torn, says };
-        self.goes_on(bed, &argv, &broken, &said, next)?;
-        self.heal(bed)?;
+        let mut came = Came { lost: says.len(), torn, says, spoilt: false };
+        let went = self.goes_on(bed, &argv, &broken, &said, next).and_then(|()| self.heal(bed));
+        if let Err(e) = went {
+            came.says.push(format!("({}) {e:#}", if next { "next" } else { "undo" }));
+            came.spoilt = true;
+        }
         Ok(Some(came))
     }
 
-    fn goes_on(
-        &self,
-        bed: &mut Bed,
-        argv: &[String],
-        broken: &World,
-        said: &Said<'_>,
-        next: bool,
-    ) -> Result<()> {
+    fn goes_on(&self, bed: &mut Bed, argv: &[String], broken: &World, said: &Said, next: bool) -> Result<()> {
         if next && !self.back {
             self.once_more(bed, argv, broken)?;
         }
@@ -172,12 +170,12 @@ impl Case {
         let now = World::see(bed)?;
         if unknown {
             // Who was killed before it said that it was started can't know that this is its start.
-            ensure!(said.open == Some("start-unit"), "all but a start is known to be ours: {:?}", said.acts);
-            ensure!(now.is_up(), "it stays as it is: {}", now.beside(broken));
+            let start = said.open.as_deref() == Some("start-unit");
+            ensure!(start, "all but a start is known to be ours: {:?}", said.acts);
+            ensure!(now.is_up(), "it stays as it is: {}", now.beside(broken, &[]));
         } else {
-            for part in self.restores {
-                ensure!(now.is_as(broken, part), "its {part} did not come back: {}", now.beside(broken));
-            }
+            let other = now.beside(broken, self.leaves);
+            ensure!(other.is_empty(), "it did not come back: {other}");
         }
         if self.again && !next {
             self.once_more(bed, argv, broken)?;
@@ -189,22 +187,38 @@ impl Case {
         bed.ends(argv, 0)?;
         bed.settle()?;
         let now = World::see(bed)?;
-        ensure!(now.is_well() && (self.mended)(bed, &now)?, "it is not mended: {}", now.beside(broken));
+        ensure!(now.is_well() && (self.mended)(bed, &now)?, "it is not mended: {}", now.beside(broken, &[]));
         Ok(())
     }
 }
 
-impl<'a> Said<'a> {
-    fn by(lines: &'a [Value], known: usize) -> Self {
+impl Said {
+    fn by(lines: &[Value], known: usize) -> Self {
         let mut said = Self::default();
         for line in lines.iter().skip(known) {
-            said.open = match line["event"].as_str() {
-                Some("intent") => line["act"]["act"].as_str(),
-                Some("undo-intent") => Some("undo"),
-                _ => None,
-            };
-            said.acts.extend(said.open);
+            said.open = None;
+            match line["event"].as_str() {
+                Some("intent") => {
+                    said.acts.extend(done(&line["act"]));
+                    said.open = line["act"]["act"].as_str().map(ToOwned::to_owned);
+                }
+                Some("undo-intent") => {
+                    let its = |l: &&Value| {
+                        l["event"] == "intent" && (&l["run"], &l["n"]) == (&line["run"], &line["n"])
+                    };
+                    let back = lines.iter().filter(its).filter_map(|l| l["undo"]["acts"].as_array());
+                    said.acts.extend(back.flatten().filter_map(done));
+                    said.open = Some("undo".into());
+                }
+                _ => {}
+            }
         }
         said
     }
+}
+
+/// An act, and to whom it is done: his unit, or his name.
+fn done(act: &Value) -> Option<(String, String)> {
+    let of = ["unit", "service", "name", "redis", "server"].iter().find_map(|key| act[key].as_str());
+    Some((act["act"].as_str()?.to_owned(), of.unwrap_or_default().to_owned()))
 }

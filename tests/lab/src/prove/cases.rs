@@ -1,4 +1,5 @@
-//! The cases: one recovery of every kind of step, and the way back of those that have one.
+//! The cases: recoveries of every kind of step that changes something, and the way back of those that have one.
+//! Thaw is missing where no unit can be frozen; `--flush-db` goes the way of `--flush-cache`.
 
 use std::fs;
 
@@ -11,69 +12,66 @@ use crate::fault;
 const SIZE: &[&str] = &["recover", "pool", "--service", A, "--max-size", "20"];
 const SERVER: &[&str] = &["recover", "server", "--wait", "30s"];
 const LATENCY: &[&str] = &["recover", "latency", "--wait", "60s"];
+const LIMIT: &[&str] = &["recover", "memory", "--service", A, "--memory-max", "512M"];
+const CONNECTIONS: &[&str] = &["recover", "pool", "--max-connections", "60", "--allow", "destructive"];
 const LOOP: &str = "corrupted-state/truncated";
 const ROWS: &str = "stale-statistics/other-rows";
 const INDEXES: &str = "invalid-index/needed";
 
 pub const ALL: &[Case] = &[
     // A drop-in, a restart, and its proof.
-    Case::new("size", SIZE, |_| Ok(()))
-        .mends(|_, w| Ok(w.part("size") == "20"))
-        .restores(&["unit", "settings", "size"]),
-    Case::new("undo-size", SIZE, |_| Ok(())).back().restores(&["unit", "settings", "size"]),
-    Case::new("resize", SIZE, |_| Ok(()))
-        .by_interface()
-        .mends(|_, w| Ok(w.part("size") == "20"))
-        .restores(&["unit", "settings", "size"]),
-    Case::new("start", SERVER, stop).restores(&["unit"]).again(),
-    Case::new("undo-start", SERVER, stop).back().restores(&["unit"]),
+    Case::new("size", SIZE, |_| Ok(())).mends(|_, w| Ok(w.part("size") == "20")).leaves(&["run"]),
+    Case::new("undo-size", SIZE, |_| Ok(())).back().leaves(&["run"]),
+    Case::new("resize", SIZE, |_| Ok(())).by_interface().mends(|_, w| Ok(w.part("size") == "20")),
+    Case::new("undo-resize", SIZE, |_| Ok(())).by_interface().back(),
+    Case::new("start", SERVER, stop).again(),
+    Case::new("undo-start", SERVER, stop).back(),
     // A main process that was stopped by a signal goes on.
-    Case::new("continue", SERVER, |bed| bed.booted()?.kill(UNIT, "STOP")).restores(&["unit"]).again(),
+    Case::new("continue", SERVER, |bed| bed.booted()?.kill(UNIT, "STOP")).leaves(&["paused", "size"]).again(),
     Case::new("session", &["recover", "pool"], |bed| {
         bed.grant("pg_signal_backend")?;
         fault::find("blocking-chain/migration")?.inject(&mut bed.stack)
     })
-    .restores(&["unit"])
+    .leaves(&["culprit", "size"])
     .again(),
     // No restart: systemd sets it in the kernel at once.
-    Case::new("limit", &["recover", "memory", "--service", A, "--memory-max", "512M"], |_| Ok(()))
-        .restores(&["unit", "settings"]),
+    Case::new("limit", LIMIT, |_| Ok(()))
+        .mends(|_, w| Ok(w.part("settings").contains("MemoryMax=536870912"))),
+    Case::new("undo-limit", LIMIT, |_| Ok(())).back(),
     // A line of PostgreSQL's, its restart, and a proof.
-    Case::new(
-        "connections",
-        &["recover", "pool", "--max-connections", "60", "--allow", "destructive"],
-        |bed| bed.grant("ALTER SYSTEM ON PARAMETER max_connections"),
-    )
-    .mends(|_, w| Ok(w.part("connections") == "60"))
-    .restores(&["unit", "connections", "auto-conf"]),
-    // A folder is exchanged, a count reset, a unit started.
+    Case::new("connections", CONNECTIONS, may_alter)
+        .mends(|_, w| Ok(w.part("connections") == "60"))
+        .leaves(&["postmaster"]),
+    Case::new("undo-connections", CONNECTIONS, may_alter).back().leaves(&["postmaster"]),
+    // A folder is exchanged, a count reset, a unit started; who failed is stopped then.
     Case::new("cache", SERVER, broken_cache)
         .healed_by(heal_cache)
         .mends(|_, w| Ok(w.part("aside") == "cache.aside-1"))
-        .restores(&["unit", "cache"]),
-    Case::new("undo-cache", SERVER, broken_cache).healed_by(heal_cache).back().restores(&["unit", "cache"]),
+        .leaves(&["unit", "aside"]),
+    Case::new("undo-cache", SERVER, broken_cache).healed_by(heal_cache).back().leaves(&["unit", "aside"]),
     // Who had failed is not made to fail again.
     Case::new("port", &["recover", "server", "--free-port", "--allow", "destructive"], |bed| {
         bed.stack.serve_by_hand(A)
     })
     .healed_by(|bed| bed.stack.end_by_hand())
     .mends(|_, w| Ok(w.part("holder") != "active"))
+    .leaves(&["holder", "unit", "run", "size"])
     .again(),
     Case::new("flush", &["recover", "server", "--flush-cache", "mcp:cache:"], fill_redis)
         .healed_by(Bed::heal)
         .mends(|_, w| Ok(w.part("keys") == KEPT))
-        .restores(&["unit"])
+        .leaves(&["keys"])
         .again(),
     Case::new("vacuum", LATENCY, |bed| slow(bed, ROWS))
         .healed_by(|bed| quick(bed, ROWS))
         .mends(|bed, _| Ok(bed.stack.cluster().sql(DEAD)?.is_empty()))
-        .restores(&["unit"])
+        .leaves(&["tables"])
         .again(),
     // One is dropped, one built anew.
     Case::new("indexes", LATENCY, |bed| slow(bed, INDEXES))
         .healed_by(|bed| quick(bed, INDEXES))
         .mends(|bed, _| Ok(bed.stack.cluster().sql(INVALID)?.is_empty()))
-        .restores(&["unit"])
+        .leaves(&["tables"])
         .again(),
 ];
 
@@ -84,6 +82,10 @@ const INVALID: &str =
     "SELECT 1 FROM pg_index WHERE NOT indisvalid AND indexrelid::regclass::text LIKE '%chunks_kind%'";
 /// Keys of no cache.
 const KEPT: &str = "70";
+
+fn may_alter(bed: &mut Bed) -> Result<()> {
+    bed.grant("ALTER SYSTEM ON PARAMETER max_connections")
+}
 
 fn stop(bed: &mut Bed) -> Result<()> {
     bed.booted()?.systemctl(&["stop", UNIT]).map(drop)
@@ -114,7 +116,8 @@ fn fill_redis(bed: &mut Bed) -> Result<()> {
         "for i=1,30000 do redis.call('SET', 'mcp:cache:'..i, i) end \
          for i=1,{KEPT} do redis.call('SET', 'session:'..i, i) end"
     );
-    bed.stack.redis(&["EVAL", &fill, "0"]).map(drop)
+    bed.stack.redis(&["EVAL", &fill, "0"])?;
+    bed.stack.redis(&["-n", "3", "SET", "mcp:cache:other-database", "1"]).map(drop)
 }
 
 fn slow(bed: &mut Bed, name: &str) -> Result<()> {

@@ -1,34 +1,43 @@
 //! What of a stack a recovery can change, seen without the tool; and what of it has changed though no line of
 //! the journal speaks of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde_json::Value;
 
 use super::bed::{A, Bed, UNIT};
 
-const RUN: &[&str] = &["start-unit", "restart-unit", "stop-unit", "reset-failed"];
+const RUN: &[&str] = &["start-unit", "restart-unit", "stop-unit"];
 
-/// Its parts, the acts that change them, and what another one means.
-const PARTS: [(&str, &[&str], &str); 13] = [
-    ("settings", &["drop-in"], "a setting was written"),
-    ("unit", RUN, "the unit was started or stopped"),
-    ("run", RUN, "the unit was started or stopped"),
-    ("paused", &["continue"], "the process was let go on"),
-    ("size", &["resize-pool"], "a pool was resized"),
-    ("connections", RUN, "PostgreSQL was started anew"),
-    ("auto-conf", &["connections"], "a line of PostgreSQL's was written"),
-    ("culprit", &["end-session"], "a session was ended"),
-    ("holder", &["end-holder"], "who holds the port was ended"),
-    ("cache", &["set-aside", "put-back"], "a folder was set aside"),
-    ("aside", &["set-aside", "put-back"], "a folder was set aside"),
-    ("keys", &["flush"], "keys were thrown away"),
-    ("tables", &["upkeep"], "a table or an index was looked after"),
+/// A part, the acts that change it, of whom (how his name begins), and what another one means.
+type Part = (&'static str, &'static [&'static str], &'static str, &'static str);
+
+const PARTS: [Part; 16] = [
+    ("settings", &["drop-in"], UNIT, "a setting was written"),
+    ("unit", &["start-unit", "restart-unit", "stop-unit", "reset-failed"], UNIT, "its state is another"),
+    ("run", RUN, UNIT, "the unit was started or stopped"),
+    ("paused", &["continue"], UNIT, "the process was let go on"),
+    ("size", &["resize-pool"], A, "a pool was resized"),
+    ("connections", RUN, "postgresql@", "PostgreSQL takes another number"),
+    ("postmaster", RUN, "postgresql@", "PostgreSQL was started anew"),
+    ("auto-conf", &["connections"], "", "a line of PostgreSQL's was written"),
+    ("culprit", &["end-session"], "", "a session was ended"),
+    ("holder", &["end-holder"], A, "who holds the port was ended"),
+    ("cache", &["set-aside", "put-back"], A, "a folder was set aside"),
+    ("aside", &["set-aside", "put-back"], A, "a folder was set aside"),
+    ("keys", &["flush"], "", "keys were thrown away"),
+    ("other keys", &[], "", "keys of no cache were thrown away"),
+    // By its own line in it.
+    ("tables", &["upkeep"], "", "a table or an index was looked after"),
+    ("innocent", &[], "", "the other service was restarted"),
 ];
+
+/// What a line of the journal says is done: the act, and to whom.
+pub type Acts = Vec<(String, String)>;
 
 /// Each table with how often it was vacuumed and analyzed, each index with its file.
 const TABLES: &str = "
@@ -47,29 +56,35 @@ impl World {
         let mut settings: Vec<String> = files.filter_map(|f| fs::read_to_string(f.path()).ok()).collect();
         settings.sort();
         // All by one question: there are thousands of looks.
-        let names = "Environment,DropInPaths,MemoryMax,ActiveState,MainPID";
+        let names = "Environment,DropInPaths,MemoryMax,LimitNOFILE,ActiveState,MainPID";
         let shown = bed.booted()?.systemctl(&["show", "-p", names, UNIT])?;
         let of = |name: &str| {
             let mut all = shown.lines().filter_map(|l| l.split_once('='));
             all.find(|(n, _)| *n == name).map(|(_, value)| value.to_owned()).unwrap_or_default()
         };
-        settings.extend([of("Environment"), of("DropInPaths"), of("MemoryMax")]);
+        settings.extend([of("Environment"), of("DropInPaths"), of("MemoryMax"), of("LimitNOFILE")]);
         let cluster = bed.stack.cluster();
-        Ok(Self(BTreeMap::from([
+        let seen = BTreeMap::from([
             ("settings", settings.join("\n")),
             ("unit", of("ActiveState")),
             ("run", of("MainPID")),
             ("paused", bed.paused()?.to_string()),
             ("size", size(bed).map(|n| n.to_string()).unwrap_or_default()),
             ("connections", cluster.sql("SHOW max_connections")?.concat()),
+            ("postmaster", cluster.sql("SELECT pg_postmaster_start_time()")?.concat()),
             ("auto-conf", fs::read_to_string(cluster.data.join("postgresql.auto.conf"))?),
             ("culprit", bed.culprit()?.to_string()),
             ("holder", bed.booted()?.property("by-hand.scope", "ActiveState")?),
             ("cache", bed.stack.cache().metadata().map(|m| m.ino().to_string()).unwrap_or_default()),
             ("aside", asides(bed)),
-            ("keys", bed.stack.redis(&["DBSIZE"]).unwrap_or_default().trim().to_owned()),
+            ("keys", keys(bed, "0")),
+            ("other keys", keys(bed, "3")),
             ("tables", cluster.sql(TABLES)?.join("\n")),
-        ])))
+            ("innocent", bed.booted()?.property("workflow-mcp.service", "MainPID")?),
+        ]);
+        let known: BTreeSet<&str> = PARTS.iter().map(|(part, ..)| *part).collect();
+        ensure!(seen.keys().copied().collect::<BTreeSet<_>>() == known, "a part has no acts, or is not seen");
+        Ok(Self(seen))
     }
 
     pub fn part(&self, name: &str) -> &str {
@@ -84,19 +99,12 @@ impl World {
         self.is_up() && self.part("paused") == "false" && self.part("culprit") == "false"
     }
 
-    /// Whether it is as that one in this part; a failed unit is down as one that was stopped is.
-    pub fn is_as(&self, other: &Self, part: &str) -> bool {
-        match part {
-            "unit" => self.is_up() == other.is_up(),
-            _ => self.part(part) == other.part(part),
-        }
-    }
-
-    /// What differs, and what is said of it elsewhere.
-    pub fn beside(&self, other: &Self) -> String {
-        let parts = self.0.keys().filter(|part| self.part(part) != other.part(part));
+    /// What differs from another one, but for these parts, and how.
+    pub fn beside(&self, other: &Self, but: &[&str]) -> String {
+        let differs = |p: &&&'static str| self.part(p) != other.part(p) && !but.contains(*p);
+        let all = self.0.keys().filter(differs);
         let all: Vec<String> =
-            parts.map(|p| format!("{p} {:?}, not {:?}", self.part(p), other.part(p))).collect();
+            all.map(|p| format!("{p} {:?}, not {:?}", self.part(p), other.part(p))).collect();
         all.join("; ")
     }
 }
@@ -124,22 +132,43 @@ fn asides(bed: &Bed) -> String {
 }
 
 /// What is another, though no line on disk speaks of it.
-pub fn lost(before: &World, now: &World, acts: &[&str]) -> Vec<String> {
+pub fn lost(before: &World, now: &World, acts: &Acts) -> Vec<String> {
     // A size is of the process that says it.
     let of_another = |part: &str| {
         let seen = |w: &World| !w.part("size").is_empty();
-        part == "size" && !(before.is_as(now, "run") && seen(before) && seen(now))
+        part == "size" && !(before.part("run") == now.part("run") && seen(before) && seen(now))
     };
-    let spoken_of = |by: &[&str]| acts.iter().any(|a| by.contains(a) || *a == "undo");
-    let changed = |p: &&(&str, &[&str], &str)| before.part(p.0) != now.part(p.0) && !of_another(p.0);
+    let spoken_of = |(part, by, whose, _): &Part| {
+        let of =
+            |whose: &str| acts.iter().any(|(act, of)| by.contains(&act.as_str()) && of.starts_with(whose));
+        match *part {
+            "tables" => relations(before, now).all(|r| acts.contains(&("upkeep".to_owned(), r))),
+            _ => of(whose),
+        }
+    };
     PARTS
         .iter()
-        .filter(changed)
-        .filter(|(_, by, _)| !spoken_of(by))
-        .map(|(part, _, what)| {
+        .filter(|p| before.part(p.0) != now.part(p.0) && !of_another(p.0) && !spoken_of(p))
+        .map(|(part, .., what)| {
             format!("{what} without an intent: {:?}, {:?}, {acts:?}", before.part(part), now.part(part))
         })
         .collect()
+}
+
+/// The tables and indexes that are others than before; what a build leaves is its index's.
+fn relations(before: &World, now: &World) -> impl Iterator<Item = String> {
+    let lines = |w: &World| w.part("tables").lines().map(ToOwned::to_owned).collect::<BTreeSet<_>>();
+    let (before, now) = (lines(before), lines(now));
+    let changed: Vec<String> = before.symmetric_difference(&now).cloned().collect();
+    changed.into_iter().filter_map(|line| {
+        let name = line.split(' ').nth(1)?;
+        Some(name.strip_suffix("_ccnew").unwrap_or(name).to_owned())
+    })
+}
+
+/// In one database of Redis; none where there is no Redis.
+fn keys(bed: &Bed, database: &str) -> String {
+    bed.stack.redis(&["-n", database, "DBSIZE"]).unwrap_or_default().trim().to_owned()
 }
 
 #[cfg(test)]
@@ -147,30 +176,60 @@ mod tests {
     use super::*;
 
     fn world(other: &[(&'static str, &str)]) -> World {
-        let mut all = World(BTreeMap::from([("run", "7".into()), ("size", "10".into())]));
+        let mut all = World(PARTS.iter().map(|(part, ..)| (*part, "7".to_owned())).collect());
         all.0.extend(other.iter().map(|(part, text)| (*part, (*text).to_owned())));
         all
     }
 
+    fn acts(all: &[(&str, &str)]) -> Acts {
+        all.iter().map(|(act, of)| ((*act).to_owned(), (*of).to_owned())).collect()
+    }
+
     #[test]
     fn what_changed_without_its_line_is_a_lost_intent() {
-        let before = world(&[]);
-        let written = world(&[("settings", "x")]);
-        assert_eq!(lost(&before, &before, &[]), [] as [String; 0]);
-        assert_eq!(lost(&before, &written, &[]).len(), 1);
-        assert_eq!(lost(&before, &written, &["restart-unit"]).len(), 1, "of another act");
-        assert_eq!(lost(&before, &written, &["drop-in"]).len(), 0);
-        assert_eq!(lost(&before, &world(&[("culprit", "x"), ("run", "8")]), &[]).len(), 2);
-        assert_eq!(lost(&before, &world(&[("size", "20")]), &[]).len(), 1);
-        assert_eq!(lost(&before, &world(&[("size", "20"), ("run", "8")]), &["start-unit"]).len(), 0);
+        let none = Vec::new();
+        let (before, written) = (world(&[]), world(&[("settings", "x")]));
+        assert_eq!(lost(&before, &before, &none), [] as [String; 0]);
+        assert_eq!(lost(&before, &written, &none).len(), 1);
+        assert_eq!(lost(&before, &written, &acts(&[("restart-unit", UNIT)])).len(), 1, "of another act");
+        assert_eq!(
+            lost(&before, &written, &acts(&[("drop-in", "workflow-mcp.service")])).len(),
+            1,
+            "another's"
+        );
+        assert_eq!(lost(&before, &written, &acts(&[("drop-in", UNIT)])).len(), 0);
+        assert_eq!(lost(&before, &world(&[("culprit", "x"), ("run", "8")]), &none).len(), 2);
+        assert_eq!(lost(&before, &world(&[("size", "20")]), &none).len(), 1);
+        let anew = world(&[("size", "20"), ("run", "8")]);
+        assert_eq!(lost(&before, &anew, &acts(&[("start-unit", UNIT)])).len(), 0);
+        let started = world(&[("unit", "active"), ("run", "8")]);
+        let count = lost(&before, &started, &acts(&[("reset-failed", UNIT)]));
+        assert_eq!(count.len(), 1, "a count that is reset starts nobody: {count:?}");
+    }
+
+    #[test]
+    fn each_table_and_index_has_its_own_line() {
+        let before = world(&[("tables", "kept a 1 f\nkept b 2 f\nkept a_ccnew 3 f")]);
+        let now = world(&[("tables", "kept a 4 t\nkept b 2 f")]);
+        assert_eq!(lost(&before, &now, &acts(&[("upkeep", "b")])).len(), 1);
+        assert_eq!(lost(&before, &now, &acts(&[("upkeep", "a")])).len(), 0);
     }
 
     #[test]
     fn each_part_that_is_seen_has_its_acts() {
-        for (part, by, _) in PARTS {
+        for (part, by, whose, _) in PARTS.iter().filter(|p| p.0 != "tables") {
             let now = world(&[(part, "another")]);
-            assert_eq!(lost(&world(&[]), &now, &[]).len(), 1, "{part}");
-            assert_eq!(lost(&world(&[]), &now, by).len(), 0, "{part}");
+            assert_eq!(lost(&world(&[]), &now, &Vec::new()).len(), 1, "{part}");
+            let all: Vec<(&str, &str)> = by.iter().map(|act| (*act, *whose)).collect();
+            assert_eq!(lost(&world(&[]), &now, &acts(&all)).len(), usize::from(by.is_empty()), "{part}");
+        }
+    }
+
+    #[test]
+    fn what_a_case_leaves_is_a_part() {
+        let left = super::super::cases::ALL.iter().flat_map(|c| c.leaves);
+        for part in left {
+            assert!(PARTS.iter().any(|(known, ..)| known == part), "{part}");
         }
     }
 }

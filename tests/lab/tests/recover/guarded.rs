@@ -18,6 +18,7 @@ fn rule_4_and_12_what_holds_a_recovery_back_is_respected() {
     half_a_recovery_is_not_called_one(&mut b);
     who_healed_meanwhile_does_not_fail_the_others(&mut b);
     rule_12_a_hold_of_the_meantime_stops_it_before_the_next_service(&mut b);
+    rule_12_a_hold_counts_also_while_what_a_service_needs_is_waited_for(&mut b);
 }
 
 fn the_same_again_waits_for_its_cooldown_unless_forced(b: &mut Bench) {
@@ -116,6 +117,29 @@ fn one_of_two_is_being_started(b: &Bench) -> (Child, &'static str) {
     until("the first one is being started", || b.events().last().is_some_and(|e| e == "intent"));
     let first = b.journal().last().unwrap()["act"]["unit"].as_str().unwrap().to_owned();
     (child, if first == A_UNIT { C_UNIT } else { A_UNIT })
+}
+
+/// The service is not begun with before its database is well: the hold comes while that is waited for.
+fn rule_12_a_hold_counts_also_while_what_a_service_needs_is_waited_for(b: &mut Bench) {
+    let booted = b.stack.systemd().unwrap();
+    let unit = b.stack.postgres_unit();
+    // Its start succeeds at once, and it lets nobody in for a while.
+    booted.systemctl(&["stop", A_UNIT]).unwrap();
+    booted.systemctl(&["stop", &unit]).unwrap();
+    let late = "[Service]\nExecStart=\nExecStart=/bin/sh -c 'sleep 3; exec \"$$0\" -D \"$$1\"' ";
+    let (bin, data) = (b.stack.cluster().postgres.bin.join("postgres"), b.stack.cluster().data.clone());
+    booted.drop_in(&unit, &format!("{late}{} {}\nType=exec\n", bin.display(), data.display())).unwrap();
+    b.forget_incidents();
+    let mut child = b.spawn(&["recover", "all", "--yes", "--wait", "30s"]);
+    until("the database is started", || b.events().last().is_some_and(|e| e == "done"));
+    b.run(&["hold", "--reason", "a disk is swapped"], 0);
+    assert_eq!(child.wait().unwrap().code(), Some(5), "{:?}", b.journal());
+    let ended = b.journal().last().unwrap()["reason"].as_str().unwrap().to_owned();
+    assert!(ended.contains("a disk is swapped") && ended.contains("was not begun"), "{ended}");
+    assert_eq!(b.property(A_UNIT, "ActiveState"), "inactive");
+    assert!(b.stack.cluster().accepts());
+    b.run(&["hold", "--off"], 0);
+    b.heal();
 }
 
 fn rule_12_a_hold_of_the_meantime_stops_it_before_the_next_service(b: &mut Bench) {

@@ -19,6 +19,32 @@ fn what_is_broken_is_mended_verified_and_taken_back() {
     the_root_of_a_chain_is_ended_and_no_innocent(&mut b);
 }
 
+#[test]
+fn who_hangs_goes_on_or_begins_anew_and_so_does_who_leaks() {
+    let Some(mut b) = Bench::start() else { return };
+    for fault in ["hung/postmaster", "hung/cluster"] {
+        let unit = b.stack.postgres_unit();
+        let main = b.property(&unit, "MainPID");
+        b.inject(fault);
+        let done = b.json(&["recover", "db", "--yes", "--wait", "20s"], 0);
+        assert_eq!(done["outcome"], "recovered", "{fault}: {done}");
+        assert!(b.stack.cluster().accepts(), "{fault}");
+        assert_eq!(b.property(&unit, "MainPID"), main, "{fault}: it was not restarted");
+        b.heal();
+    }
+    for (fault, scenario) in [("hung/spin", "server"), ("hung/deaf", "server"), ("pool-leak/shape-a", "pool")]
+    {
+        b.inject(fault);
+        let before = b.property(A_UNIT, "MainPID");
+        let done = b.json(&["recover", scenario, "--yes", "--wait", "20s"], 0);
+        assert_eq!(done["outcome"], "recovered", "{fault}: {done}");
+        assert!(b.is_healthy(A), "{fault}");
+        assert_ne!(b.property(A_UNIT, "MainPID"), before, "{fault}");
+        rule_5_what_is_restarted_was_looked_at_before(&b);
+        b.heal();
+    }
+}
+
 fn nothing_wrong_is_nothing_done(b: &Bench) {
     let pid = b.property(A_UNIT, "MainPID");
     assert_eq!(b.json(&["recover", "--yes"], 0)["outcome"], "nothing-to-do");
