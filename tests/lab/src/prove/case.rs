@@ -111,7 +111,8 @@ impl Case {
         }
         let done = bed.ends(&[recover, words(&["-o", "json"])].concat(), 0)?;
         let done: Value = serde_json::from_str(&done.stdout)?;
-        Ok((broken, words(&["undo", done["incident"].as_str().unwrap_or_default(), "--yes"])))
+        let id = done["incident"].as_str().unwrap_or_default();
+        Ok((broken, words(&["undo", id, "--yes", "--allow", "destructive"])))
     }
 
     /// For the others a size is a drop-in.

@@ -2,12 +2,13 @@
 //! Thaw is missing where no unit can be frozen; `--flush-db` goes the way of `--flush-cache`.
 
 use std::fs;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::bed::{A, Bed, UNIT};
+use super::bed::{A, Bed, UNIT, words};
 use super::case::Case;
-use crate::fault;
+use crate::{fault, wait};
 
 const SIZE: &[&str] = &["recover", "pool", "--service", A, "--max-size", "20"];
 const SERVER: &[&str] = &["recover", "server", "--wait", "30s"];
@@ -80,6 +81,7 @@ const DEAD: &str = "SELECT 1 FROM pg_stat_user_tables WHERE relname = 'code_chun
 /// slow: once that one is built, there is no finding to drop it for.
 const INVALID: &str =
     "SELECT 1 FROM pg_index WHERE NOT indisvalid AND indexrelid::regclass::text LIKE '%chunks_kind%'";
+const FOUND: Duration = Duration::from_secs(30);
 /// Keys of no cache.
 const KEPT: &str = "70";
 
@@ -124,7 +126,10 @@ fn slow(bed: &mut Bed, name: &str) -> Result<()> {
     fault::find(name)?.inject(&mut bed.stack)?;
     // It may look after the tables of who they are.
     let owner = "SELECT tableowner FROM pg_tables WHERE tablename = 'code_chunks'";
-    bed.grant(&bed.stack.cluster().sql(owner)?.concat())
+    bed.grant(&bed.stack.cluster().sql(owner)?.concat())?;
+    // Of few requests a look may meet the quick ones.
+    let look = words(&["diagnose", "latency"]);
+    wait::until("it is found", FOUND, || bed.run(&look).is_ok_and(|run| run.code == Some(1)))
 }
 
 fn quick(bed: &mut Bed, name: &str) -> Result<()> {

@@ -137,7 +137,7 @@ pub fn points(case: &Case, bed: &mut Bed) -> Result<Vec<Point>> {
         let at: Option<Timestamp> = line["at"].as_str().and_then(|t| t.parse().ok());
         match event {
             "intent" => of = line["act"]["act"].as_str().unwrap_or_default().to_owned(),
-            "undo-intent" => of = format!("undo of {}", case.name),
+            "undo-intent" => of = format!("undo of {}", case.name.trim_start_matches("undo-")),
             _ => {}
         }
         let step = matches!(event, "intent" | "done" | "undo-intent" | "undone");
