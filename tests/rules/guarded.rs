@@ -36,7 +36,7 @@ fn refused(before: &[Attempt]) -> Option<String> {
 }
 
 #[test]
-fn rule_4_the_same_is_not_done_to_the_same_again_within_its_cooldown() {
+fn rule_4_and_errata_61_the_same_is_not_done_to_the_same_again_within_its_cooldown() {
     assert_eq!(refused(&[]), None);
     let why = refused(&before(&[60.0])).unwrap();
     assert!(why.contains("start codebase-mcp.service") && why.contains("60 s ago"), "{why}");

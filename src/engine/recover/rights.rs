@@ -1,5 +1,5 @@
 //! What of a plan may not be done, seen before anybody is asked: half a plan is worse than none. Only what
-//! can be known beforehand is said; what systemd's polkit allows is its own word, at the act.
+//! can be known beforehand is said; what a polkit allows is its own word, at the act.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -14,6 +14,7 @@ use crate::action::may_not;
 use crate::config::{Config, Loaded, Postgres, Secret};
 use crate::incident::Store;
 use crate::plan::{Act, Plan, Step, drop_in_path};
+use crate::probe::systemd::Bus;
 use crate::probe::{blocking, host, postgres};
 use crate::snapshot::Looks;
 
@@ -62,6 +63,7 @@ pub async fn against(plan: &Plan, sight: &Sight, loaded: &Loaded, store: &Store,
 pub(super) async fn lacking(plan: &Plan, looks: &Looks, loaded: &Loaded) -> Vec<Lacking> {
     let deadline = Instant::now() + LIMIT;
     let mut all = files(plan, &loaded.config, deadline).await;
+    all.extend(units(plan, &loaded.config, deadline).await);
     let mut sessions: BTreeMap<&str, Vec<(&Step, i32)>> = BTreeMap::new();
     for s in &plan.steps {
         if let Act::EndSession(whom) = &s.act {
@@ -109,19 +111,49 @@ async fn upkeep(plan: &Plan, looks: &Looks, loaded: &Loaded, deadline: Instant) 
     all
 }
 
-/// The folder of the drop-ins is root's, or somebody has opened it to us.
+/// The folder of the drop-ins is root's, or somebody has opened it to us; so is that which a cache is in.
 async fn files(plan: &Plan, config: &Config, deadline: Instant) -> Vec<Lacking> {
     let mut all = Vec::new();
     for s in &plan.steps {
-        let Act::DropIn { unit, .. } = &s.act else { continue };
-        let path = host::rooted(&config.host.proc, &drop_in_path(unit));
+        let path = match &s.act {
+            Act::DropIn { unit, .. } => drop_in_path(unit),
+            Act::SetAside { aside, .. } => aside.to.clone(),
+            _ => continue,
+        };
+        let path = host::rooted(&config.host.proc, &path);
         let ask = move || Ok(closed(&path));
-        if let Ok(Some(folder)) = blocking(deadline, "the folder of the drop-in", ask).await {
+        if let Ok(Some(folder)) = blocking(deadline, "the folder that is written to", ask).await {
             let why = format!("{} can't be written to", folder.display());
             all.push(Lacking::new(s, why, "run it as root".into()));
         }
     }
     all
+}
+
+/// Where there is no polkit to allow more, systemd obeys root alone.
+async fn units(plan: &Plan, config: &Config, deadline: Instant) -> Vec<Lacking> {
+    let asks = |s: &&Step| s.act.unit().is_some() && s.act.changes() && !matches!(s.act, Act::DropIn { .. });
+    let those: Vec<&Step> = plan.steps.iter().filter(asks).collect();
+    if those.is_empty() || is_privileged() {
+        return Vec::new();
+    }
+    let ask = async { Bus::connect(&config.systemd.bus, deadline).await?.has_polkit(deadline).await };
+    match ask.await {
+        Ok(false) => {
+            let why = "systemd obeys root alone here: no polkit is on its bus".to_owned();
+            those.iter().map(|s| Lacking::new(s, why.clone(), "run it as root".into())).collect()
+        }
+        // Who can't be asked says so at the act.
+        Ok(true) | Err(_) => Vec::new(),
+    }
+}
+
+/// As systemd counts it: root, or who has CAP_SYS_ADMIN.
+fn is_privileged() -> bool {
+    const SYS_ADMIN: u64 = 1 << 21;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let caps = status.lines().find_map(|l| u64::from_str_radix(l.strip_prefix("CapEff:")?.trim(), 16).ok());
+    rustix::process::geteuid().is_root() || caps.is_some_and(|caps| caps & SYS_ADMIN != 0)
 }
 
 /// The nearest folder on the way that is there, where it is closed to us.

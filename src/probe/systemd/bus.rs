@@ -32,6 +32,26 @@ impl Bus {
         Ok(Self { connection, paths: BTreeMap::new() })
     }
 
+    /// Whether somebody is there, or would be started, who may allow more to a user than systemd itself does.
+    pub async fn has_polkit(&self, deadline: Instant) -> Result<bool, Failure> {
+        const POLKIT: &str = "org.freedesktop.PolicyKit1";
+        let bus = Some("org.freedesktop.DBus");
+        let ask = async {
+            let running =
+                self.connection.call_method(bus, "/org/freedesktop/DBus", bus, "NameHasOwner", &POLKIT);
+            if running.await?.body().deserialize::<bool>()? {
+                return Ok(true);
+            }
+            let names =
+                self.connection.call_method(bus, "/org/freedesktop/DBus", bus, "ListActivatableNames", &());
+            let names: Vec<String> = names.await?.body().deserialize()?;
+            Ok(names.iter().any(|n| n == POLKIT))
+        };
+        by(deadline, Stage::Answer, "no answer from the system bus", ask)
+            .await?
+            .map_err(|e: zbus::Error| failure(&e).at(Stage::Answer))
+    }
+
     /// The named units, and the loaded ones that fit a pattern: one call for each kind.
     pub async fn list(
         &mut self,

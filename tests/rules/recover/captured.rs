@@ -1,6 +1,9 @@
 //! What a restart ends is kept before it, and what could not be had is told.
 
-use mcp_ir::config::{Capture, Loaded, Program, defaults};
+use std::io::{Read, Write};
+use std::net::TcpListener;
+
+use mcp_ir::config::{Capture, CaptureUrl, Loaded, Program, defaults};
 use mcp_ir::engine::evidence::captured;
 use mcp_ir::plan::Act;
 
@@ -44,6 +47,37 @@ async fn errata_48_what_the_kernel_and_the_configuration_have_is_taken_and_what_
     assert_eq!(seen.missed.len(), 2, "{:?}", seen.missed);
     assert!(seen.missed[0].contains("capture 2 of codebase-mcp (/bin/false)"), "{:?}", seen.missed);
     assert!(seen.missed[1].contains("not installed"), "{:?}", seen.missed);
+}
+
+/// As a service's own page of its heap would be; its answer is kept, and a page that is not there is told.
+#[tokio::test]
+async fn errata_48_a_configured_address_is_asked_before_a_restart() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = port.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in port.incoming().take(2) {
+            let mut stream = stream.unwrap();
+            let mut asked = [0; 1024];
+            let n = stream.read(&mut asked).unwrap();
+            let heap = String::from_utf8_lossy(&asked[..n]).starts_with("GET /debug/heap ");
+            let (status, body) = if heap { ("200 OK", "41 objects") } else { ("404 Not Found", "") };
+            let length = body.len();
+            write!(
+                stream,
+                "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+            )
+            .unwrap();
+        }
+    });
+    let s = stack();
+    let mut loaded = loaded(&s, &[]);
+    let own = loaded.config.service.iter_mut().find(|s| s.name == A).unwrap();
+    own.capture = ["heap", "threads"]
+        .map(|page| Capture::Url(CaptureUrl { url: format!("http://{at}/debug/{page}") }))
+        .into();
+    let seen = captured(&loaded, &s.now, &[A], &[]).await;
+    assert!(seen.text.contains("41 objects"), "{}", seen.text);
+    assert!(seen.missed.iter().any(|m| m.contains("it answers 404")), "{:?}", seen.missed);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use crate::bench::{A, A_UNIT, Bench, C_UNIT, until};
 fn what_is_broken_is_mended_verified_and_taken_back() {
     let Some(mut b) = Bench::start() else { return };
     nothing_wrong_is_nothing_done(&b);
+    errata_51_its_memory_is_that_of_its_units_main_process(&b);
     let innocent = b.property(C_UNIT, "MainPID");
     a_stopped_service_is_started_and_stopped_again(&mut b);
     rule_4_of_two_recoveries_at_the_same_moment_one_acts(&mut b);
@@ -45,11 +46,47 @@ fn who_hangs_goes_on_or_begins_anew_and_so_does_who_leaks() {
     }
 }
 
+/// He may look, and is told before anything is begun what he may not do.
+#[test]
+fn who_may_not_start_a_unit_is_told_before_anything_is_begun() {
+    let Some(mut b) = Bench::start() else { return };
+    let booted = b.stack.systemd().unwrap();
+    let names = booted.exec(&["busctl", "list", "--activatable", "--no-legend"]).unwrap();
+    if names.contains("PolicyKit1") {
+        // It is for that to allow, at the act.
+        return;
+    }
+    booted.systemctl(&["stop", A_UNIT]).unwrap();
+    let settings = lab::Settings { plain_user: true, ..b.stack.settings().clone() };
+    b.stack.configure(&settings).unwrap();
+    b.tool.diagnose(&b.stack, &b.stack.dir().join("looked.json"), None).unwrap();
+    let ask = ["recover", "server", "--service", A];
+    let plan = b.json(&[&ask[..], &["--plan"]].concat(), 0);
+    assert!(plan["notes"].to_string().contains("step 1 may not be done"), "{plan}");
+    let refused = b.json(&[&ask[..], &["--yes"]].concat(), 4);
+    let reason = refused["reason"].as_str().unwrap();
+    assert!(reason.contains("step 1 may not be done") && reason.contains("run it as root"), "{reason}");
+    assert!(!b.stack.dir().join("plain/state/incidents").exists(), "no journal was begun");
+    assert_eq!(b.property(A_UNIT, "ActiveState"), "inactive");
+}
+
 fn nothing_wrong_is_nothing_done(b: &Bench) {
     let pid = b.property(A_UNIT, "MainPID");
     assert_eq!(b.json(&["recover", "--yes"], 0)["outcome"], "nothing-to-do");
     assert_eq!(b.property(A_UNIT, "MainPID"), pid);
     assert!(b.journal().is_empty(), "no incident for nothing");
+}
+
+/// Both services are the same program: by its name there are two, and each of the lab's beside.
+fn errata_51_its_memory_is_that_of_its_units_main_process(b: &Bench) {
+    let save = b.stack.dir().join("looked.json");
+    b.run(&["diagnose", "--save", save.to_str().unwrap()], 0);
+    let look: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&save).unwrap()).unwrap();
+    for (name, unit) in [(A, A_UNIT), ("workflow-mcp", C_UNIT)] {
+        let process = &look["host"]["taken"][name]["process"]["value"];
+        assert_eq!(process["pid"].to_string(), b.property(unit, "MainPID"), "{process}");
+        assert!(process["resident"].as_u64().unwrap() > 1 << 20, "{process}");
+    }
 }
 
 fn a_stopped_service_is_started_and_stopped_again(b: &mut Bench) {
