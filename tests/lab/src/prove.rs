@@ -103,16 +103,16 @@ pub fn prove(args: &ProveArgs) -> Result<bool> {
                         (row.undone + usize::from(!next), row.gone_on + usize::from(next));
                 }
                 for why in came.says {
-                    wrong.push(format!("{}, {}: {why}", case.name, point.label()));
+                    say(&mut wrong, format!("{}, {}: {why}", case.name, point.label()));
                 }
                 if came.spoilt {
                     bed.renew(args.binary.clone())?;
                 }
             }
-            Ok(None) => wrong.push(format!("{}, {}: it ended each time", case.name, point.label())),
+            Ok(None) => say(&mut wrong, format!("{}, {}: it ended each time", case.name, point.label())),
             // Nobody was killed: the lab could not break what was to be mended.
             Err(e) => {
-                wrong.push(format!("{}, {}: {e:#}", case.name, point.label()));
+                say(&mut wrong, format!("{}, {}: {e:#}", case.name, point.label()));
                 bed.renew(args.binary.clone())?;
             }
         }
@@ -126,7 +126,7 @@ pub fn prove(args: &ProveArgs) -> Result<bool> {
             );
         }
     }
-    told(&rows, &wrong);
+    told(&rows);
     Ok(wrong.is_empty() && rows.values().all(|r| r.lost + r.torn == 0))
 }
 
@@ -157,7 +157,13 @@ fn order<'a>(
     at.into_iter().map(|i| (places[i].0, &places[i].1)).collect()
 }
 
-fn told(rows: &BTreeMap<String, Row>, wrong: &[String]) {
+/// At once: the rest may take half an hour.
+fn say(wrong: &mut Vec<String>, why: String) {
+    println!("wrong: {why}");
+    wrong.push(why);
+}
+
+fn told(rows: &BTreeMap<String, Row>) {
     let text = |label: &str, r: &Row| {
         let n = |n: usize| n.to_string();
         [label.to_owned(), n(r.kills), n(r.undone), n(r.gone_on), n(r.lost), n(r.torn)]
@@ -172,9 +178,6 @@ fn told(rows: &BTreeMap<String, Row>, wrong: &[String]) {
     lines.push(text("all", &all));
     let head = ["killed", "kills", "undone", "gone on", "lost intents", "torn"];
     println!("{}", table(head, lines, &[1, 2, 3, 4, 5], 0));
-    for why in wrong {
-        println!("wrong: {why}");
-    }
 }
 
 #[cfg(test)]

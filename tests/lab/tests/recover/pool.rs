@@ -109,6 +109,20 @@ fn where_its_payload_leaves_the_size_out_nothing_is_set(b: &mut Bench) {
     b.heal();
 }
 
+/// `--persist`: the drop-in beside it, and still no restart.
+fn it_is_kept_for_the_next_process_where_that_is_asked_for(b: &Bench) {
+    let pid = b.property(A_UNIT, "MainPID");
+    let kept = b.json(&[&ASK[..], &["--persist"]].concat(), 0);
+    assert_eq!(kept["outcome"], "recovered", "{kept}");
+    assert!(b.property(A_UNIT, "Environment").contains("POOL_MAX_SIZE=20"), "for its next process");
+    assert_eq!(
+        (b.max_size(), b.property(A_UNIT, "MainPID")),
+        (20, pid),
+        "and in this one, without a restart"
+    );
+    b.undo(&kept);
+}
+
 fn by_its_interface(b: &mut Bench) {
     let booted = b.stack.systemd().unwrap();
     booted.drop_in(A_UNIT, "[Service]\nEnvironment=LAB_RESIZE=1\n").unwrap();
@@ -126,6 +140,8 @@ fn by_its_interface(b: &mut Bench) {
     assert_eq!(done["outcome"], "recovered", "{done}");
     assert_eq!((b.max_size(), b.property(A_UNIT, "MainPID")), (20, pid.clone()), "without a restart");
     b.undo(&done);
+    assert_eq!((b.settings(), b.property(A_UNIT, "MainPID")), (former.clone(), pid.clone()));
+    it_is_kept_for_the_next_process_where_that_is_asked_for(b);
     assert_eq!((b.settings(), b.property(A_UNIT, "MainPID")), (former, pid));
     b.stack.configure(&settings).unwrap();
     b.heal();

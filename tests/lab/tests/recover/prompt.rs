@@ -53,6 +53,39 @@ fn rule_1_what_was_agreed_to_is_done_only_where_it_still_is_what_was_shown() {
     it_healed_while_somebody_read(&mut b);
     another_root_broke_while_somebody_read(&mut b);
     rule_3_what_was_taken_back_meanwhile_is_not_taken_back_again(&mut b);
+    what_takes_longer_than_a_second_is_shown_while_it_goes_on(&mut b);
+}
+
+/// On a terminal a line that says what is awaited; on pipes a line a step, and its timeline afterwards.
+fn what_takes_longer_than_a_second_is_shown_while_it_goes_on(b: &mut Bench) {
+    let slow = |b: &Bench| {
+        let booted = b.stack.systemd().unwrap();
+        booted.drop_in(A_UNIT, "[Service]\nExecStartPre=/bin/sleep 2\n").unwrap();
+        booted.systemctl(&["stop", A_UNIT]).unwrap();
+        b.forget_incidents();
+    };
+    slow(b);
+    let (code, said) = Terminal::at_the_question(b, &["recover", "server"]).agree();
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains(&format!("still waiting for start {A_UNIT}")), "{said}");
+    slow(b);
+    let run = b.run(&["recover", "server", "--yes"], 0);
+    assert!(!run.stdout.contains("still waiting") && !run.stderr.contains("still waiting"), "{}", run.stderr);
+    let step = |l: &&str| l.contains(&format!("start {A_UNIT}"));
+    assert!(run.stdout.lines().chain(run.stderr.lines()).filter(step).count() >= 2, "planned, and done");
+    let list = b.json(&["incident", "list"], 0);
+    let id = list["incidents"][0]["id"].as_str().unwrap();
+    let shown = b.run(&["incident", "show", id], 0).stdout;
+    for words in
+        ["opened by", "agreed to", "step 1 begins: start", "step 1 is done", "verified by", "mcp-ir undo"]
+    {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    let events = b.json(&["incident", "show", id], 0)["events"].as_array().unwrap().clone();
+    let names: Vec<&str> = events.iter().map(|e| e["event"].as_str().unwrap()).collect();
+    assert_eq!(names, ["opened", "planned", "consented", "intent", "done", "verified", "ended"]);
+    assert!(events.is_sorted_by_key(|e| e["at"].as_str().unwrap().to_owned()), "{events:?}");
+    b.heal();
 }
 
 fn it_healed_while_somebody_read(b: &mut Bench) {
