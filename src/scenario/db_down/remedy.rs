@@ -86,7 +86,10 @@ fn damaged(p: &Postgres, looks: &Looks, f: &Finding, ask: &Ask, config: &Config)
     match all.iter().filter(|i| i.name == name).collect::<Vec<_>>()[..] {
         [] => because(&format!("{name} could not be seen in the database {}", p.url.dbname)),
         [one] => match latency::anew(one, p, &looks.now, besides) {
-            Ok((step, note)) => Remedy::Steps { steps: vec![step], notes: note.into_iter().collect() },
+            Ok((step, note)) => {
+                let steps = std::iter::once(step).chain(latency::left_of(one, all, p)).collect();
+                Remedy::Steps { steps, notes: note.into_iter().collect() }
+            }
             Err(not) => not.remedy(not.words(), f),
         },
         _ => because(&format!("more than one is called {name}")),

@@ -24,7 +24,7 @@ use crate::diagnosis::{Finding, Severity, needs};
 use crate::snapshot::metrics::Metrics;
 use crate::snapshot::{Again, Looks, Snapshot};
 
-pub use remedy::{anew, slowed};
+pub use remedy::{anew, left_of, slowed};
 use slow::{Pace, Slow, pace, slow};
 
 pub static SCENARIO: Scenario = Scenario {

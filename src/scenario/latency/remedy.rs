@@ -100,17 +100,27 @@ fn indexes(p: &Postgres, looks: &Looks, f: &Finding, ask: &Ask, config: &Config)
     // What is damaged is valid, and is built in the same run.
     let mut taken: u64 = all.iter().filter(|i| i.valid).map(|i| i.bytes).sum();
     let mut not = None;
-    for i in all.iter().filter(of) {
-        match mended(i, p, &looks.now, taken) {
+    let mut leave = |i: &IndexState, why: Not, notes: &mut Vec<String>| {
+        notes.push(format!("{}.{} is left as it is: {}", i.schema, i.name, why.words()));
+        not.get_or_insert(why);
+    };
+    for i in all.iter().filter(of).filter(|i| !i.is_left_over()) {
+        match anew(i, p, &looks.now, taken) {
             Ok((step, note)) => {
                 steps.push(step);
+                steps.extend(left_of(i, all, p));
                 notes.extend(note);
-                taken += if i.is_left_over() { 0 } else { i.bytes };
+                taken += i.bytes;
             }
-            Err(why) => {
-                notes.push(format!("{}.{} is left as it is: {}", i.schema, i.name, why.words()));
-                not = not.or(Some(why));
-            }
+            Err(why) => leave(i, why, &mut notes),
+        }
+    }
+    let built = |i: &IndexState| all.iter().filter(of).any(|b| !b.is_left_over() && b.left_by_rebuild(i));
+    // What waits for its own index goes with that.
+    for i in all.iter().filter(of).filter(|i| i.is_left_over() && !built(i)) {
+        match left(i, p) {
+            Ok(step) => steps.push(step),
+            Err(why) => leave(i, why, &mut notes),
         }
     }
     match (not, notes.first()) {
@@ -147,16 +157,23 @@ impl Not {
 
 /// The other half of a rebuild is dropped where what it was built from is there. What somebody meant to have is
 /// built.
-fn mended(i: &IndexState, p: &Postgres, now: &Snapshot, taken: u64) -> Result<(Draft, Option<String>), Not> {
-    if !i.is_left_over() {
-        return anew(i, p, now, taken);
+fn left(i: &IndexState, p: &Postgres) -> Result<Draft, Not> {
+    match i.kept().or_else(|| i.alone()) {
+        Some(why) => Err(Not::Held(why)),
+        None => Ok(dropped(i, p)),
     }
-    if let Some(why) = i.kept().or_else(|| i.alone()) {
-        return Err(Not::Held(why));
-    }
-    let drop = upkeep(p, &i.schema, &i.name, Chore::DropIndex);
+}
+
+fn dropped(i: &IndexState, p: &Postgres) -> Draft {
     let why = format!("no statement can use it; as it was meant to be: {}", i.definition);
-    Ok((drop.because(why), None))
+    upkeep(p, &i.schema, &i.name, Chore::DropIndex).because(why)
+}
+
+/// What a build of this one that was cut off has left, perhaps one of ours: dropped once it is built anew, and
+/// not before (errata 23).
+pub fn left_of(built: &IndexState, all: &[IndexState], p: &Postgres) -> Vec<Draft> {
+    let its = |i: &&IndexState| !i.valid && built.left_by_rebuild(i);
+    all.iter().filter(its).map(|i| dropped(i, p)).collect()
 }
 
 /// Beside it stands the new one, and what is sorted for it; as much again is written ahead, and kept for a

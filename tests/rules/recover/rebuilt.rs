@@ -2,10 +2,11 @@
 
 use jiff::Timestamp;
 use mcp_ir::engine::recover::{Choice, Request};
-use mcp_ir::plan::{Act, Aim, Chore, Recovered, Upkeep};
+use mcp_ir::plan::{Act, Aim, Chore, IndexState, Recovered, Upkeep};
 use mcp_ir::scenario;
 use mcp_ir::snapshot::Looks;
 
+use super::upkeep::index;
 use super::{acts, chosen, of, planned};
 use crate::payload;
 use crate::stack::{A, PG_UNIT, Stack, ago};
@@ -35,6 +36,17 @@ fn what_was_built_anew_since_its_log_said_so_is_not_built_once_more() {
     let error = "index \"code_chunks_pkey\" contains unexpected zero page at block 1 (ERROR XX002)";
     let s = damaged().health(A, payload::a_down(error));
     assert_eq!(planned(&s, &built(Some(ago(60.0)))).steps.len(), 1);
+}
+
+#[test]
+fn errata_23_what_a_build_of_it_that_was_cut_off_left_is_dropped_behind_the_next() {
+    let mut request = built(None);
+    let left = IndexState { replaced: true, ..index("code_chunks_pkey_ccnew") };
+    request.ask.near.indexes.get_mut("postgres").unwrap().push(left);
+    let plan = planned(&damaged(), &request);
+    let [Act::Upkeep(built), Act::Upkeep(dropped)] = acts(&plan)[..] else { panic!("{plan:?}") };
+    assert_eq!((built.chore, built.name.as_str()), (Chore::Reindex, "code_chunks_pkey"));
+    assert_eq!((dropped.chore, dropped.name.as_str()), (Chore::DropIndex, "code_chunks_pkey_ccnew"));
 }
 
 #[test]

@@ -86,7 +86,7 @@ fn an_older_server_is_not_asked_for_what_it_can_not_do_beside_others() {
     }
 }
 
-fn index(name: &str) -> IndexState {
+pub fn index(name: &str) -> IndexState {
     IndexState {
         schema: "public".into(),
         name: name.into(),
@@ -125,6 +125,18 @@ fn errata_23_a_left_over_is_dropped_and_what_somebody_meant_to_have_is_built() {
     assert_eq!(plan.risk(), Risk::Disruptive);
     // What it was stands in the journal.
     assert!(plan.steps[1].undo_reason.as_ref().unwrap().contains("CREATE INDEX chunks_pkey_ccnew"));
+}
+
+/// A build of ours that was killed leaves its other half: by then the one that it was for is not valid yet.
+#[test]
+fn errata_23_what_a_build_that_was_cut_off_left_is_dropped_behind_the_next() {
+    let (two, request) = invalid(&[index("chunks_a"), index("chunks_a_ccnew"), index("b_ccnew")]);
+    let plan = planned(&two, &request);
+    assert_eq!(chores(&plan), [("chunks_a", Chore::Reindex), ("chunks_a_ccnew", Chore::DropIndex)]);
+    assert!(plan.notes.iter().any(|n| n.contains("b_ccnew is left as it is")), "{:?}", plan.notes);
+    let held = IndexState { held_by: Some(77), ..index("chunks_a_ccnew") };
+    let (two, request) = invalid(&[index("chunks_a"), held]);
+    assert_eq!(chores(&planned(&two, &request)), [("chunks_a", Chore::Reindex)], "somebody is at it");
 }
 
 #[test]

@@ -11,6 +11,8 @@ use super::bed::{Bed, words};
 use super::killed::Point;
 use super::world::{Acts, World, lost};
 
+const AGAIN: usize = 3;
+
 pub struct Case {
     pub name: &'static str,
     /// What is typed, without `--yes`.
@@ -21,6 +23,8 @@ pub struct Case {
     interface: bool,
     breaks: fn(&mut Bed) -> Result<()>,
     heals: Option<fn(&mut Bed) -> Result<()>>,
+    /// Waits until the tool finds what is broken, where not every look does.
+    found: Option<fn(&Bed) -> Result<()>>,
     /// Whether a recovery did what it is for, beside that all is well.
     mended: fn(&Bed, &World) -> Result<bool>,
     /// The parts of the world that stay another behind its undo; all others are as they were.
@@ -60,6 +64,7 @@ impl Case {
             interface: false,
             breaks,
             heals: None,
+            found: None,
             mended: |_, _| Ok(true),
             leaves: &[],
             again: false,
@@ -78,6 +83,11 @@ impl Case {
 
     pub const fn healed_by(mut self, heals: fn(&mut Bed) -> Result<()>) -> Self {
         self.heals = Some(heals);
+        self
+    }
+
+    pub const fn found_by(mut self, found: fn(&Bed) -> Result<()>) -> Self {
+        self.found = Some(found);
         self
     }
 
@@ -102,6 +112,7 @@ impl Case {
         bed.well()?;
         bed.configure()?;
         (self.breaks)(bed)?;
+        self.found.map_or(Ok(()), |found| found(bed))?;
         bed.hurry()?;
         self.tell_of_the_interface(bed)?;
         let broken = World::see(bed)?;
@@ -186,6 +197,16 @@ impl Case {
 
     fn once_more(&self, bed: &mut Bed, argv: &[String], broken: &World) -> Result<()> {
         bed.ends(argv, 0)?;
+        // What not every look finds is well by one that does not: then somebody asks again.
+        if let Some(found) = self.found {
+            for _ in 0..AGAIN {
+                if (self.mended)(bed, broken)? {
+                    break;
+                }
+                found(bed)?;
+                bed.ends(argv, 0)?;
+            }
+        }
         bed.settle()?;
         let now = World::see(bed)?;
         ensure!(now.is_well() && (self.mended)(bed, &now)?, "it is not mended: {}", now.beside(broken, &[]));

@@ -64,12 +64,14 @@ pub const ALL: &[Case] = &[
         .leaves(&["keys"])
         .again(),
     Case::new("vacuum", LATENCY, |bed| slow(bed, ROWS))
+        .found_by(is_found)
         .healed_by(|bed| quick(bed, ROWS))
         .mends(|bed, _| Ok(bed.stack.cluster().sql(DEAD)?.is_empty()))
         .leaves(&["tables"])
         .again(),
     // One is dropped, one built anew.
     Case::new("indexes", LATENCY, |bed| slow(bed, INDEXES))
+        .found_by(is_found)
         .healed_by(|bed| quick(bed, INDEXES))
         .mends(|bed, _| Ok(bed.stack.cluster().sql(INVALID)?.is_empty()))
         .leaves(&["tables"])
@@ -126,8 +128,11 @@ fn slow(bed: &mut Bed, name: &str) -> Result<()> {
     fault::find(name)?.inject(&mut bed.stack)?;
     // It may look after the tables of who they are.
     let owner = "SELECT tableowner FROM pg_tables WHERE tablename = 'code_chunks'";
-    bed.grant(&bed.stack.cluster().sql(owner)?.concat())?;
-    // Of few requests a look may meet the quick ones.
+    bed.grant(&bed.stack.cluster().sql(owner)?.concat())
+}
+
+/// Of few requests a look may meet the quick ones.
+fn is_found(bed: &Bed) -> Result<()> {
     let look = words(&["diagnose", "latency"]);
     wait::until("it is found", FOUND, || bed.run(&look).is_ok_and(|run| run.code == Some(1)))
 }

@@ -142,7 +142,7 @@ pub fn lost(before: &World, now: &World, acts: &Acts) -> Vec<String> {
         let of =
             |whose: &str| acts.iter().any(|(act, of)| by.contains(&act.as_str()) && of.starts_with(whose));
         match *part {
-            "tables" => relations(before, now).all(|r| acts.contains(&("upkeep".to_owned(), r))),
+            "tables" => relations(before, now).all(|r| of_upkeep(&r, acts)),
             _ => of(whose),
         }
     };
@@ -155,15 +155,18 @@ pub fn lost(before: &World, now: &World, acts: &Acts) -> Vec<String> {
         .collect()
 }
 
-/// The tables and indexes that are others than before; what a build leaves is its index's.
+/// What a build leaves, and takes away, is its index's.
+fn of_upkeep(relation: &str, acts: &Acts) -> bool {
+    let stem = relation.split("_ccnew").next();
+    acts.iter().any(|(act, of)| act == "upkeep" && (of == relation || Some(of.as_str()) == stem))
+}
+
+/// The tables and indexes that are others than before.
 fn relations(before: &World, now: &World) -> impl Iterator<Item = String> {
     let lines = |w: &World| w.part("tables").lines().map(ToOwned::to_owned).collect::<BTreeSet<_>>();
     let (before, now) = (lines(before), lines(now));
     let changed: Vec<String> = before.symmetric_difference(&now).cloned().collect();
-    changed.into_iter().filter_map(|line| {
-        let name = line.split(' ').nth(1)?;
-        Some(name.strip_suffix("_ccnew").unwrap_or(name).to_owned())
-    })
+    changed.into_iter().filter_map(|line| line.split(' ').nth(1).map(ToOwned::to_owned))
 }
 
 /// In one database of Redis; none where there is no Redis.
@@ -213,6 +216,9 @@ mod tests {
         let now = world(&[("tables", "kept a 4 t\nkept b 2 f")]);
         assert_eq!(lost(&before, &now, &acts(&[("upkeep", "b")])).len(), 1);
         assert_eq!(lost(&before, &now, &acts(&[("upkeep", "a")])).len(), 0);
+        let dropped = world(&[("tables", "kept a 1 f\nkept b 2 f")]);
+        assert_eq!(lost(&before, &dropped, &acts(&[("upkeep", "a_ccnew")])).len(), 0);
+        assert_eq!(lost(&before, &dropped, &acts(&[("upkeep", "b")])).len(), 1);
     }
 
     #[test]
