@@ -12,7 +12,8 @@ pub fn again(args: &RecoverArgs, global: &Global) -> String {
     words.extend(args.scenario.clone());
     words.extend(args.service.iter().map(|s| format!("--service {}", shell_word(s))));
     words.extend(args.max_size.map(|n| format!("--max-size {n}")));
-    let wait = (args.wait.0 != Duration::from_secs(60)).then(|| format!("--wait {}", args.wait));
+    let wait = (args.wait.0 != Duration::from_secs(60))
+        .then(|| format!("--wait {}", shell_word(&args.wait.to_string())));
     words.extend(wait);
     words.extend(args.allow.map(|a| format!("--allow {}", Risk::from(a).word())));
     words.extend(
@@ -33,7 +34,10 @@ pub fn again(args: &RecoverArgs, global: &Global) -> String {
 /// The options of all commands that decide what is looked at.
 pub fn of_all(global: &Global) -> Vec<String> {
     let config = global.config.as_ref().map(|c| format!("--config {}", shell_word(&c.to_string_lossy())));
-    config.into_iter().chain(global.timeout.map(|t| format!("--timeout {t}"))).collect()
+    config
+        .into_iter()
+        .chain(global.timeout.map(|t| format!("--timeout {}", shell_word(&t.to_string()))))
+        .collect()
 }
 
 #[cfg(test)]
@@ -42,6 +46,16 @@ mod tests {
 
     use super::*;
     use crate::cli::tree::{Cli, Verb};
+
+    /// `1h 30m` is one word.
+    #[test]
+    fn a_time_of_two_units_is_one_word() {
+        let cli = Cli::try_parse_from(["mcp-ir", "recover", "db", "--wait", "90m"]).unwrap();
+        let Verb::Recover(args) = &cli.verb else { panic!() };
+        let command = again(args, &cli.global);
+        assert!(command.contains("--wait '1h 30m'"), "{command}");
+        assert_eq!(args.wait.0, Duration::from_secs(5400));
+    }
 
     #[test]
     fn what_is_copied_from_a_plan_acts_on_the_same() {

@@ -224,7 +224,11 @@ impl Asks {
         words.extend(self.flush_cache.iter().map(|p| format!("--flush-cache {}", shell_word(p))));
         let whole = self.flush_db.iter().map(|(redis, n)| shell_word(&format!("{redis}/{n}")));
         words.extend(whole.map(|name| format!("--flush-db {name}")));
-        words.extend(self.grace.filter(|g| g.0.as_secs() != GRACE_S).map(|g| format!("--grace {g}")));
+        words.extend(
+            self.grace
+                .filter(|g| g.0.as_secs() != GRACE_S)
+                .map(|g| format!("--grace {}", shell_word(&g.to_string()))),
+        );
         words
     }
 }

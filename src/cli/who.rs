@@ -204,7 +204,10 @@ impl WhoArgs {
             let value = value.as_ref().map(|v| crate::diagnosis::shell_word(v));
             value.map(|v| format!(" --{name} {v}")).unwrap_or_default()
         };
-        let older = self.older.map(|span| format!(" --older {span}")).unwrap_or_default();
+        let older = self
+            .older
+            .map(|span| format!(" --older {}", crate::diagnosis::shell_word(&span.to_string())))
+            .unwrap_or_default();
         let blocked = if self.blocked { " --blocked" } else { "" };
         [
             word("application", &self.application),

@@ -16,7 +16,7 @@ const LONG: &str = "pool-exhausted/long-queries@postgres";
 const BUDGET: &str = "pool-exhausted/pool-over-budget@postgres";
 const UNHEALTHY_A: &str = "server-crash/unhealthy@codebase-mcp";
 
-fn idle(application: &str, count: u32, newest_s: Option<f64>) -> Consumer {
+pub fn idle(application: &str, count: u32, newest_s: Option<f64>) -> Consumer {
     Consumer {
         application: application.into(),
         user: "mcp_user".into(),

@@ -1,5 +1,6 @@
 //! One recovery a database also from two hosts: an advisory lock of PostgreSQL's, held by a session of ours as
-//! long as that lives (a restart of the server, which is asked for, ends it). It is of the database that the `url` names, as advisory locks are. Where we can't log in, the act can't either, and says why.
+//! long as that lives. A raise of its connections takes none: the session would have
+//! to end for its restart. It is of the database that the `url` names, as advisory locks are. Where we can't log in, the act can't either, and says why.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use tokio_postgres::SimpleQueryMessage;
 
 use crate::action::Sessions;
 use crate::config::{Loaded, PgHost, Postgres, Secret};
-use crate::plan::{Act, Plan};
+use crate::plan::Plan;
 use crate::probe::{postgres, said};
 
 const LIMIT: Duration = Duration::from_secs(5);
@@ -20,13 +21,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Held until these sessions are dropped.
 pub async fn take(plan: &Plan, loaded: &Loaded) -> Result<Sessions, String> {
-    let of = |act: &'_ Act| match act {
-        Act::Connections(c) => Some(c.server.clone()),
-        act => act.server().map(ToOwned::to_owned),
-    };
-    let servers: BTreeSet<String> = plan.steps.iter().filter_map(|s| of(&s.act)).collect();
+    let servers: BTreeSet<&str> = plan.steps.iter().filter_map(|s| s.act.server()).collect();
     let mut held = Sessions::new();
-    for name in &servers {
+    for name in servers {
         let Some(p) = loaded.config.postgres(name) else { continue };
         let end = Instant::now() + LIMIT;
         let Some(session) = session(p, loaded.secrets.postgres(name), end).await else { continue };

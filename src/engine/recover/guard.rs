@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::possible::{is_upkeep, spared, without};
-use crate::config::{Config, Guard};
+use crate::config::{Config, Guard, Postgres};
 use crate::incident::{Event, Hold, Incident, Outcome};
 use crate::plan::{Act, Plan, Step};
 
@@ -269,12 +269,17 @@ pub fn never<'a>(plan: &Plan, config: &'a Config) -> Option<&'a str> {
         unit.or_else(|| config.postgres(name).and_then(|p| p.unit.as_deref()))
     };
     // By its unit, as it is configured: which one a server runs as may be another (Debian's umbrella).
+    let named_unit = |unit: &str| unit == "postgresql.service" || !config.units().any(|(_, u)| u == unit);
     let named = |unit: &str| config.units().filter(|(_, u)| *u == unit).any(|(name, _)| touched(name));
-    // Debian's umbrella is all of its clusters.
+    // Debian's umbrella is all of its clusters; and a server without a unit may run as any of them.
+    const UMBRELLA: &str = "postgresql.service";
     let cluster = |s: &Step| s.act.unit().is_some_and(|u| u.starts_with("postgresql@"));
     let all = |n: &str| {
-        let servers = || config.postgres.iter().any(|p| touched(&p.name));
-        n == "postgresql.service" && (plan.steps.iter().any(cluster) || servers())
+        let any = n == UMBRELLA;
+        let may_be = |p: &&Postgres| any || p.unit.as_deref().is_none_or(|u| u == UMBRELLA);
+        let servers = || config.postgres.iter().filter(may_be).any(|p| touched(&p.name));
+        let unknown = n.starts_with("postgresql") && n.ends_with(".service") && named_unit(n);
+        (any && plan.steps.iter().any(cluster)) || (unknown && servers())
     };
     let left = |n: &&str| all(n) || touched(n) || of_unit(n).is_some_and(touched) || named(n);
     config.guard.never.iter().map(String::as_str).find(left)

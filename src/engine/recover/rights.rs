@@ -137,14 +137,14 @@ async fn units(plan: &Plan, config: &Config, deadline: Instant) -> Vec<Lacking> 
     if those.is_empty() || is_privileged() {
         return Vec::new();
     }
-    let ask = async { Bus::connect(&config.systemd.bus, deadline).await?.has_polkit(deadline).await };
+    let ask = async { Bus::connect(&config.systemd.bus, deadline).await?.obeys_root_alone(deadline).await };
     match ask.await {
-        Ok(false) => {
+        Ok(true) => {
             let why = "systemd obeys root alone here: no polkit is on its bus".to_owned();
             those.iter().map(|s| Lacking::new(s, why.clone(), "run it as root".into())).collect()
         }
         // Who can't be asked says so at the act.
-        Ok(true) | Err(_) => Vec::new(),
+        Ok(false) | Err(_) => Vec::new(),
     }
 }
 

@@ -25,8 +25,8 @@ impl Work<'_, '_> {
         let o = self.order;
         if let Some(others) = started_before(step, o.plan, &o.loaded.config) {
             // Who does not come up keeps nobody else down.
-            let wait = APART.min(o.wait);
-            let _ = verify(o.loaded, &others, Duration::ZERO, wait, self.stop, self.awaited).await;
+            let well = verify(o.loaded, &others, Duration::ZERO, APART, self.stop, self.awaited);
+            let _ = tokio::time::timeout(APART.min(o.wait), well).await;
         }
         let alone = well_before(step, o.plan, &o.loaded.config)?;
         let v = verify(o.loaded, &alone, Duration::ZERO, o.wait, self.stop, self.awaited).await;

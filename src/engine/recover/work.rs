@@ -86,6 +86,10 @@ impl Work<'_, '_> {
                 let back = self.roll_back_refuted(&touched).await?;
                 return Ok((Outcome::NotRecovered, format!("{why}{back}")));
             }
+            // While others were waited for.
+            if self.stop.asked() {
+                return Ok(self.interrupted(!touched.is_empty(), Some(step)));
+            }
             match self.one(at, step).await? {
                 Ok(Went::Gone) => why = Some(format!("{}: it is gone", of(step))),
                 Ok(Went::Done) if step.act.changes() => touched.push(subject),

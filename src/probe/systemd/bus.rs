@@ -32,20 +32,31 @@ impl Bus {
         Ok(Self { connection, paths: BTreeMap::new() })
     }
 
-    /// Whether somebody is there, or would be started, who may allow more to a user than systemd itself does.
-    pub async fn has_polkit(&self, deadline: Instant) -> Result<bool, Failure> {
+    /// Whether this systemd obeys root alone: it is root's, and nobody is there, or would be started, who may
+    /// allow more to a user.
+    pub async fn obeys_root_alone(&self, deadline: Instant) -> Result<bool, Failure> {
         const POLKIT: &str = "org.freedesktop.PolicyKit1";
         let bus = Some("org.freedesktop.DBus");
         let ask = async {
+            let owner = self.connection.call_method(
+                bus,
+                "/org/freedesktop/DBus",
+                bus,
+                "GetConnectionUnixUser",
+                &DESTINATION,
+            );
+            if owner.await?.body().deserialize::<u32>()? != 0 {
+                return Ok(false);
+            }
             let running =
                 self.connection.call_method(bus, "/org/freedesktop/DBus", bus, "NameHasOwner", &POLKIT);
             if running.await?.body().deserialize::<bool>()? {
-                return Ok(true);
+                return Ok(false);
             }
             let names =
                 self.connection.call_method(bus, "/org/freedesktop/DBus", bus, "ListActivatableNames", &());
             let names: Vec<String> = names.await?.body().deserialize()?;
-            Ok(names.iter().any(|n| n == POLKIT))
+            Ok(names.iter().all(|n| n != POLKIT))
         };
         by(deadline, Stage::Answer, "no answer from the system bus", ask)
             .await?

@@ -32,13 +32,14 @@ pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
                 ],
                 // Its own starts may have used up what systemd allows.
                 "failed" => {
-                    let down = Needs::Unit { active, invocation };
+                    let down = Needs::Unit { active: active.clone(), invocation };
                     vec![
                         draft(Act::ResetFailed { unit: unit.into() }, Risk::Safe)
-                            .needs(down.clone())
-                            .because("a count that was reset is gone"),
-                        draft(Act::StartUnit { unit: unit.into() }, Risk::Disruptive)
                             .needs(down)
+                            .because("a count that was reset is gone"),
+                        // systemd forgets a unit that nothing refers to, and with it the run.
+                        draft(Act::StartUnit { unit: unit.into() }, Risk::Disruptive)
+                            .needs(Needs::Unit { active, invocation: None })
                             .because("it had failed: that is no state to go back to"),
                     ]
                 }

@@ -64,7 +64,21 @@ pub fn widen(now: &Snapshot, f: &Finding, ask: &Ask, config: &Config) -> Remedy 
 
 /// What it does not give back ends with its process. What that was doing is kept before.
 fn anew(now: &Snapshot, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
-    let Some(unit) = config.service(&f.subject).and_then(|s| s.unit.as_deref()) else { return advice(f) };
+    let Some(s) = config.service(&f.subject) else { return advice(f) };
+    let Some(unit) = s.unit.as_deref() else { return advice(f) };
+    // A twin on another host bears its name: whose sessions are idle is not known by that.
+    let own = |p: &'_ Postgres| {
+        let all = facts::server(now, &p.name).map(|s| s.consumers.as_slice()).unwrap_or_default();
+        all.iter().filter(|c| c.application == s.name).cloned().collect::<Vec<_>>()
+    };
+    let own: Vec<_> = config.postgres.iter().filter(|p| s.needs.contains(&p.name)).flat_map(own).collect();
+    let busy: u32 = own.iter().filter(|c| c.state != "idle").map(|c| c.count).sum();
+    let clients: std::collections::BTreeSet<&str> = own.iter().map(|c| c.client.as_str()).collect();
+    let idle: u32 = own.iter().filter(|c| c.state == "idle").map(|c| c.count).sum();
+    if clients.len() > 1 || f64::from(busy) > f64::from(idle) * (1.0 - config.thresholds.pool) {
+        let why = "not all sessions of its name are idle, or not all come from one host";
+        return Remedy::Advice(format!("{}: {why}", f.remedy.summary));
+    }
     match steps::restart(unit, ask, now) {
         Ok(restart) => {
             let again = "it will leak again: `mcp-ir incident show` has where its evidence is kept";

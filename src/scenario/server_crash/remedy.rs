@@ -36,7 +36,7 @@ pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
         "failed" if listed.active == "active" => vec![wait(&f.subject)],
         "failed" => vec![start(unit, now).because(FAILED)],
         "crash-loop" if matches!(listed.active.as_str(), "failed" | "inactive") => {
-            vec![reset(unit, now), start(unit, now).because(FAILED)]
+            vec![reset(unit, now), start_again(unit).because(FAILED)]
         }
         // Only where the finding itself says that a restart mends it, and of the run that was seen.
         "not-listening" | "unhealthy" | "mcp-broken" | "hung"
@@ -78,7 +78,7 @@ pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
             match listed.active.as_str() {
                 _ if goes_on => steps.push(wait(&f.subject)),
                 // Its own starts have used up what systemd allows.
-                "failed" => steps.extend([reset(unit, now), start(unit, now).because(FAILED)]),
+                "failed" => steps.extend([reset(unit, now), start_again(unit).because(FAILED)]),
                 _ => steps
                     .push(start(unit, now).undo(vec![Act::StopUnit { unit: unit.into() }], Risk::Disruptive)),
             }
@@ -209,6 +209,13 @@ fn reset(unit: &str, now: &Snapshot) -> Draft {
 
 fn start(unit: &str, now: &Snapshot) -> Draft {
     draft(Act::StartUnit { unit: unit.into() }, Risk::Disruptive).needs(needs(unit, &DOWN, now))
+}
+
+/// Behind a reset: systemd forgets a unit that nothing refers to, and with it the run.
+fn start_again(unit: &str) -> Draft {
+    let active = DOWN.map(ToOwned::to_owned).to_vec();
+    draft(Act::StartUnit { unit: unit.into() }, Risk::Disruptive)
+        .needs(Needs::Unit { active, invocation: None })
 }
 
 fn wait(subject: &str) -> Draft {

@@ -1,6 +1,7 @@
 //! It takes connections, or the kernel does for it, and answers nothing: frozen from outside, stopped,
 //! or stuck in itself. Told by its processes; these are known by its unit, and by its listener.
 
+use super::unit::STARTING_S;
 use super::{cause, port, runbook, with_refusal};
 use crate::config::Service;
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity, shell_word};
@@ -103,6 +104,27 @@ fn stuck(s: &Service, f: &Failure, now: &Snapshot) -> Option<Finding> {
     })
 }
 
+/// Percent of a processor that a thread takes which does nothing but loop.
+const BUSY: f64 = 90.0;
+
+/// For longer than a start takes, as far as that is known.
+fn is_up(s: &Service, now: &Snapshot) -> bool {
+    let Some(Place::Unit(unit)) = Place::of(s) else { return false };
+    let since = facts::detail(now, unit).and_then(|d| d.state_since);
+    since.is_some_and(|t| now.taken_at.duration_since(t).as_secs_f64() >= STARTING_S)
+}
+
+/// It needs databases alone, all are seen, and at none of them it has a statement or a transaction under way.
+fn asks_nobody(s: &Service, now: &Snapshot) -> bool {
+    let idle = |name: &String| {
+        let server = now.config.postgres(name).and_then(|p| facts::server(now, &p.name));
+        server.is_some_and(|server| {
+            server.consumers.iter().all(|c| c.application != s.name || c.state == "idle")
+        })
+    };
+    !s.needs.is_empty() && s.needs.iter().all(idle)
+}
+
 /// Connected, no answer in time, and it could run. A queue that moves is overload: that is no cause of
 /// this kind.
 pub fn stands(s: &Service, f: &Failure, now: &Snapshot) -> Option<Finding> {
@@ -138,8 +160,10 @@ pub fn stands(s: &Service, f: &Failure, now: &Snapshot) -> Option<Finding> {
         Some(Place::Container(name)) => format!("docker restart {}", shell_word(name)),
         None => runbook(&HUNG),
     };
-    // Silence alone may be a database that it waits for, or a load that it works off.
-    Some(match restless.is_some() || waiting.is_some() {
+    // A start, a load that it works off, or what it waits for, is silent too: then it is for people.
+    let busy = restless.is_some_and(|(_, r)| r.cpu >= BUSY);
+    let by_itself = waiting.is_some() && (busy || restless.is_none() && asks_nobody(s, now));
+    Some(match by_itself && is_up(s, now) {
         true => found.restarts(restart, words),
         false => {
             found.remedy(runbook(&HUNG), "Take its stacks as evidence before a restart", Risk::Disruptive)

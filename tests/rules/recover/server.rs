@@ -5,6 +5,7 @@ use mcp_ir::engine::recover::Choice;
 use mcp_ir::engine::{Filter, diagnose};
 use mcp_ir::plan::{Act, Ask, Needs, Remedy};
 use mcp_ir::scenario::{ALL, plan};
+use mcp_ir::snapshot::postgres::Consumer;
 use mcp_ir::snapshot::process::Restless;
 use mcp_ir::snapshot::{FailKind, Failure, Reading, Stage};
 
@@ -16,8 +17,12 @@ use crate::redis;
 use crate::stack::{A, A_UNIT, PG_UNIT, Stack, fail, silent};
 
 /// Of a run that was seen.
-fn runs(mut s: Stack, unit: &str) -> Stack {
-    s = s.detail(unit, "success", 0, 0, 90.0);
+fn runs(s: Stack, unit: &str) -> Stack {
+    runs_since(s, unit, 90.0)
+}
+
+fn runs_since(mut s: Stack, unit: &str, seconds: f64) -> Stack {
+    s = s.detail(unit, "success", 0, 0, seconds);
     if let Reading::Seen { value } = &mut s.now.units.details.get_mut(unit).unwrap().reading {
         value.invocation = Some("abc".into());
     }
@@ -40,16 +45,29 @@ fn who_stands_is_restarted_and_who_is_only_silent_is_not() {
         let s = runs(Stack::healthy().no_answer(A, silent()), A_UNIT);
         s.listener("127.0.0.1:8000", &[(77, "python3", Some("/lab/system.slice/codebase-mcp.service"))])
     };
-    let spins = quiet().at_port(|l| l.holders[0].restless = Some(Restless { thread: 79, cpu: 98.0 }));
-    let stands = quiet().at_port(|l| (l.queued, l.still_queued) = (3, Some(3)));
-    for s in [spins, stands] {
+    let spins = |s: Stack| s.at_port(|l| l.holders[0].restless = Some(Restless { thread: 79, cpu: 98.0 }));
+    let stands = |s: Stack| s.at_port(|l| (l.queued, l.still_queued) = (3, Some(3)));
+    let is = |state: &str| {
+        let own = Consumer { state: state.into(), ..crate::leak::idle(A, 3, Some(9.0)) };
+        stands(quiet()).server(|s| s.consumers = vec![own])
+    };
+    for s in [stands(quiet()), stands(spins(quiet())), is("idle")] {
         let plan = planned(&s, &of("server-crash"));
         assert_eq!(acts(&plan), [&Act::RestartUnit { unit: A_UNIT.into() }]);
         assert!(plan.steps[0].act.destroys_evidence());
     }
-    // It may wait for its database, or work off a load.
+    // It may work off a load, wait for its database or for whom we do not see, or be starting.
+    let starting = stands(runs_since(quiet(), A_UNIT, 20.0));
+    let also = stands(quiet()).service(A, |s| s.needs.push("redis".into()));
+    let unseen = stands(quiet()).login(crate::stack::slots_gone());
     let idle = quiet().at_port(|l| l.still_queued = Some(0));
-    assert!(matches!(chosen(&idle, &of("server-crash")), Choice::Advice { .. }));
+    for s in [spins(quiet()), is("active"), is("idle in transaction"), starting, also, unseen, idle] {
+        assert!(
+            !matches!(chosen(&s, &of("server-crash")), Choice::Plan(_)),
+            "{:?}",
+            chosen(&s, &of("server-crash"))
+        );
+    }
 }
 
 /// Not of the unit alone: a server's processes may have been stopped all together.
@@ -73,6 +91,8 @@ fn a_database_that_has_failed_is_started_though_its_starts_are_used_up() {
     let plan = planned(&s, &of("db-down"));
     let unit = || PG_UNIT.to_owned();
     assert_eq!(acts(&plan), [&Act::ResetFailed { unit: unit() }, &Act::StartUnit { unit: unit() }]);
+    // systemd forgets it by the reset, and its run with it.
+    assert!(matches!(plan.steps[1].needs, Needs::Unit { invocation: None, .. }));
 }
 
 #[test]
@@ -82,6 +102,21 @@ fn errata_49_who_leaks_connections_is_begun_anew_and_looked_at_before() {
     assert_eq!(acts(&plan), [&Act::RestartUnit { unit: A_UNIT.into() }]);
     assert!(plan.notes.iter().any(|n| n.contains("will leak again")), "{:?}", plan.notes);
     assert!(matches!(chosen(&leaking(), &of("pool-exhausted")), Choice::Advice { .. }), "no run was seen");
+    // A twin on another host that bears its name is idle, and this one at work.
+    let twin = |state: &str| {
+        let more = Consumer {
+            client: "10.0.0.9".into(),
+            state: state.into(),
+            ..crate::leak::idle(A, 10, Some(400.0))
+        };
+        runs(leaking(), A_UNIT).server(|s| s.consumers.push(more))
+    };
+    for state in ["idle", "active"] {
+        let Choice::Advice { why, .. } = chosen(&twin(state), &of("pool-exhausted")) else {
+            panic!("{state}")
+        };
+        assert!(why.contains("of its name"), "{why}");
+    }
 }
 
 #[test]

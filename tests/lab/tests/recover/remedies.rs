@@ -33,8 +33,11 @@ fn who_hangs_goes_on_or_begins_anew_and_so_does_who_leaks() {
         assert_eq!(b.property(&unit, "MainPID"), main, "{fault}: it was not restarted");
         b.heal();
     }
-    for (fault, scenario) in [("hung/spin", "server"), ("hung/deaf", "server"), ("pool-leak/shape-a", "pool")]
-    {
+    for (fault, scenario) in [("hung/deaf", "server"), ("pool-leak/shape-a", "pool")] {
+        // Who is just starting is let alone.
+        if scenario == "server" {
+            std::thread::sleep(std::time::Duration::from_secs(31));
+        }
         b.inject(fault);
         let before = b.property(A_UNIT, "MainPID");
         let done = b.json(&["recover", scenario, "--yes", "--wait", "20s"], 0);
