@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::bench::{A, A_UNIT, Bench, until};
+use crate::bench::{A, A_UNIT, Bench, C_UNIT, until};
 
 const ASK: [&str; 3] = ["recover", "server", "--yes"];
 
@@ -16,6 +16,7 @@ fn rule_10_a_signal_ends_no_step_in_its_middle() {
     the_first_signal_finishes_the_step_and_begins_no_other(&mut b);
     the_second_signal_leaves_and_the_journal_says_unknown(&mut b);
     a_signal_while_it_only_waits_changed_nothing(&mut b);
+    a_signal_between_two_services_begins_with_no_other(&mut b);
     the_first_signal_finishes_a_step_of_undo(&mut b);
     the_second_signal_leaves_an_undo_that_the_next_one_ends(&mut b);
 }
@@ -83,6 +84,28 @@ fn a_signal_while_it_only_waits_changed_nothing(b: &mut Bench) {
     signal(&child, Signal::INT);
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert!(b.property(A_UNIT, "SubState").starts_with("auto-restart"));
+    b.heal();
+}
+
+/// The second is started apart from the first, which takes its time: the signal comes while that is waited for.
+fn a_signal_between_two_services_begins_with_no_other(b: &mut Bench) {
+    let booted = b.stack.systemd().unwrap();
+    let a = b.stack.service(A).unwrap();
+    let run = format!("{} {}", b.stack.binary().display(), a.arguments().join(" "));
+    let late = format!("[Service]\nExecStart=\nExecStart=/bin/sh -c 'sleep 4; exec \"$$0\" \"$$@\"' {run}\n");
+    booted.drop_in(A_UNIT, &late).unwrap();
+    for unit in [A_UNIT, C_UNIT] {
+        booted.systemctl(&["stop", unit]).unwrap();
+    }
+    b.forget_incidents();
+    let mut child = b.spawn(&["recover", "all", "--yes"]);
+    until("the first is started", || b.events().last().is_some_and(|e| e == "done"));
+    assert_eq!(b.property(A_UNIT, "ActiveState"), "active");
+    std::thread::sleep(Duration::from_millis(300));
+    signal(&child, Signal::INT);
+    assert_eq!(child.wait().unwrap().code(), Some(6), "{:?}", b.journal());
+    assert_eq!(b.property(C_UNIT, "ActiveState"), "inactive", "{:?}", b.journal());
+    assert_eq!(b.events().iter().filter(|e| *e == "intent").count(), 1);
     b.heal();
 }
 
