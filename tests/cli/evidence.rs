@@ -218,7 +218,8 @@ fn a_known_password_is_in_no_file_however_it_was_logged() {
          url = 'postgresql://m@127.0.0.1:1/app'\npassword_file = 'DIR/password'\n",
     );
     let ran = run(&desk, &["--evidence", "kept"]);
-    assert_eq!(ran.code, Some(1), "{}{}", ran.stdout, ran.stderr);
+    // A server of somebody else that starts on this host right now may be this one: then nothing is proven.
+    assert!(matches!(ran.code, Some(1 | 3)), "{:?}: {}{}", ran.code, ran.stdout, ran.stderr);
     let files = files(&desk.dir.path().join("kept"));
     let log = &files["servers/pg/server-log.txt"];
     assert!(log.contains("dialled with ****\n"), "{log}");
