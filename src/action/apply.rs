@@ -1,7 +1,7 @@
 //! One act: is it consented to, does its precondition still hold, and then it is done.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Tell, aside, care, connections, files, holder, http, postgres, proof, redis, systemd, upkeep};
 use crate::config::Loaded;
@@ -92,9 +92,13 @@ pub async fn apply(
     let Loaded { config, secrets, .. } = world.0;
     care::under_care(act, config).map_err(|why| Failed::Refused { why, hint: None })?;
     match act {
-        Act::StartUnit { unit } => systemd::job("StartUnit", unit, needs, config, deadline).await,
-        Act::StopUnit { unit } => systemd::job("StopUnit", unit, needs, config, deadline).await,
-        Act::RestartUnit { unit } => systemd::job("RestartUnit", unit, needs, config, deadline).await,
+        Act::StartUnit { unit } => systemd::job("StartUnit", unit, needs, None, config, deadline).await,
+        Act::StopUnit { unit } => systemd::job("StopUnit", unit, needs, None, config, deadline).await,
+        Act::RestartUnit { unit } => systemd::job("RestartUnit", unit, needs, None, config, deadline).await,
+        Act::EndUnit { unit, grace_s } => {
+            let grace = Some(Duration::from_secs(*grace_s));
+            systemd::job("StopUnit", unit, needs, grace, config, deadline).await
+        }
         Act::ResetFailed { unit } => systemd::call("ResetFailedUnit", unit, needs, config, deadline).await,
         Act::Thaw { unit } => systemd::call("ThawUnit", unit, needs, config, deadline).await,
         Act::Freeze { unit } => systemd::call("FreezeUnit", unit, needs, config, deadline).await,

@@ -17,6 +17,7 @@ const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
 const SERVICE: &str = "org.freedesktop.systemd1.Service";
 const SIGCONT: i32 = 18;
+const SIGKILL: i32 = 9;
 
 /// A connection for one act.
 struct Manager {
@@ -102,11 +103,13 @@ impl Manager {
     }
 }
 
-/// A job of systemd's, awaited. Mode `fail`: what somebody else has queued is respected.
+/// A job of systemd's, awaited. Mode `fail`: what somebody else has queued is respected. Of a stop that has not
+/// ended after `grace` all processes are killed: its unit may know no limit.
 pub async fn job(
     method: &'static str,
     unit: &str,
     needs: &Needs,
+    grace: Option<Duration>,
     config: &Config,
     deadline: Instant,
 ) -> Result<Done, Failed> {
@@ -152,6 +155,24 @@ pub async fn job(
         }
         None
     };
+    tokio::pin!(ended);
+    let mut killed = "";
+    if let Some(grace) = grace {
+        tokio::select! {
+            biased;
+            result = &mut ended => {
+                return match result.as_deref() {
+                    Some("done") => Ok(Done::new(format!("{unit} is stopped"))),
+                    _ => Err(Failed::Broken(format!("systemd's job for {unit} did not end well"))),
+                };
+            }
+            () = tokio::time::sleep(grace) => {}
+        }
+        tell(&manager, "KillUnit", &(unit, "all", SIGKILL), deadline)
+            .await
+            .map_err(|f| Failed::Broken(f.words()))?;
+        killed = "; what had not ended was killed";
+    }
     match tokio::time::timeout_at(deadline.into(), ended).await {
         Ok(Some(result)) if result == "done" => {}
         Ok(Some(result)) => return Err(Failed::Broken(format!("systemd's job for {unit} ended: {result}"))),
@@ -168,7 +189,7 @@ pub async fn job(
         return Err(Failed::Changed(format!("{unit} was {} meanwhile: it was not restarted", after.active)));
     }
     let made = Some(after.invocation).filter(|i| !i.is_empty() && method != "StopUnit");
-    Ok(Done { detail: format!("{unit} is {} ({})", after.active, after.sub), made, already: false })
+    Ok(Done { detail: format!("{unit} is {} ({}){killed}", after.active, after.sub), made, already: false })
 }
 
 /// A method without a job.

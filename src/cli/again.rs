@@ -67,6 +67,10 @@ mod tests {
             "mcp-ir recover latency --flush-cache mcp:cache:",
             "mcp-ir recover server --flush-db redis/3",
             "mcp-ir recover pool --max-connections 300",
+            "mcp-ir recover pool --kill-idle 10m --terminate-older-than 30m",
+            "mcp-ir recover db --start",
+            "mcp-ir recover latency --restart",
+            "mcp-ir recover server --restart-dependencies",
             "mcp-ir recover latency --env MALLOC_ARENA_MAX=2 --env WORKERS=4 --log-level WARNING",
         ] {
             let cli = Cli::try_parse_from(typed.split_whitespace()).unwrap();

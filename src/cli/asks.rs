@@ -5,7 +5,7 @@ use clap::Args;
 use crate::config::Span;
 use crate::diagnosis::shell_word;
 use crate::error::{Error, Result};
-use crate::plan::{Ask, settable};
+use crate::plan::{Ages, Ask, Told, settable};
 
 #[derive(Debug, Default, Args)]
 pub struct Asks {
@@ -27,16 +27,35 @@ pub struct Asks {
     /// pool: how many connections PostgreSQL takes; it is restarted for that, and every session ends
     #[arg(long, value_name = "N", allow_negative_numbers = true, conflicts_with_all = OTHERS)]
     pub max_connections: Option<u64>,
+    /// pool: end the sessions that have been idle for longer, those in a transaction first; of a pool's spares
+    /// only where slots are short
+    #[arg(long, value_name = "TIME", conflicts_with_all = OTHERS, conflicts_with = "max_connections")]
+    pub kill_idle: Option<Span>,
+    /// pool: cancel the statements that have run for longer; what does not heed it is ended
+    #[arg(long, value_name = "TIME", conflicts_with_all = OTHERS, conflicts_with = "max_connections")]
+    pub terminate_older_than: Option<Span>,
+    /// db: start the one that failed to start, once its reason is gone
+    #[arg(long)]
+    pub start: bool,
+    /// db, latency: restart the one that accepts and does not answer, or a service that is slow for no reason
+    /// that can be seen
+    #[arg(long)]
+    pub restart: bool,
+    /// server: restart a Redis or an Ollama that runs and gives no answer
+    #[arg(long)]
+    pub restart_dependencies: bool,
     /// server, latency: unlink the keys of Redis that begin so, one of its `cache_prefixes`
-    #[arg(long, value_name = "PREFIX", conflicts_with_all = OTHERS, conflicts_with = "max_connections")]
+    #[arg(long, value_name = "PREFIX", conflicts_with_all = OTHERS, conflicts_with_all = BY_NAME)]
     pub flush_cache: Option<String>,
     /// server: flush one database of a Redis, whatever is in it; its name is typed
-    #[arg(long, value_name = "REDIS/N", value_parser = database, conflicts_with_all = OTHERS, conflicts_with_all = ["flush_cache", "max_connections"])]
+    #[arg(long, value_name = "REDIS/N", value_parser = database, conflicts_with_all = OTHERS, conflicts_with_all = BY_NAME, conflicts_with = "flush_cache")]
     pub flush_db: Option<(String, u32)>,
 }
 
 /// Each is a run of its own.
 const OTHERS: [&str; 5] = ["max_size", "free_port", "memory_max", "env", "log_level"];
+
+const BY_NAME: [&str; 3] = ["max_connections", "kill_idle", "terminate_older_than"];
 
 /// `redis/0`
 fn database(text: &str) -> std::result::Result<(String, u32), String> {
@@ -90,25 +109,6 @@ impl std::str::FromStr for Size {
     }
 }
 
-/// An option that asks for something by itself, and the scenarios that it can be meant of.
-pub struct Value {
-    pub given: bool,
-    pub says: &'static str,
-    pub of: &'static [&'static str],
-    /// Beside every root as well.
-    pub all: bool,
-    pub hint: &'static str,
-}
-
-/// `None` is every root: a value that is set for one service would hide what else is down.
-pub fn fit(values: impl IntoIterator<Item = Value>, scenario: Option<&str>) -> Result<()> {
-    let fits = |v: &Value| scenario.map_or(v.all, |name| v.of.contains(&name));
-    match values.into_iter().find(|v| v.given && !fits(v)) {
-        Some(v) => Err(Error::usage(v.says).hint(v.hint)),
-        None => Ok(()),
-    }
-}
-
 /// Of the 90 s that an act has.
 const LONGEST_S: u64 = 60;
 const GRACE_S: u64 = 10;
@@ -116,77 +116,26 @@ const GRACE_S: u64 = 10;
 impl Asks {
     /// The scenario that they are of, where none is named and one is enough.
     pub fn scenario(&self) -> Option<&'static str> {
-        if self.max_connections.is_some() {
+        if self.max_connections.is_some() || self.ages().any() {
             return Some("pool-exhausted");
         }
-        let of = self.free_port || self.flush_cache.is_some() || self.flush_db.is_some();
+        if self.start {
+            return Some("db-down");
+        }
+        let of = self.free_port
+            || self.restart_dependencies
+            || self.flush_cache.is_some()
+            || self.flush_db.is_some();
         of.then_some("server-crash")
-    }
-
-    /// As they are asked for, each with what it is of.
-    pub fn values(&self) -> [Value; 6] {
-        let variables = !self.env.is_empty() || self.log_level.is_some();
-        [
-            // A word for what is found, whatever else is: it names no value.
-            Value {
-                given: self.free_port,
-                says: "--free-port is of a server",
-                of: &["server-crash"],
-                all: true,
-                hint: "mcp-ir recover server --free-port",
-            },
-            Value {
-                given: variables,
-                says: "--env and --log-level are of a service",
-                of: &["server-crash", "latency", "memory"],
-                all: false,
-                hint: "mcp-ir recover memory --env KEY=VALUE",
-            },
-            Value {
-                given: self.memory_max.is_some(),
-                says: "--memory-max is of a service",
-                of: &["server-crash", "memory"],
-                all: false,
-                hint: "mcp-ir recover memory --memory-max SIZE",
-            },
-            Value {
-                given: self.max_connections.is_some(),
-                says: "--max-connections is of a PostgreSQL, for its pools",
-                of: &["pool-exhausted"],
-                all: false,
-                hint: "mcp-ir recover pool --max-connections N",
-            },
-            Value {
-                given: self.flush_cache.is_some(),
-                says: "--flush-cache is of a server",
-                of: &["server-crash", "latency"],
-                all: false,
-                hint: "mcp-ir recover server --flush-cache PREFIX",
-            },
-            Value {
-                given: self.flush_db.is_some(),
-                says: "--flush-db is of a server",
-                of: &["server-crash"],
-                all: false,
-                hint: "mcp-ir recover server --flush-db REDIS/N",
-            },
-        ]
-    }
-
-    /// And a pool's size beside them.
-    pub fn with_size(&self, max_size: Option<u64>) -> impl Iterator<Item = Value> {
-        let size = Value {
-            given: max_size.is_some(),
-            says: "--max-size is of a pool",
-            of: &["pool-exhausted"],
-            all: false,
-            hint: "mcp-ir recover pool --max-size N",
-        };
-        std::iter::once(size).chain(self.values())
     }
 
     pub fn asked(&self, ask: Ask) -> Result<Ask> {
         let grace = self.grace.map_or(GRACE_S, |g| g.0.as_secs());
+        let short = |span: &Option<Span>| span.as_ref().is_some_and(|s| s.as_secs_f64() < 1.0);
+        if short(&self.kill_idle) || short(&self.terminate_older_than) {
+            let e = Error::usage("who is between two statements is not idle: 1s at least");
+            return Err(e.hint("mcp-ir recover pool --kill-idle 10m"));
+        }
         if grace > LONGEST_S {
             return Err(Error::usage(format!("--grace is {LONGEST_S}s at most")));
         }
@@ -195,10 +144,17 @@ impl Asks {
             memory_max: self.memory_max.map(|s| s.0),
             env: self.variables()?,
             max_connections: self.max_connections,
+            ages: self.ages(),
+            told: Told { start: self.start, restart: self.restart, dependencies: self.restart_dependencies },
             flush_cache: self.flush_cache.clone(),
             flush_db: self.flush_db.clone(),
             ..ask
         })
+    }
+
+    pub fn ages(&self) -> Ages {
+        let seconds = |span: &Option<Span>| span.as_ref().map(|s| s.as_secs_f64());
+        Ages { idle: seconds(&self.kill_idle), statement: seconds(&self.terminate_older_than) }
     }
 
     fn variables(&self) -> Result<Vec<(String, String)>> {
@@ -221,6 +177,17 @@ impl Asks {
         words.extend(self.env.iter().map(|text| format!("--env {}", shell_word(text))));
         words.extend(self.log_level.as_ref().map(|level| format!("--log-level {level}")));
         words.extend(self.max_connections.map(|n| format!("--max-connections {n}")));
+        let ages = [("--kill-idle", &self.kill_idle), ("--terminate-older-than", &self.terminate_older_than)];
+        let age = |(name, span): (&str, &Option<Span>)| {
+            span.as_ref().map(|span| format!("{name} {}", shell_word(&span.to_string())))
+        };
+        words.extend(ages.into_iter().filter_map(age));
+        let told = [
+            (self.start, "--start"),
+            (self.restart, "--restart"),
+            (self.restart_dependencies, "--restart-dependencies"),
+        ];
+        words.extend(told.iter().filter(|(set, _)| *set).map(|(_, flag)| (*flag).to_owned()));
         words.extend(self.flush_cache.iter().map(|p| format!("--flush-cache {}", shell_word(p))));
         let whole = self.flush_db.iter().map(|(redis, n)| shell_word(&format!("{redis}/{n}")));
         words.extend(whole.map(|name| format!("--flush-db {name}")));
@@ -253,33 +220,6 @@ mod tests {
         for text in ["", "G", "-1G", "0", "1k", "nan", "infG", "1e40", "12 parsecs", "9999999T"] {
             assert!(size(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn a_value_hides_nothing_else_that_is_down() {
-        let fits = |asks: Asks, scenario| fit(asks.values(), scenario).is_ok();
-        let size = || Asks { memory_max: Some(Size(1 << 30)), ..Asks::default() };
-        let env = || Asks { env: vec!["A=1".into()], ..Asks::default() };
-        let level = || Asks { log_level: Some("INFO".into()), ..Asks::default() };
-        for asks in [size, env, level] {
-            assert!(!fits(asks(), None), "of all of them");
-            assert!(!fits(asks(), Some("db-down")));
-            assert!(fits(asks(), Some("memory")));
-        }
-        assert!(!fits(size(), Some("latency")));
-        let port = || Asks { free_port: true, ..Asks::default() };
-        assert!(fits(port(), None) && fits(port(), Some("server-crash")) && !fits(port(), Some("memory")));
-        assert!(fits(Asks::default(), None));
-        let cache = || Asks { flush_cache: Some("mcp:cache:".into()), ..Asks::default() };
-        let whole = || Asks { flush_db: Some(("redis".into(), 3)), ..Asks::default() };
-        let more = || Asks { max_connections: Some(300), ..Asks::default() };
-        assert!(
-            fits(more(), Some("pool-exhausted")) && !fits(more(), None) && !fits(more(), Some("db-down"))
-        );
-        assert!(!fits(cache(), None) && !fits(whole(), None));
-        assert!(fits(cache(), Some("server-crash")) && fits(whole(), Some("server-crash")));
-        assert!(fits(cache(), Some("latency")) && !fits(whole(), Some("latency")));
-        assert!(!fits(cache(), Some("db-down")) && !fits(whole(), Some("memory")));
     }
 
     #[test]

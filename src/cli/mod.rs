@@ -8,6 +8,7 @@ mod config;
 mod diagnose;
 mod evidence;
 mod exit;
+mod fit;
 mod generate;
 mod hold;
 mod incident;

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 
 use super::again::again;
-use super::asks::{Asks, fit};
+use super::asks::Asks;
 use super::diagnose::known_names;
 use super::exit::Exit;
+use super::fit::which;
 use super::load::{load, within};
 use super::run::say;
 use super::tree::{Global, Output};
@@ -23,11 +24,10 @@ use crate::engine::recover::{
     guard::Held, see,
 };
 use crate::engine::{self, Awaited, recover};
-use crate::error::{Error, Result, nearest};
+use crate::error::{Error, Result};
 use crate::incident::{self, Outcome};
 use crate::plan::{Ask, Plan};
 use crate::render::{self, Out, Progress};
-use crate::scenario;
 use crate::snapshot::{Looks, Vantage};
 
 #[derive(Debug, Args)]
@@ -42,6 +42,7 @@ Examples:
   mcp-ir recover latency --wait 30m        vacuum, analyze, build indexes anew
   mcp-ir recover server --flush-cache mcp:cache:
   mcp-ir recover pool --max-connections 300
+  mcp-ir recover pool --kill-idle 10m      end who has been idle for longer
 
 Safe steps are done, disruptive ones asked for, of destructive ones the target's
 name is typed; in a script --yes agrees. Whatever is done stands in the journal
@@ -243,30 +244,6 @@ pub fn store(private: bool, write: bool) -> Result<incident::Store> {
 
 fn evidence(looks: &Looks) -> String {
     looks.now.to_compact_json().map(|text| render::text::json(&text)).unwrap_or_default()
-}
-
-fn which(args: &RecoverArgs) -> Result<(Option<String>, bool)> {
-    let name = match args.scenario.as_deref() {
-        None => {
-            let of = args.max_size.map(|_| "pool-exhausted").or_else(|| args.asks.scenario());
-            return Ok((of.map(str::to_owned), false));
-        }
-        Some("all") => {
-            fit(args.asks.with_size(args.max_size), None)?;
-            return Ok((None, true));
-        }
-        Some(name) => name,
-    };
-    let Some(scenario) = scenario::by_name(name) else {
-        let names = scenario::ALL.iter().flat_map(|s| [s.name, s.alias]).chain(["all"]);
-        let e = Error::usage(format!("no scenario is called `{name}`"));
-        return Err(match nearest(name, names) {
-            Some(near) => e.hint(format!("did you mean `{near}`?")),
-            None => e.hint("`mcp-ir runbook` lists the scenarios"),
-        });
-    };
-    fit(args.asks.with_size(args.max_size), Some(scenario.name))?;
-    Ok((Some(scenario.name.to_owned()), false))
 }
 
 /// `root@host (pid 7)`

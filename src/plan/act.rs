@@ -19,6 +19,12 @@ pub enum Act {
     RestartUnit {
         unit: String,
     },
+    /// Stopped; what has not ended after that many seconds is killed, all of it. A unit that hangs may have no
+    /// limit of its own for that.
+    EndUnit {
+        unit: String,
+        grace_s: u64,
+    },
     ResetFailed {
         unit: String,
     },
@@ -174,6 +180,7 @@ impl Act {
             Act::StartUnit { unit }
             | Act::StopUnit { unit }
             | Act::RestartUnit { unit }
+            | Act::EndUnit { unit, .. }
             | Act::ResetFailed { unit }
             | Act::Continue { unit }
             | Act::Thaw { unit }
@@ -233,6 +240,7 @@ impl Act {
             self,
             Act::StopUnit { .. }
                 | Act::RestartUnit { .. }
+                | Act::EndUnit { .. }
                 | Act::ResetFailed { .. }
                 | Act::EndSession(_)
                 | Act::EndHolder(_)
@@ -250,7 +258,7 @@ impl Act {
 
     /// Whether it ends the processes of its unit.
     pub fn ends_its_unit(&self) -> bool {
-        matches!(self, Act::StopUnit { .. } | Act::RestartUnit { .. })
+        matches!(self, Act::StopUnit { .. } | Act::RestartUnit { .. } | Act::EndUnit { .. })
     }
 
     /// Processes that it ends by their numbers.

@@ -33,9 +33,32 @@ pub struct Ask {
     pub free_port: Option<u64>,
     /// `--memory-max`, in bytes: a request, done though nothing is wrong.
     pub memory_max: Option<u64>,
+    /// `--kill-idle`, `--terminate-older-than`: sessions that have been at it for longer.
+    pub ages: Ages,
+    /// What is done to what is found, and only where somebody says so.
+    pub told: Told,
     /// `--env`, `--log-level`: variables of a service's environment, a request.
     pub env: Vec<(String, String)>,
     pub near: Near,
+}
+
+/// How long a session may be idle, or in one statement, in seconds; what is not named is not asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Ages {
+    pub idle: Option<f64>,
+    pub statement: Option<f64>,
+}
+
+/// A person's word for a remedy that would else be advice: it names no value, and does nothing where nothing is
+/// found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Told {
+    /// `--start`: a database that failed to start, once its reason is gone.
+    pub start: bool,
+    /// `--restart`: a database that accepts and does not answer, or a service that is slow.
+    pub restart: bool,
+    /// `--restart-dependencies`: a Redis or an Ollama that runs and does not serve.
+    pub dependencies: bool,
 }
 
 /// Which sessions are meant; what is not named is any.
@@ -50,6 +73,12 @@ pub struct Like {
     pub older: Option<f64>,
     /// It waits for a lock, or another waits for it.
     pub blocked: bool,
+}
+
+impl Ages {
+    pub fn any(&self) -> bool {
+        self.idle.is_some() || self.statement.is_some()
+    }
 }
 
 impl Like {
@@ -80,13 +109,20 @@ impl Ask {
 
     /// What is asked for by its name, whatever is found.
     pub fn is_by_name(&self) -> bool {
-        self.flush_cache.is_some() || self.flush_db.is_some() || self.max_connections.is_some()
+        self.flush_cache.is_some()
+            || self.flush_db.is_some()
+            || self.max_connections.is_some()
+            || self.ages.any()
     }
 
     /// What may be done to such a finding beyond what it says itself: by a person's own word.
     pub fn allows(&self, cause: &str) -> Risk {
         match cause {
             "server-crash/port-conflict" if self.free_port.is_some() => Risk::Destructive,
+            "db-down/start-failed" if self.told.start => Risk::Disruptive,
+            "db-down/hung" if self.told.restart => Risk::Destructive,
+            "server-crash/dependency-down" if self.told.dependencies => Risk::Destructive,
+            "latency/unattributed" if self.told.restart => Risk::Disruptive,
             _ => Risk::Safe,
         }
     }

@@ -34,7 +34,7 @@ pub use flush::flush;
 pub use latency::slowed;
 pub use memory::request as memory_request;
 pub use pool_exhausted::{
-    kill, more_connections, recovered as pool_recovered, request as pool_request, served,
+    by_age, is_of_age, kill, more_connections, recovered as pool_recovered, request as pool_request, served,
 };
 pub use registry::{ALL, Scenario, again, by_name, causes, plan, remark, undecided, why_not};
 pub use server_crash::{bare_process, meets, recovered as service_recovered, serves_mcp};

@@ -1,5 +1,6 @@
 //! What is planned for a finding or a request, and what is not: rules only, nothing is done.
 
+mod ages;
 mod asides;
 mod captured;
 mod connections;
@@ -14,6 +15,7 @@ mod server;
 mod sessions;
 mod upkeep;
 mod verified;
+mod words;
 
 use mcp_ir::engine::recover::{Choice, Request, choose};
 use mcp_ir::engine::{Filter, diagnose};

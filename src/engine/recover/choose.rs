@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::after::{dead_of_it, first_needed, starved, upkeep_last};
+use super::asked::{as_asked, beside, by_age, ended, more_connections, requested};
 use super::guard::never;
-use crate::config::{Config, Postgres, Service};
+use crate::config::Config;
 use crate::diagnosis::{Diagnosis, Finding, Severity};
 use crate::plan::{Act, Ask, Draft, Plan, Remedy};
-use crate::scenario::{self, ALL, Scenario, by_name, environment_request, memory_request, pool_request};
+use crate::scenario::{self, ALL, Scenario, by_name};
 use crate::snapshot::Looks;
 
 /// What the command line asks for.
@@ -69,6 +70,9 @@ pub fn choose(looks: &Looks, d: &Diagnosis, request: &Request) -> Choice {
     if let Some(to) = request.ask.max_connections {
         return more_connections(to, looks, request);
     }
+    if request.ask.ages.any() {
+        return by_age(looks, d, request);
+    }
     let wanted = request.ask.mends();
     let asked = |f: &&Finding| {
         f.severity < Severity::P4
@@ -107,22 +111,6 @@ pub fn choose(looks: &Looks, d: &Diagnosis, request: &Request) -> Choice {
     }
 }
 
-/// What else is wrong of the scenario that was named is not mended by it, and not hidden by it.
-fn beside(choice: Choice, d: &Diagnosis, request: &Request) -> Choice {
-    let Choice::Plan(mut plan) = choice else { return choice };
-    let stands = |f: &&Finding| {
-        f.is_root()
-            && f.severity < Severity::P4
-            && request.scenario.as_ref().is_none_or(|s| f.scenario == *s)
-            && (request.services.is_empty() || request.services.contains(&f.subject))
-    };
-    for f in d.findings.iter().filter(stands) {
-        plan.notes.push(format!("{} is left as it is: {}", f.id, f.summary));
-        plan.left.push(f.id.clone());
-    }
-    Choice::Plan(plan)
-}
-
 /// A root that is not among what was asked for: that comes first.
 fn foreign(found: &[&Finding], d: &Diagnosis) -> Option<Choice> {
     let f = found.iter().find(|f| !f.is_root())?;
@@ -151,88 +139,6 @@ fn nothing(d: &Diagnosis, looks: &Looks, request: &Request) -> Choice {
             let what = request.scenario.as_deref().unwrap_or("anything");
             Choice::NothingToDo(format!("no finding of {what}: nothing was changed"))
         }
-    }
-}
-
-/// A value that is asked for, though nothing is wrong.
-fn requested(looks: &Looks, request: &Request) -> Choice {
-    let config = &looks.now.config;
-    let pool = request.ask.max_size.is_some();
-    let what = if pool { "a pool that is configured" } else { "a unit" };
-    let has = |s: &&Service| if pool { s.pool.is_some() } else { s.unit.is_some() };
-    let services: Vec<&str> = match request.services.as_slice() {
-        [] => config.service.iter().filter(has).map(|s| s.name.as_str()).collect(),
-        named => named.iter().map(String::as_str).collect(),
-    };
-    let service = match services.as_slice() {
-        [one] => *one,
-        [] => {
-            return Choice::Unclear { why: format!("no service has {what}"), hints: Vec::new() };
-        }
-        several => {
-            let hints = several.iter().map(|s| format!("--service {s}")).collect();
-            let why = format!("nothing is wrong, and more than one service has {what}");
-            return Choice::Unclear { why, hints };
-        }
-    };
-    if config.service(service).is_none() {
-        return Choice::Unclear {
-            why: format!("{service} is no service: it has no pool, and no unit of its own here"),
-            hints: Vec::new(),
-        };
-    }
-    let asked = match (pool, request.ask.memory_max) {
-        (true, _) => pool_request,
-        (false, Some(_)) => memory_request,
-        (false, None) => environment_request,
-    };
-    as_asked(service, asked(looks, service, &request.ask, config), config)
-}
-
-/// Of one server, that is named or the only one. Who needs it and is well has to be so again.
-fn more_connections(to: u64, looks: &Looks, request: &Request) -> Choice {
-    let config = &looks.now.config;
-    let all: Vec<&Postgres> = match request.services.as_slice() {
-        [] => config.postgres.iter().collect(),
-        named => config.postgres.iter().filter(|p| named.contains(&p.name)).collect(),
-    };
-    let [p] = all[..] else {
-        let hints = config.postgres.iter().map(|p| format!("--service {}", p.name)).collect();
-        return Choice::Unclear { why: "which PostgreSQL shall take more connections?".into(), hints };
-    };
-    match as_asked(&p.name, scenario::more_connections(p, to, looks, &request.ask, config), config) {
-        Choice::Plan(mut plan) => {
-            plan.watched = scenario::served(p, looks, config);
-            Choice::Plan(plan)
-        }
-        other => other,
-    }
-}
-
-/// Sessions that somebody named, whatever is wrong.
-fn ended(looks: &Looks, request: &Request) -> Choice {
-    let config = &looks.now.config;
-    let [server] = request.services.as_slice() else {
-        return Choice::Unclear { why: "more than one server could be meant".into(), hints: Vec::new() };
-    };
-    as_asked(server, scenario::kill(server, &request.ask, config), config)
-}
-
-/// What somebody asks for by a value or a name: no finding's.
-fn as_asked(subject: &str, remedy: Remedy, config: &Config) -> Choice {
-    let mut plan = Plan::default();
-    match remedy {
-        Remedy::Steps { steps, notes } => plan.add(None, subject, steps, notes),
-        Remedy::Advice(why) => return Choice::Advice { why, command: String::new() },
-        Remedy::Nothing(why) => return Choice::NothingToDo(why),
-        Remedy::Refused { why, hints } => return Choice::Refused { why, hints },
-    }
-    match never(&plan, config) {
-        Some(name) => {
-            let why = format!("{name} is left to people (`guard.never`)");
-            Choice::Refused { why, hints: Vec::new() }
-        }
-        None => Choice::Plan(plan),
     }
 }
 
@@ -335,6 +241,7 @@ fn without_done(plan: &Plan, steps: Vec<Draft>) -> Option<Vec<Draft>> {
             Act::StartUnit { unit } | Act::RestartUnit { unit } if starts(unit) && kept.is_empty() => {}
             Act::StartUnit { unit }
             | Act::RestartUnit { unit }
+            | Act::EndUnit { unit, .. }
             | Act::ResetFailed { unit }
             | Act::Continue { unit }
             | Act::Thaw { unit }

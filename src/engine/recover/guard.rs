@@ -121,6 +121,7 @@ fn is_counted(act: &Act) -> bool {
         Act::StartUnit { .. }
         | Act::StopUnit { .. }
         | Act::RestartUnit { .. }
+        | Act::EndUnit { .. }
         | Act::ResetFailed { .. }
         | Act::Continue { .. }
         | Act::Thaw { .. }

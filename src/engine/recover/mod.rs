@@ -3,6 +3,7 @@
 
 mod advisory;
 mod after;
+mod asked;
 mod back;
 mod blame;
 mod carry;

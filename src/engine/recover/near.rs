@@ -93,7 +93,9 @@ type Texts = BTreeMap<String, Result<Option<String>, String>>;
 pub async fn sessions(loaded: &Loaded, d: &Diagnosis, request: &Request) -> BTreeMap<String, Vec<Session>> {
     let short = d.findings.iter().filter(|f| f.cause == SLOTS && f.is_root()).map(|f| &f.subject);
     let named = request.services.iter().filter(|_| !request.ask.kill.is_empty());
-    let servers: BTreeSet<&String> = short.chain(named).collect();
+    let asked = |p: &&Postgres| request.services.is_empty() || request.services.contains(&p.name);
+    let aged = loaded.config.postgres.iter().filter(|_| request.ask.ages.any()).filter(asked);
+    let servers: BTreeSet<&String> = short.chain(named).chain(aged.map(|p| &p.name)).collect();
     let ask = async |name: &String| {
         let (p, end) = (loaded.config.postgres(name)?, Instant::now() + SESSIONS);
         loop {

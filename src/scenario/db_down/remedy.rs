@@ -30,31 +30,78 @@ pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
                         .undo(vec![Act::StopUnit { unit: unit.into() }], Risk::Disruptive)
                         .because("a stop ends every session: what is in use by then is lost"),
                 ],
-                // Its own starts may have used up what systemd allows.
-                "failed" => {
-                    let down = Needs::Unit { active: active.clone(), invocation };
-                    vec![
-                        draft(Act::ResetFailed { unit: unit.into() }, Risk::Safe)
-                            .needs(down)
-                            .because("a count that was reset is gone"),
-                        // systemd forgets a unit that nothing refers to, and with it the run.
-                        draft(Act::StartUnit { unit: unit.into() }, Risk::Disruptive)
-                            .needs(Needs::Unit { active, invocation: None })
-                            .because("it had failed: that is no state to go back to"),
-                    ]
-                }
+                "failed" => once_more(unit, now),
                 // By its unit it runs: which of the two is right a person has to see.
                 _ => return advice(f),
             }
         }
+        // What it failed of, only a person can have mended.
+        "db-down/start-failed" => return start(p, f, ask, now),
         "db-down/hung" => match stopped(p, now, ask) {
-            Some(needs) => needs,
-            None => return advice(f),
+            Some(go_on) => go_on,
+            None => return restart(p, f, ask, now),
         },
         c if c == INDEX_CORRUPT.name => return damaged(p, looks, f, ask, config),
         _ => return advice(f),
     };
     Remedy::Steps { steps, notes: Vec::new() }
+}
+
+/// Its own starts may have used up what systemd allows.
+fn once_more(unit: &str, now: &Snapshot) -> Vec<Draft> {
+    let down =
+        |invocation| Needs::Unit { active: ["inactive", "failed"].map(Into::into).to_vec(), invocation };
+    let seen = facts::detail(now, unit).and_then(|d| d.invocation.clone());
+    vec![
+        draft(Act::ResetFailed { unit: unit.into() }, Risk::Safe)
+            .needs(down(seen))
+            .because("a count that was reset is gone"),
+        // systemd forgets a unit that nothing refers to, and with it the run.
+        draft(Act::StartUnit { unit: unit.into() }, Risk::Disruptive)
+            .needs(down(None))
+            .because("it had failed: that is no state to go back to"),
+    ]
+}
+
+/// Told to: once, and what it failed of is shown before.
+fn start(p: &Postgres, f: &Finding, ask: &Ask, now: &Snapshot) -> Remedy {
+    let Some((unit, listed)) = clusters::own_unit(p, now).and_then(|u| Some((u, now.unit(u)?))) else {
+        return advice(f);
+    };
+    if listed.job.is_some() || !["inactive", "failed"].contains(&listed.active.as_str()) {
+        return Remedy::Advice(format!("{}; {unit} is {} now", f.remedy.summary, facts::state(listed)));
+    }
+    if !ask.told.start {
+        return Remedy::Advice(format!("{} (`mcp-ir recover db --start`)", f.remedy.summary));
+    }
+    Remedy::Steps { steps: once_more(unit, now), notes: vec![format!("is that mended? {}", f.summary)] }
+}
+
+/// Told to: the run that was seen. Whoever waits for a device waits for it at his end, too.
+fn restart(p: &Postgres, f: &Finding, ask: &Ask, now: &Snapshot) -> Remedy {
+    let because = |why: &str| Remedy::Advice(format!("{}: {why}", f.remedy.summary));
+    let Some(unit) = clusters::own_unit(p, now) else { return advice(f) };
+    let Some(look) = now.postgres.get(&p.name).filter(|look| look.here == Some(true)) else {
+        return advice(f);
+    };
+    if clusters::stuck(p, look, now).is_some_and(|(_, what)| what.starts_with('D')) {
+        return because("it waits for a device, and a restart would wait for that as well");
+    }
+    if !ask.told.restart {
+        return because("`mcp-ir recover db --restart` restarts it");
+    }
+    let cost = "every session ends, and what it has not committed is lost";
+    match steps::anew(unit, Risk::Destructive, cost, ask, now) {
+        Ok(steps) => Remedy::Steps {
+            steps,
+            notes: vec![format!(
+                "all sessions of {} end, of whatever database; where it has to be killed it recovers from its WAL \
+                 before it accepts",
+                p.name
+            )],
+        },
+        Err(why) => because(&why),
+    }
 }
 
 /// By a signal: it goes on. Who waits for a device, or is slow, is left alone.

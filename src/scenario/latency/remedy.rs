@@ -1,7 +1,7 @@
 //! What makes a slow service quick again: statistics that are new, dead rows that are gone, indexes that are
 //! valid, a log that says less. Whether it did is told by the answers of who was slow.
 
-use super::service::{DEBUG_LOGGING, POOL_WAIT};
+use super::service::{DEBUG_LOGGING, POOL_WAIT, UNATTRIBUTED};
 use super::slow::{self, Pace, Slow, pace};
 use super::tables::{self, INVALID_INDEX, STALE_STATISTICS};
 use crate::config::{Config, Postgres, Service};
@@ -9,7 +9,7 @@ use crate::diagnosis::{Finding, needs};
 use crate::plan::{Act, Aim, Ask, Chore, Draft, IndexState, Recovered, Remedy, Risk, Upkeep, draft};
 use crate::scenario::environment::{self, LOG_LEVEL};
 use crate::scenario::registry::{advice, by_symptom};
-use crate::scenario::{facts, pool_exhausted, server_crash};
+use crate::scenario::{facts, pool_exhausted, server_crash, steps};
 use crate::snapshot::host::{FileSystem, Place};
 use crate::snapshot::{Looks, Snapshot};
 
@@ -25,6 +25,9 @@ pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
     if f.cause == DEBUG_LOGGING.name {
         return quieter(looks, f, ask, config);
     }
+    if f.cause == UNATTRIBUTED.name && ask.told.restart {
+        return anew_all(f, ask, &looks.now, config);
+    }
     let Some(p) = config.postgres(&f.subject) else { return advice(f) };
     // What is copied from elsewhere is looked after there.
     if facts::server(&looks.now, &p.name).is_some_and(|s| s.in_recovery) {
@@ -37,6 +40,18 @@ pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
             None => indexes(p, looks, f, ask, config),
         },
         _ => advice(f),
+    }
+}
+
+/// A service that is slow for no reason that can be seen: told to, and its evidence is kept before.
+fn anew_all(f: &Finding, ask: &Ask, now: &Snapshot, config: &Config) -> Remedy {
+    let Some(unit) = config.service(&f.subject).and_then(|s| s.unit.as_deref()) else { return advice(f) };
+    match steps::restart(unit, ask, now) {
+        Ok(restart) => {
+            let again = "why it was slow is not known: it may be so again (`mcp-ir incident show`)";
+            Remedy::Steps { steps: vec![restart], notes: vec![again.into()] }
+        }
+        Err(why) => Remedy::Advice(format!("{}: {why}", f.remedy.summary)),
     }
 }
 

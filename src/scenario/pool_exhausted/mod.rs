@@ -1,6 +1,7 @@
 //! No connection is left: on the server, or in a service's own pool. A full pool is not a dead
 //! database, whatever the payload says: an independent login decides (errata 8).
 
+mod ages;
 mod connections;
 mod full;
 mod holders;
@@ -13,6 +14,7 @@ mod titles;
 mod useless;
 mod why_not;
 
+pub use ages::{by_age, is_of_age};
 pub use connections::{raise as more_connections, watched as served};
 pub use holders::is_long_query;
 pub use remedy::{kill, recovered, request, widen};

@@ -6,7 +6,7 @@ use super::holders::{self, IDLE, Kind, LONG};
 use super::{size, useless};
 use crate::config::{Config, Postgres};
 use crate::diagnosis::{Finding, Severity};
-use crate::plan::{Act, Aim, Ask, Ending, Recovered, Remedy, Risk, Whom, draft};
+use crate::plan::{Act, Aim, Ask, Draft, Ending, Recovered, Remedy, Risk, Whom, draft};
 use crate::scenario::steps;
 use crate::snapshot::postgres::{Server, Session};
 use crate::snapshot::{Looks, Snapshot};
@@ -169,7 +169,7 @@ fn blocker(s: &Session, p: &Postgres) -> Whom {
 }
 
 /// Idle since the very moment that was seen: who did something meanwhile is at work.
-fn idle(s: &Session, p: &Postgres) -> Whom {
+pub(super) fn idle(s: &Session, p: &Postgres) -> Whom {
     Whom { state_change: s.state_change.clone(), ..whom(s, p) }
 }
 
@@ -177,8 +177,20 @@ fn follower(s: &Session, p: &Postgres) -> Whom {
     Whom { follows: s.state == "idle", ..idle(s, p) }
 }
 
-fn long_query(s: &Session, p: &Postgres) -> Whom {
+pub(super) fn long_query(s: &Session, p: &Postgres) -> Whom {
     Whom { query_start: s.query_start.clone(), how: Ending::CancelThenTerminate, ..whom(s, p) }
+}
+
+/// `None` where it was not shown exactly enough.
+pub(super) fn step(whom: Whom) -> Option<Draft> {
+    if whom.statements().is_err() || (whom.xact_start.is_none() && whom.state != "idle") {
+        return None;
+    }
+    let lost = match whom.state.as_str() {
+        "idle" => "its client logs in anew",
+        _ => "its transaction is rolled back; its client logs in anew",
+    };
+    Some(draft(Act::EndSession(whom), Risk::Disruptive).because(lost))
 }
 
 /// Sessions of the configured databases only: others' are shown, never ended. Nor is a backup, nor who is
@@ -192,12 +204,8 @@ fn end(sessions: &[&Session], p: &Postgres, f: &Finding, whom: fn(&Session, &Pos
             format!("of {}, whose work would be lost", s.application)
         } else {
             let whom = whom(s, p);
-            if whom.statements().is_ok() && (whom.xact_start.is_some() || whom.state == "idle") {
-                let act = draft(Act::EndSession(whom), Risk::Disruptive);
-                steps.push(act.because(match s.state.as_str() {
-                    "idle" => "its client logs in anew",
-                    _ => "its transaction is rolled back; its client logs in anew",
-                }));
+            if let Some(step) = step(whom) {
+                steps.push(step);
                 continue;
             }
             "not shown to us as exactly as it takes to end no other".to_owned()

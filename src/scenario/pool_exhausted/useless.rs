@@ -21,9 +21,8 @@ pub fn sessions<'a>(
     let t = &config.thresholds;
     let limit = t.idle_in_transaction.as_secs_f64();
     let idle = |s: &Session| {
-        // A nameless one may be of a pool; who listens waits for what comes.
-        let kept = is_nameless(&s.application) || is_under_care(&s.application, config);
-        s.state == "idle" && !kept && !first_word_is(s, "listen") && !holders::meant_to_last(&s.application)
+        let kept = may_be_a_spare(s, config) || listens(s) || holders::meant_to_last(&s.application);
+        s.state == "idle" && !kept
     };
     let useless = |s: &&Session| {
         p.databases.contains(&s.database) && s.state_s > limit && (holders::is_idle(s) || idle(s))
@@ -45,6 +44,16 @@ pub fn sessions<'a>(
 pub fn wanted(server: &Server, config: &Config) -> usize {
     let free = (config.thresholds.pool_recovered * f64::from(server.slots())) as usize;
     (server.used as usize).saturating_sub(free).next_multiple_of(LOT)
+}
+
+/// A nameless one may be of a pool.
+pub fn may_be_a_spare(s: &Session, config: &Config) -> bool {
+    is_nameless(&s.application) || is_under_care(&s.application, config)
+}
+
+/// Who listens waits for what comes.
+pub fn listens(s: &Session) -> bool {
+    s.state == "idle" && first_word_is(s, "listen")
 }
 
 /// `codebase-mcp/worker-2` is a service's as well.

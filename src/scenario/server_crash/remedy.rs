@@ -9,12 +9,12 @@ use crate::scenario::facts;
 use crate::scenario::place::Place;
 use crate::scenario::registry::{advice, by_symptom};
 use crate::scenario::steps;
-use crate::snapshot::{Looks, Snapshot};
+use crate::snapshot::{FailKind, Failure, Looks, Snapshot};
 
 pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
     let now = &looks.now;
     if f.cause == DEPENDENCY_DOWN.name {
-        return dependency(f, now, config);
+        return dependency(f, now, ask, config);
     }
     let Some((s, unit)) = config.service(&f.subject).and_then(|s| Some((s, s.unit.as_deref()?))) else {
         return advice(f);
@@ -140,7 +140,7 @@ pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
 
 /// What a service needs beside its database: started where it does not run, let go on where it was stopped
 /// by a signal, waited for where it loads. What it holds is its own: it is never restarted.
-fn dependency(f: &Finding, now: &Snapshot, config: &Config) -> Remedy {
+fn dependency(f: &Finding, now: &Snapshot, ask: &Ask, config: &Config) -> Remedy {
     let steps = |step: Draft| Remedy::Steps { steps: vec![step], notes: Vec::new() };
     if f.remedy.wait {
         return steps(wait(&f.subject));
@@ -171,9 +171,38 @@ fn dependency(f: &Finding, now: &Snapshot, config: &Config) -> Remedy {
                 let again = "to stop it again would make it hang again";
                 steps(go_on.needs(needs(unit, &["active"], now)).because(again))
             }
-            _ => advice(f),
+            // Whoever waits for a device waits for it at his end, too.
+            Some(_) => advice(f),
+            None => told(unit, redis.is_some(), f, now, ask),
         },
         _ => advice(f),
+    }
+}
+
+/// Restarted where it is told to, and only who gives no answer at all: what it refuses it would refuse again.
+fn told(unit: &str, holds_data: bool, f: &Finding, now: &Snapshot, ask: &Ask) -> Remedy {
+    let silent = |f: &Failure| {
+        // With a word of its own it answers.
+        f.code.is_none() && matches!(f.kind, FailKind::TimedOut | FailKind::Refused | FailKind::Closed)
+    };
+    let asked = match now.redis.get(&f.subject) {
+        Some(look) => look.ping.failure(),
+        None => now.ollama.get(&f.subject).and_then(|look| look.models.failure()),
+    };
+    if !asked.is_some_and(silent) {
+        return advice(f);
+    }
+    if !ask.told.dependencies {
+        return because(f, "`mcp-ir recover server --restart-dependencies` restarts it");
+    }
+    // What was not saved of a Redis is lost.
+    let (risk, cost) = match holds_data {
+        true => (Risk::Destructive, "what it has not saved is lost"),
+        false => (Risk::Disruptive, "what it has loaded is loaded anew"),
+    };
+    match steps::anew(unit, risk, cost, ask, now) {
+        Ok(steps) => Remedy::Steps { steps, notes: Vec::new() },
+        Err(why) => because(f, &why),
     }
 }
 

@@ -8,7 +8,7 @@ use super::{acts, chosen, of, planned};
 use crate::payload;
 use crate::stack::{A, Stack, idle_tx, session, waits};
 
-fn ended(plan: &Plan) -> Vec<&Whom> {
+pub fn ended(plan: &Plan) -> Vec<&Whom> {
     let mut all = Vec::new();
     for act in acts(plan) {
         let Act::EndSession(whom) = act else { panic!("{act:?}") };
@@ -17,7 +17,7 @@ fn ended(plan: &Plan) -> Vec<&Whom> {
     all
 }
 
-fn pids(plan: &Plan) -> Vec<i32> {
+pub fn pids(plan: &Plan) -> Vec<i32> {
     ended(plan).iter().map(|w| w.pid).collect()
 }
 
@@ -131,13 +131,13 @@ fn rule_7_where_most_are_of_another_database_ours_are_not_ended_for_nothing() {
 }
 
 /// Of a server whose every session was looked at.
-fn crowded(used: u32, all: Vec<Session>) -> (Stack, Request) {
+pub fn crowded(used: u32, all: Vec<Session>) -> (Stack, Request) {
     let near = Near { sessions: [("postgres".to_owned(), all)].into(), ..Near::default() };
     let request = Request { ask: Ask { near, ..Ask::default() }, ..of("pool-exhausted") };
     (Stack::healthy().used(used), request)
 }
 
-fn idle(pid: i32, application: &str, age_s: f64) -> Session {
+pub fn idle(pid: i32, application: &str, age_s: f64) -> Session {
     Session { state: "idle".into(), xact_start: None, ..session(pid, application, age_s) }
 }
 

@@ -21,3 +21,4 @@ mod sessions;
 mod signals;
 mod upkeep;
 mod verify;
+mod words;

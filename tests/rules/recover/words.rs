@@ -1,0 +1,139 @@
+//! What is done only where a person says so: `--start`, `--restart`, `--restart-dependencies`.
+
+use mcp_ir::engine::recover::{Choice, Request, choose};
+use mcp_ir::plan::{Act, Ask, Needs, Plan, Risk, Told};
+use mcp_ir::snapshot::units::Event;
+use mcp_ir::snapshot::{FailKind, Failure, Reading, Stage};
+
+use super::{acts, chosen, of, planned};
+use crate::redis;
+use crate::stack::{A_UNIT, PG_UNIT, Stack, fail, failed, silent};
+use crate::two::Two;
+
+const START: Told = Told { start: true, restart: false, dependencies: false };
+const RESTART: Told = Told { start: false, restart: true, dependencies: false };
+const DEPENDENCIES: Told = Told { start: false, restart: false, dependencies: true };
+
+/// By a word, and with the runs of all units seen.
+fn told(scenario: &str, told: Told) -> Request {
+    let mut ask = Ask { told, ..Ask::default() };
+    let run = |unit: &str| (unit.to_owned(), "abc".to_owned());
+    ask.near.runs = [PG_UNIT, A_UNIT, "redis-server.service", "ollama.service"].map(run).into();
+    Request { ask, ..of(scenario) }
+}
+
+fn only(plan: &Plan) -> &Act {
+    let [step] = plan.steps.as_slice() else { panic!("{plan:?}") };
+    &step.act
+}
+
+fn advice(choice: Choice) -> String {
+    let Choice::Advice { why, .. } = choice else { panic!("{choice:?}") };
+    why
+}
+
+fn in_vain() -> Stack {
+    let result = || "exit-code".to_owned();
+    let events = [
+        (30.0, Event::Starting),
+        (29.0, Event::Failed { result: result() }),
+        (29.0, Event::StartFailed { result: result() }),
+    ];
+    let line = "FATAL:  configuration file \"/etc/postgresql/15/main/postgresql.conf\" contains errors";
+    Stack::outage().unit(PG_UNIT, "failed", "failed").events(PG_UNIT, &events).line(PG_UNIT, 29.5, 6, line)
+}
+
+#[test]
+fn a_database_that_failed_to_start_is_started_once_where_its_reason_is_said_to_be_gone() {
+    let why = advice(chosen(&in_vain(), &of("db-down")));
+    assert!(why.contains("`mcp-ir recover db --start`"), "the word for it is said: {why}");
+    let plan = planned(&in_vain(), &told("db-down", START));
+    let unit = || PG_UNIT.to_owned();
+    assert_eq!(acts(&plan), [&Act::ResetFailed { unit: unit() }, &Act::StartUnit { unit: unit() }]);
+    assert!(plan.notes.iter().any(|n| n.contains("contains errors")), "what it failed of: {:?}", plan.notes);
+    // Another word starts nothing.
+    advice(chosen(&in_vain(), &told("db-down", RESTART)));
+    let starts = in_vain().unit(PG_UNIT, "activating", "start");
+    assert!(!matches!(chosen(&starts, &told("db-down", START)), Choice::Plan(p) if p.changes()));
+}
+
+#[test]
+fn a_database_that_does_not_answer_is_restarted_only_where_it_is_told() {
+    let hung = || Stack::healthy().login(silent()).process(PG_UNIT, "S");
+    let why = advice(chosen(&hung(), &of("db-down")));
+    assert!(why.contains("`mcp-ir recover db --restart`"), "{why}");
+    let plan = planned(&hung(), &told("db-down", RESTART));
+    let [Act::EndUnit { unit, grace_s: 30 }, Act::StartUnit { unit: started }] = acts(&plan)[..] else {
+        panic!("{plan:?}")
+    };
+    assert_eq!((unit.as_str(), started.as_str()), (PG_UNIT, PG_UNIT));
+    let Needs::Unit { invocation, .. } = &plan.steps[0].needs else { panic!() };
+    assert_eq!(invocation.as_deref(), Some("abc"), "the run that was seen");
+    assert!(plan.steps.iter().all(|s| s.undo.is_none() && s.undo_reason.is_some()));
+    assert_eq!(plan.risk(), Risk::Destructive, "its name is typed");
+    assert!(plan.steps[0].act.destroys_evidence() && plan.steps[0].act.ends_its_unit());
+    let command = "timeout 30 systemctl stop postgresql@15-main.service || \
+                   systemctl kill -s KILL postgresql@15-main.service";
+    assert_eq!(plan.steps[0].command, command);
+    assert!(plan.notes.iter().any(|n| n.contains("all sessions of postgres end")), "{:?}", plan.notes);
+    // Another run than the one that was seen is not restarted.
+    let mut unseen = told("db-down", RESTART);
+    unseen.ask.near.runs.clear();
+    assert!(advice(chosen(&hung(), &unseen)).contains("could not be seen"));
+}
+
+#[test]
+fn a_database_that_is_well_or_starts_or_waits_for_a_device_is_never_restarted() {
+    let request = || told("db-down", RESTART);
+    assert!(matches!(chosen(&Stack::healthy(), &request()), Choice::NothingToDo(_)));
+    let starts = Stack::outage().login(crate::stack::says("57P03", "the database system is starting up"));
+    assert_eq!(acts(&planned(&starts, &request())), [&Act::Wait { subject: "postgres".into() }]);
+    let full = Stack::healthy().login(crate::stack::slots_gone());
+    assert!(!matches!(chosen(&full, &request()), Choice::Plan(_)));
+    let waits = Stack::healthy().login(silent()).process(PG_UNIT, "D");
+    assert!(advice(chosen(&waits, &request())).contains("waits for a device"));
+    let elsewhere = Stack::healthy().login(silent()).here(Some(false));
+    advice(chosen(&elsewhere, &request()));
+    // Who was only stopped goes on: that ends nobody's session.
+    let stopped = Stack::healthy().login(silent()).process(PG_UNIT, "T");
+    assert_eq!(acts(&planned(&stopped, &request())), [&Act::Continue { unit: PG_UNIT.into() }]);
+}
+
+#[test]
+fn a_redis_that_gives_no_answer_is_restarted_where_it_is_told_and_its_name_is_typed() {
+    let mute = || {
+        redis::stack(|r| {
+            r.ping = failed(fail(FailKind::TimedOut, Stage::Answer));
+            r.server = Reading::not_asked("no answer to PING");
+        })
+    };
+    let why = advice(chosen(&mute(), &of("server-crash")));
+    assert!(why.contains("`mcp-ir recover server --restart-dependencies`"), "{why}");
+    let plan = planned(&mute(), &told("server-crash", DEPENDENCIES));
+    assert!(matches!(acts(&plan)[..], [Act::EndUnit { .. }, Act::StartUnit { .. }]), "{plan:?}");
+    assert_eq!(plan.risk(), Risk::Destructive, "what it has not saved is lost");
+    assert!(plan.steps[0].undo_reason.as_ref().unwrap().contains("not saved"));
+    // Who answers with a word would say it again.
+    let says = redis::stack(|r| {
+        let refuses = Failure { code: Some("NOAUTH".into()), ..fail(FailKind::Refused, Stage::Answer) };
+        r.ping = failed(refuses);
+    });
+    assert!(!matches!(chosen(&says, &told("server-crash", DEPENDENCIES)), Choice::Plan(_)));
+    let full = redis::stack(|r| {
+        if let Reading::Seen { value } = &mut r.server {
+            (value.used_memory, value.maxmemory) = (Some(1 << 30), Some(1 << 30));
+        }
+    });
+    assert!(!matches!(chosen(&full, &told("server-crash", DEPENDENCIES)), Choice::Plan(_)));
+}
+
+#[test]
+fn a_service_that_is_slow_for_no_reason_is_restarted_only_where_it_is_told() {
+    let two = Two::slow();
+    let choose = |request: &Request| choose(&two.looks(), &two.told(), request);
+    advice(choose(&of("latency")));
+    let Choice::Plan(plan) = choose(&told("latency", RESTART)) else { panic!() };
+    assert_eq!(only(&plan), &Act::RestartUnit { unit: A_UNIT.into() });
+    assert!(plan.steps[0].act.destroys_evidence(), "it is kept before");
+    assert!(plan.notes.iter().any(|n| n.contains("may be so again")), "{:?}", plan.notes);
+}
