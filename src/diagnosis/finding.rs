@@ -78,6 +78,9 @@ pub struct Remedy {
     /// A folder of its own that is set aside mends it.
     #[serde(skip)]
     pub aside: Option<String>,
+    /// The setting that it refuses, as its own words have it.
+    #[serde(skip)]
+    pub setting: Option<String>,
 }
 
 impl Finding {
@@ -103,6 +106,7 @@ impl Finding {
                 wait: false,
                 limit: None,
                 aside: None,
+                setting: None,
             },
             own: false,
             connected: false,
@@ -176,6 +180,13 @@ impl Finding {
     #[must_use]
     pub fn sets_aside(mut self, folder: &str) -> Self {
         self.remedy.aside = Some(folder.to_owned());
+        self
+    }
+
+    /// It refuses this setting.
+    #[must_use]
+    pub fn refuses(mut self, setting: &str) -> Self {
+        self.remedy.setting = Some(setting.to_owned());
         self
     }
 

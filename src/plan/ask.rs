@@ -119,6 +119,7 @@ impl Ask {
     pub fn allows(&self, cause: &str) -> Risk {
         match cause {
             "server-crash/port-conflict" if self.free_port.is_some() => Risk::Destructive,
+            "server-crash/bad-configuration" if !self.near.written.is_empty() => Risk::Disruptive,
             "db-down/start-failed" if self.told.start => Risk::Disruptive,
             "db-down/hung" if self.told.restart => Risk::Destructive,
             "server-crash/dependency-down" if self.told.dependencies => Risk::Destructive,
@@ -136,6 +137,9 @@ pub struct Near {
     /// By unit whose drop-in a run of ours wrote that did not come to its end: what stood there before.
     #[serde(default)]
     pub former: BTreeMap<String, Option<String>>,
+    /// By unit whose drop-in stands as a run of ours has written it: when, and what stood there before.
+    #[serde(default)]
+    pub written: BTreeMap<String, Written>,
     /// By unit that runs: the id of its run.
     #[serde(default)]
     pub runs: BTreeMap<String, String>,
@@ -169,6 +173,13 @@ pub struct Near {
     /// By server where some are damaged, and by index: when a run of ours has built it anew.
     #[serde(default)]
     pub rebuilt: BTreeMap<String, BTreeMap<String, Timestamp>>,
+}
+
+/// What a run of ours has written, by its journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    pub from: Option<String>,
+    pub at: Timestamp,
 }
 
 /// What shall be so afterwards.

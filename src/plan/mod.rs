@@ -14,7 +14,7 @@ mod whole;
 mod words;
 
 pub use act::{Act, Aside, Ending, Holding, Named, Needs, Whom};
-pub use ask::{Ages, Aim, Ask, Like, Near, Told};
+pub use ask::{Ages, Aim, Ask, Like, Near, Told, Written};
 pub use drop_in::{DROP_IN, drop_in_path, drop_in_with};
 pub use flush::{BATCH, Flush};
 pub use parameter::{AUTO_CONF, Connections, ConnectionsState, Former};

@@ -13,6 +13,7 @@ mod pool;
 mod rebuilt;
 mod server;
 mod sessions;
+mod taken_back;
 mod upkeep;
 mod verified;
 mod words;

@@ -17,8 +17,8 @@ use crate::action::{aside, connections_written as written, drop_in, listens_at, 
 use crate::config::{Config, Loaded, Postgres, Service};
 use crate::diagnosis::Diagnosis;
 use crate::engine::closer::server;
-use crate::incident::Store;
-use crate::plan::{Act, Aside, Ask, Chore, ConnectionsState, Former, IndexState, Near};
+use crate::incident::{Incident, Store};
+use crate::plan::{Act, Aside, Ask, Chore, ConnectionsState, Former, IndexState, Near, Written};
 use crate::probe::{blocking, host, http, postgres, systemd};
 use crate::scenario;
 use crate::snapshot::postgres::Session;
@@ -55,8 +55,10 @@ pub async fn near(loaded: &Loaded, ask: &Ask, store: &Store, deadline: Instant) 
         environment(told, &names, config, deadline)
     );
     let drop_ins = drop_ins.into_iter().collect();
+    let (former, written) = before(&drop_ins, store).await;
     Near {
-        former: former(&drop_ins, store).await,
+        former,
+        written,
         drop_ins,
         runs,
         resizable: resizable.into_iter().flatten().collect(),
@@ -67,23 +69,32 @@ pub async fn near(loaded: &Loaded, ask: &Ask, store: &Store, deadline: Instant) 
     }
 }
 
-/// Of drop-ins that stand there, by the journals of today: what each was before a run of ours that stands.
-async fn former(drop_ins: &Texts, store: &Store) -> BTreeMap<String, Option<String>> {
-    let written = |d: &&Result<Option<String>, String>| matches!(d, Ok(Some(_)));
-    if !drop_ins.values().any(|d| written(&d)) {
-        return BTreeMap::new();
+/// Of drop-ins that stand there, by the journals of late: what each was before a run of ours that stands. Apart,
+/// those of runs that did not come to their end.
+async fn before(
+    drop_ins: &Texts,
+    store: &Store,
+) -> (BTreeMap<String, Option<String>>, BTreeMap<String, Written>) {
+    let (mut former, mut written) = (BTreeMap::new(), BTreeMap::new());
+    let stands = |d: &&Result<Option<String>, String>| matches!(d, Ok(Some(_)));
+    if !drop_ins.values().any(|d| stands(&d)) {
+        return (former, written);
     }
     let incidents = disk::of_late(store).await.unwrap_or_default();
-    let mut all = BTreeMap::new();
-    for open in incidents.iter().filter(|i| i.is_open() && i.is_ours()).flat_map(|i| i.standing()) {
+    let standing =
+        |i: &Incident| i.standing().into_iter().map(|open| (i.is_open(), open)).collect::<Vec<_>>();
+    for (is_open, open) in incidents.iter().filter(|i| i.is_ours()).flat_map(standing) {
         if let Act::DropIn { unit, from, to } = open.act
             && drop_ins.get(&unit) == Some(&Ok(to.clone()))
             && from != to
         {
-            all.insert(unit, from);
+            if is_open {
+                former.insert(unit.clone(), from.clone());
+            }
+            written.insert(unit, Written { from, at: open.at });
         }
     }
-    all
+    (former, written)
 }
 
 type Texts = BTreeMap<String, Result<Option<String>, String>>;

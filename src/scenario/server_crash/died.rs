@@ -253,7 +253,7 @@ fn configuration(end: &End) -> Option<Finding> {
     let summary = format!("{} refuses its setting {setting} and ends{}", end.s.name, end.again());
     let words = "See where that setting comes from, take the last change back, then start it";
     let f = end.finding(&BAD_CONFIGURATION, Certainty::Proven, summary).saw(end.place.log(), "says", line);
-    Some(f.remedy(end.place.show(), words, Risk::Safe))
+    Some(f.remedy(end.place.show(), words, Risk::Safe).refuses(&setting))
 }
 
 /// `Restart=` brought it back so often that it is a loop.

@@ -15,6 +15,7 @@ mod remedy;
 mod shortage;
 mod silent;
 mod state;
+mod taken_back;
 mod unit;
 mod unreachable;
 mod why_not;

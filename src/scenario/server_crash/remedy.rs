@@ -22,6 +22,10 @@ pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
     let Some(listed) = now.unit(unit) else { return advice(f) };
     let goes_on = listed.sub.starts_with("auto-restart") || listed.job.is_some();
     let cause = f.cause.rsplit('/').next().unwrap_or_default();
+    // What a drop-in of ours has begun ends with it.
+    if let Some((back, why)) = super::taken_back::drop_in(f, unit, ask, now) {
+        return anew_without(back, why, unit, goes_on);
+    }
     let steps = match cause {
         "stopped" | "stopped-on-purpose" | "failed" | "crash-loop" | "not-listening" | "unhealthy"
         | "mcp-broken"
@@ -136,6 +140,23 @@ pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
         _ => return advice(f),
     };
     Remedy::Steps { steps, notes: notes(cause, f) }
+}
+
+/// Whatever is between two starts of a loop is stopped first: no run of it is the one that was seen.
+fn anew_without(back: Act, why: String, unit: &str, goes_on: bool) -> Remedy {
+    let state = |active: &[&str]| Needs::Unit {
+        active: active.iter().map(|a| (*a).to_owned()).collect(),
+        invocation: None,
+    };
+    let stop = draft(Act::StopUnit { unit: unit.into() }, Risk::Disruptive);
+    let stop = stop.needs(state(&["activating", "failed", "inactive"]));
+    let mut steps = Vec::new();
+    steps.extend(goes_on.then(|| stop.because("it was in a loop of starts that failed")));
+    steps.push(draft(back, Risk::Disruptive).because("with it, it does not start"));
+    let count = draft(Act::ResetFailed { unit: unit.into() }, Risk::Safe).needs(state(&DOWN));
+    steps.push(count.because("a count that was reset is gone"));
+    steps.push(start_again(unit).because(FAILED));
+    Remedy::Steps { steps, notes: vec![why] }
 }
 
 /// What a service needs beside its database: started where it does not run, let go on where it was stopped
