@@ -67,6 +67,8 @@ mod tests {
             "mcp-ir recover latency --flush-cache mcp:cache:",
             "mcp-ir recover server --flush-db redis/3",
             "mcp-ir recover pool --max-connections 300",
+            "mcp-ir recover db --drop-slot old_standby",
+            "mcp-ir recover pool --rollback-prepared -1_c2FnYQ==_transfer --service postgres",
             "mcp-ir recover latency --env MALLOC_ARENA_MAX=2 --env WORKERS=4 --log-level WARNING",
         ] {
             let cli = Cli::try_parse_from(typed.split_whitespace()).unwrap();

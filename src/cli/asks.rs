@@ -5,7 +5,7 @@ use clap::Args;
 use crate::config::Span;
 use crate::diagnosis::shell_word;
 use crate::error::{Error, Result};
-use crate::plan::{Ask, settable};
+use crate::plan::{Ask, Wanted, settable};
 
 #[derive(Debug, Default, Args)]
 pub struct Asks {
@@ -33,10 +33,17 @@ pub struct Asks {
     /// server: flush one database of a Redis, whatever is in it; its name is typed
     #[arg(long, value_name = "REDIS/N", value_parser = database, conflicts_with_all = OTHERS, conflicts_with_all = ["flush_cache", "max_connections"])]
     pub flush_db: Option<(String, u32)>,
+    /// db: drop a replication slot that nobody reads, nor will; its name is typed
+    #[arg(long, value_name = "NAME", conflicts_with_all = OTHERS, conflicts_with_all = BY_NAME)]
+    pub drop_slot: Option<String>,
+    /// pool: roll back a prepared transaction that its coordinator has given up; its name is typed
+    #[arg(long, value_name = "GID", allow_hyphen_values = true, conflicts_with_all = OTHERS, conflicts_with_all = BY_NAME, conflicts_with = "drop_slot")]
+    pub rollback_prepared: Option<String>,
 }
 
 /// Each is a run of its own.
 const OTHERS: [&str; 5] = ["max_size", "free_port", "memory_max", "env", "log_level"];
+const BY_NAME: [&str; 3] = ["max_connections", "flush_cache", "flush_db"];
 
 /// `redis/0`
 fn database(text: &str) -> std::result::Result<(String, u32), String> {
@@ -116,15 +123,18 @@ const GRACE_S: u64 = 10;
 impl Asks {
     /// The scenario that they are of, where none is named and one is enough.
     pub fn scenario(&self) -> Option<&'static str> {
-        if self.max_connections.is_some() {
+        if self.max_connections.is_some() || self.rollback_prepared.is_some() {
             return Some("pool-exhausted");
+        }
+        if self.drop_slot.is_some() {
+            return Some("db-down");
         }
         let of = self.free_port || self.flush_cache.is_some() || self.flush_db.is_some();
         of.then_some("server-crash")
     }
 
     /// As they are asked for, each with what it is of.
-    pub fn values(&self) -> [Value; 6] {
+    pub fn values(&self) -> [Value; 8] {
         let variables = !self.env.is_empty() || self.log_level.is_some();
         [
             // A word for what is found, whatever else is: it names no value.
@@ -170,6 +180,20 @@ impl Asks {
                 all: false,
                 hint: "mcp-ir recover server --flush-db REDIS/N",
             },
+            Value {
+                given: self.drop_slot.is_some(),
+                says: "--drop-slot is of a PostgreSQL, for its WAL",
+                of: &["db-down"],
+                all: false,
+                hint: "mcp-ir recover db --drop-slot NAME",
+            },
+            Value {
+                given: self.rollback_prepared.is_some(),
+                says: "--rollback-prepared is of a PostgreSQL, for its locks",
+                of: &["pool-exhausted"],
+                all: false,
+                hint: "mcp-ir recover pool --rollback-prepared GID",
+            },
         ]
     }
 
@@ -197,8 +221,14 @@ impl Asks {
             max_connections: self.max_connections,
             flush_cache: self.flush_cache.clone(),
             flush_db: self.flush_db.clone(),
+            remove: self.removed(),
             ..ask
         })
+    }
+
+    fn removed(&self) -> Option<Wanted> {
+        let slot = self.drop_slot.clone().map(Wanted::Slot);
+        slot.or_else(|| self.rollback_prepared.clone().map(Wanted::Prepared))
     }
 
     fn variables(&self) -> Result<Vec<(String, String)>> {
@@ -224,6 +254,7 @@ impl Asks {
         words.extend(self.flush_cache.iter().map(|p| format!("--flush-cache {}", shell_word(p))));
         let whole = self.flush_db.iter().map(|(redis, n)| shell_word(&format!("{redis}/{n}")));
         words.extend(whole.map(|name| format!("--flush-db {name}")));
+        words.extend(self.removed().iter().map(Wanted::words));
         words.extend(
             self.grace
                 .filter(|g| g.0.as_secs() != GRACE_S)
@@ -280,6 +311,13 @@ mod tests {
         assert!(fits(cache(), Some("server-crash")) && fits(whole(), Some("server-crash")));
         assert!(fits(cache(), Some("latency")) && !fits(whole(), Some("latency")));
         assert!(!fits(cache(), Some("db-down")) && !fits(whole(), Some("memory")));
+        let slot = || Asks { drop_slot: Some("old_standby".into()), ..Asks::default() };
+        let gid = || Asks { rollback_prepared: Some("transfer-4711".into()), ..Asks::default() };
+        assert!(
+            fits(slot(), Some("db-down")) && !fits(slot(), Some("pool-exhausted")) && !fits(slot(), None)
+        );
+        assert!(fits(gid(), Some("pool-exhausted")) && !fits(gid(), Some("db-down")) && !fits(gid(), None));
+        assert_eq!((slot().scenario(), gid().scenario()), (Some("db-down"), Some("pool-exhausted")));
     }
 
     #[test]

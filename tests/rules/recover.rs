@@ -10,6 +10,7 @@ mod left;
 mod limits;
 mod pool;
 mod rebuilt;
+mod removal;
 mod server;
 mod sessions;
 mod upkeep;

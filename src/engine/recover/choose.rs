@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::after::{dead_of_it, first_needed, starved, upkeep_last};
 use super::guard::never;
+use super::removed::removed;
 use crate::config::{Config, Postgres, Service};
 use crate::diagnosis::{Diagnosis, Finding, Severity};
 use crate::plan::{Act, Ask, Draft, Plan, Remedy};
@@ -64,7 +65,10 @@ pub fn choose(looks: &Looks, d: &Diagnosis, request: &Request) -> Choice {
     }
     let config = &looks.now.config;
     if let Some((subject, remedy)) = scenario::flush(&looks.now, &request.ask, &request.services, config) {
-        return beside(as_asked(&subject, remedy, config), d, request);
+        return beside(as_asked(&subject, remedy, config), d, request, None);
+    }
+    if let Some(wanted) = &request.ask.remove {
+        return removed(wanted, looks, d, request);
     }
     if let Some(to) = request.ask.max_connections {
         return more_connections(to, looks, request);
@@ -107,18 +111,22 @@ pub fn choose(looks: &Looks, d: &Diagnosis, request: &Request) -> Choice {
     }
 }
 
-/// What else is wrong of the scenario that was named is not mended by it, and not hidden by it.
-fn beside(choice: Choice, d: &Diagnosis, request: &Request) -> Choice {
+/// What else is wrong of the scenario that was named is not mended by it, and not hidden by it: `but` for what it is
+/// asked for.
+pub(super) fn beside(choice: Choice, d: &Diagnosis, request: &Request, but: Option<&Finding>) -> Choice {
     let Choice::Plan(mut plan) = choice else { return choice };
     let stands = |f: &&Finding| {
         f.is_root()
             && f.severity < Severity::P4
             && request.scenario.as_ref().is_none_or(|s| f.scenario == *s)
             && (request.services.is_empty() || request.services.contains(&f.subject))
+            && but.is_none_or(|b| b.id != f.id)
     };
     for f in d.findings.iter().filter(stands) {
-        plan.notes.push(format!("{} is left as it is: {}", f.id, f.summary));
-        plan.left.push(f.id.clone());
+        if !plan.left.contains(&f.id) {
+            plan.notes.push(format!("{} is left as it is: {}", f.id, f.summary));
+            plan.left.push(f.id.clone());
+        }
     }
     Choice::Plan(plan)
 }
@@ -189,16 +197,23 @@ fn requested(looks: &Looks, request: &Request) -> Choice {
     as_asked(service, asked(looks, service, &request.ask, config), config)
 }
 
-/// Of one server, that is named or the only one. Who needs it and is well has to be so again.
+/// The one server that is named, or the only one; else those that could be, as they are named.
+pub(super) fn server_of<'a>(request: &Request, config: &'a Config) -> Result<&'a Postgres, Vec<String>> {
+    let named = |p: &&Postgres| request.services.is_empty() || request.services.contains(&p.name);
+    match config.postgres.iter().filter(named).collect::<Vec<_>>()[..] {
+        [p] => Ok(p),
+        _ => Err(config.postgres.iter().map(|p| format!("--service {}", p.name)).collect()),
+    }
+}
+
+/// Who needs it and is well has to be so again.
 fn more_connections(to: u64, looks: &Looks, request: &Request) -> Choice {
     let config = &looks.now.config;
-    let all: Vec<&Postgres> = match request.services.as_slice() {
-        [] => config.postgres.iter().collect(),
-        named => config.postgres.iter().filter(|p| named.contains(&p.name)).collect(),
-    };
-    let [p] = all[..] else {
-        let hints = config.postgres.iter().map(|p| format!("--service {}", p.name)).collect();
-        return Choice::Unclear { why: "which PostgreSQL shall take more connections?".into(), hints };
+    let p = match server_of(request, config) {
+        Ok(p) => p,
+        Err(hints) => {
+            return Choice::Unclear { why: "which PostgreSQL shall take more connections?".into(), hints };
+        }
     };
     match as_asked(&p.name, scenario::more_connections(p, to, looks, &request.ask, config), config) {
         Choice::Plan(mut plan) => {
@@ -219,7 +234,7 @@ fn ended(looks: &Looks, request: &Request) -> Choice {
 }
 
 /// What somebody asks for by a value or a name: no finding's.
-fn as_asked(subject: &str, remedy: Remedy, config: &Config) -> Choice {
+pub(super) fn as_asked(subject: &str, remedy: Remedy, config: &Config) -> Choice {
     let mut plan = Plan::default();
     match remedy {
         Remedy::Steps { steps, notes } => plan.add(None, subject, steps, notes),

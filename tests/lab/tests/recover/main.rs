@@ -17,6 +17,7 @@ mod pool;
 mod ports;
 mod prompt;
 mod remedies;
+mod removal;
 mod sessions;
 mod signals;
 mod upkeep;
