@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::{Tell, aside, care, connections, files, holder, http, postgres, proof, redis, systemd, upkeep};
+use super::{
+    Tell, aside, care, connections, files, holder, http, postgres, proof, redis, removal, systemd, upkeep,
+};
 use crate::config::Loaded;
 use crate::consent::Consent;
 use crate::plan::{Act, Needs};
@@ -142,6 +144,11 @@ pub async fn apply(
         Act::Flush(f) => {
             let r = config.redis(&f.redis).ok_or_else(|| gone(&f.redis))?;
             redis::flush(r, secrets.redis(&f.redis), f, deadline).await
+        }
+        Act::Remove(r) => {
+            let p = config.postgres(&r.server).ok_or_else(|| gone(&r.server))?;
+            let session = world.1.and_then(|all| all.get(&r.server));
+            removal::remove(p, session, secrets.postgres(&r.server), r, deadline).await
         }
         Act::Connections(c) => {
             let p = config.postgres(&c.server).ok_or_else(|| gone(&c.server))?;

@@ -1,8 +1,8 @@
 //! What may be touched at all: what the configuration names, and of it what is ours. An act that stands in
 //! a journal is a report of what was done; by that alone it is no order.
 
-use crate::config::{Config, Service};
-use crate::plan::{Act, Aside, Whom, settable};
+use crate::config::{Config, Postgres, Service};
+use crate::plan::{Act, Aside, Kept, Removal, Whom, settable};
 use crate::scenario::clusters::is_cluster;
 
 /// Limits that a drop-in of ours may set.
@@ -38,6 +38,11 @@ pub fn under_care(act: &Act, config: &Config) -> Result<(), String> {
             Some(_) => Err(format!("{} is another server now by the configuration", u.server)),
             None => not(&u.server),
         },
+        Act::Remove(r) => match config.postgres(&r.server) {
+            Some(p) if p.place() == r.url => kept(r, p),
+            Some(_) => Err(format!("{} is another server now by the configuration", r.server)),
+            None => not(&r.server),
+        },
         Act::Flush(f) => match config.redis(&f.redis) {
             Some(r) if r.url != f.url => Err(format!("{} is another one now by the configuration", f.redis)),
             Some(r) if f.prefix.as_ref().is_none_or(|prefix| r.is_cache(prefix)) => Ok(()),
@@ -55,6 +60,19 @@ pub fn under_care(act: &Act, config: &Config) -> Result<(), String> {
             Some(unit) if is_known(unit, config) => Ok(()),
             other => not(other.unwrap_or("what it is done to")),
         },
+    }
+}
+
+/// Of a database that is under care; a physical slot has none. A transaction is ended in its own database alone.
+fn kept(r: &Removal, p: &Postgres) -> Result<(), String> {
+    match &r.of {
+        Kept::Slot { database: Some(d), .. } if !p.databases.contains(d) => {
+            Err(format!("the database {d} of {} is not under care by this configuration", p.name))
+        }
+        Kept::Prepared { database, .. } if *database != p.url.dbname => {
+            Err(format!("{} is of the database {database}, and {} is logged in to", r.what(), p.url.dbname))
+        }
+        Kept::Slot { .. } | Kept::Prepared { .. } => Ok(()),
     }
 }
 
@@ -138,6 +156,29 @@ mod tests {
         }
         assert!(under_care(&Act::StopUnit { unit: "codebase-mcp.service".into() }, &config).is_ok());
         assert!(under_care(&Act::StartUnit { unit: "postgresql@15-main.service".into() }, &config).is_ok());
+    }
+
+    #[test]
+    fn rule_7_what_a_server_keeps_for_others_databases_is_not_taken_away() {
+        let config = config();
+        let p = &config.postgres[0];
+        let of = |url: String, of| Act::Remove(Removal { server: p.name.clone(), url, of });
+        let slot = |database: Option<&str>| {
+            let (kind, database) = ("logical".into(), database.map(Into::into));
+            Kept::Slot { name: "cdc".into(), kind, database, restart_lsn: None }
+        };
+        let prepared = |database: &str| {
+            let (gid, owner, prepared) = ("g".into(), "o".into(), "2026".into());
+            Kept::Prepared { gid, owner, database: database.into(), prepared }
+        };
+        for own in [slot(None), slot(Some("codebase_mcp")), prepared("codebase_mcp")] {
+            assert_eq!(under_care(&of(p.place(), own.clone()), &config), Ok(()), "{own:?}");
+            let elsewhere = under_care(&of("postgresql://a@other/codebase_mcp".into(), own), &config);
+            assert!(elsewhere.unwrap_err().contains("another server"));
+        }
+        for others in [slot(Some("reports")), prepared("reports")] {
+            assert!(under_care(&of(p.place(), others), &config).unwrap_err().contains("reports"));
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod http;
 mod postgres;
 mod proof;
 mod redis;
+mod removal;
 mod systemd;
 mod upkeep;
 

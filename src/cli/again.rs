@@ -71,6 +71,8 @@ mod tests {
             "mcp-ir recover db --start",
             "mcp-ir recover latency --restart",
             "mcp-ir recover server --restart-dependencies",
+            "mcp-ir recover db --drop-slot old_standby",
+            "mcp-ir recover pool --rollback-prepared -1_c2FnYQ==_transfer --service postgres",
             "mcp-ir recover latency --env MALLOC_ARENA_MAX=2 --env WORKERS=4 --log-level WARNING",
         ] {
             let cli = Cli::try_parse_from(typed.split_whitespace()).unwrap();

@@ -5,7 +5,7 @@ use clap::Args;
 use crate::config::Span;
 use crate::diagnosis::shell_word;
 use crate::error::{Error, Result};
-use crate::plan::{Ages, Ask, Told, settable};
+use crate::plan::{Ages, Ask, Told, Wanted, settable};
 
 #[derive(Debug, Default, Args)]
 pub struct Asks {
@@ -50,11 +50,16 @@ pub struct Asks {
     /// server: flush one database of a Redis, whatever is in it; its name is typed
     #[arg(long, value_name = "REDIS/N", value_parser = database, conflicts_with_all = OTHERS, conflicts_with_all = BY_NAME, conflicts_with = "flush_cache")]
     pub flush_db: Option<(String, u32)>,
+    /// db: drop a replication slot that nobody reads, nor will; its name is typed
+    #[arg(long, value_name = "NAME", conflicts_with_all = OTHERS, conflicts_with_all = BY_NAME, conflicts_with_all = ["flush_cache", "flush_db"])]
+    pub drop_slot: Option<String>,
+    /// pool: roll back a prepared transaction that its coordinator has given up; its name is typed
+    #[arg(long, value_name = "GID", allow_hyphen_values = true, conflicts_with_all = OTHERS, conflicts_with_all = BY_NAME, conflicts_with_all = ["flush_cache", "flush_db", "drop_slot"])]
+    pub rollback_prepared: Option<String>,
 }
 
 /// Each is a run of its own.
 const OTHERS: [&str; 5] = ["max_size", "free_port", "memory_max", "env", "log_level"];
-
 const BY_NAME: [&str; 3] = ["max_connections", "kill_idle", "terminate_older_than"];
 
 /// `redis/0`
@@ -116,10 +121,10 @@ const GRACE_S: u64 = 10;
 impl Asks {
     /// The scenario that they are of, where none is named and one is enough.
     pub fn scenario(&self) -> Option<&'static str> {
-        if self.max_connections.is_some() || self.ages().any() {
+        if self.max_connections.is_some() || self.ages().any() || self.rollback_prepared.is_some() {
             return Some("pool-exhausted");
         }
-        if self.start {
+        if self.start || self.drop_slot.is_some() {
             return Some("db-down");
         }
         let of = self.free_port
@@ -148,6 +153,7 @@ impl Asks {
             told: Told { start: self.start, restart: self.restart, dependencies: self.restart_dependencies },
             flush_cache: self.flush_cache.clone(),
             flush_db: self.flush_db.clone(),
+            remove: self.removed(),
             ..ask
         })
     }
@@ -155,6 +161,11 @@ impl Asks {
     pub fn ages(&self) -> Ages {
         let seconds = |span: &Option<Span>| span.as_ref().map(|s| s.as_secs_f64());
         Ages { idle: seconds(&self.kill_idle), statement: seconds(&self.terminate_older_than) }
+    }
+
+    fn removed(&self) -> Option<Wanted> {
+        let slot = self.drop_slot.clone().map(Wanted::Slot);
+        slot.or_else(|| self.rollback_prepared.clone().map(Wanted::Prepared))
     }
 
     fn variables(&self) -> Result<Vec<(String, String)>> {
@@ -191,6 +202,7 @@ impl Asks {
         words.extend(self.flush_cache.iter().map(|p| format!("--flush-cache {}", shell_word(p))));
         let whole = self.flush_db.iter().map(|(redis, n)| shell_word(&format!("{redis}/{n}")));
         words.extend(whole.map(|name| format!("--flush-db {name}")));
+        words.extend(self.removed().iter().map(Wanted::words));
         words.extend(
             self.grace
                 .filter(|g| g.0.as_secs() != GRACE_S)

@@ -56,7 +56,7 @@ pub fn which(args: &RecoverArgs) -> Result<(Option<String>, bool)> {
 
 impl Asks {
     /// As they are asked for, each with what it is of.
-    pub fn values(&self) -> [Value; 10] {
+    pub fn values(&self) -> [Value; 12] {
         let variables = !self.env.is_empty() || self.log_level.is_some();
         [
             // A word for what is found, whatever else is: it names no value.
@@ -131,6 +131,20 @@ impl Asks {
                 all: false,
                 hint: "mcp-ir recover server --flush-db REDIS/N",
             },
+            Value {
+                given: self.drop_slot.is_some(),
+                says: "--drop-slot is of a PostgreSQL, for its WAL",
+                of: &["db-down"],
+                all: false,
+                hint: "mcp-ir recover db --drop-slot NAME",
+            },
+            Value {
+                given: self.rollback_prepared.is_some(),
+                says: "--rollback-prepared is of a PostgreSQL, for its locks",
+                of: &["pool-exhausted"],
+                all: false,
+                hint: "mcp-ir recover pool --rollback-prepared GID",
+            },
         ]
     }
 
@@ -177,5 +191,12 @@ mod tests {
         assert!(fits(cache(), Some("server-crash")) && fits(whole(), Some("server-crash")));
         assert!(fits(cache(), Some("latency")) && !fits(whole(), Some("latency")));
         assert!(!fits(cache(), Some("db-down")) && !fits(whole(), Some("memory")));
+        let slot = || Asks { drop_slot: Some("old_standby".into()), ..Asks::default() };
+        let gid = || Asks { rollback_prepared: Some("transfer-4711".into()), ..Asks::default() };
+        assert!(
+            fits(slot(), Some("db-down")) && !fits(slot(), Some("pool-exhausted")) && !fits(slot(), None)
+        );
+        assert!(fits(gid(), Some("pool-exhausted")) && !fits(gid(), Some("db-down")) && !fits(gid(), None));
+        assert_eq!((slot().scenario(), gid().scenario()), (Some("db-down"), Some("pool-exhausted")));
     }
 }

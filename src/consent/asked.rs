@@ -101,13 +101,14 @@ pub fn ask(
     Ok(Consent { digest: plan.digest(), steps, back: undo.map(key).collect(), how: how.to_owned() })
 }
 
-/// What is typed. Of several databases of one Redis the number is what matters.
+/// What is typed. Of several databases of one Redis the number is what matters; of what a server keeps, which.
 fn target(plan: &Plan) -> String {
-    let flushed = plan.steps.iter().find_map(|s| match &s.act {
+    let named = plan.steps.iter().find_map(|s| match &s.act {
         Act::Flush(f) if f.prefix.is_none() => Some(f.name()),
+        Act::Remove(r) => Some(r.name().to_owned()),
         _ => None,
     });
-    flushed.or_else(|| plan.subjects.first().cloned()).unwrap_or_default()
+    named.or_else(|| plan.subjects.first().cloned()).unwrap_or_default()
 }
 
 #[cfg(test)]

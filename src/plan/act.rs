@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::flush::Flush;
 use super::parameter::Connections;
+use super::removal::Removal;
 use super::upkeep::Upkeep;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +89,8 @@ pub enum Act {
     Upkeep(Upkeep),
     /// Keys of a Redis are thrown away.
     Flush(Flush),
+    /// A replication slot or a prepared transaction is taken away.
+    Remove(Removal),
     /// How many connections a PostgreSQL takes from its next start on.
     Connections(Connections),
     /// Proof that the server which runs takes so many; it changes nothing.
@@ -196,6 +199,7 @@ impl Act {
             | Act::EndHolder(_)
             | Act::Upkeep(_)
             | Act::Flush(_)
+            | Act::Remove(_)
             | Act::Connections(_)
             | Act::ProveConnections { .. }
             | Act::Wait { .. } => None,
@@ -224,9 +228,11 @@ impl Act {
             Act::ResizePool { .. } | Act::SetAside { .. } | Act::PutBack { .. } | Act::EndHolder(_) => {
                 "service"
             }
-            Act::EndSession(_) | Act::Upkeep(_) | Act::Connections(_) | Act::ProveConnections { .. } => {
-                "server"
-            }
+            Act::EndSession(_)
+            | Act::Upkeep(_)
+            | Act::Remove(_)
+            | Act::Connections(_)
+            | Act::ProveConnections { .. } => "server",
             Act::Flush(_) => "redis",
             Act::Wait { .. } => "target",
             _ => "unit",
@@ -245,13 +251,16 @@ impl Act {
                 | Act::EndSession(_)
                 | Act::EndHolder(_)
                 | Act::Upkeep(_)
+                | Act::Remove(_)
         )
     }
 
     /// The PostgreSQL that it is done in, by its configured name.
     pub fn server(&self) -> Option<&str> {
         match self {
-            Act::EndSession(Whom { server, .. }) | Act::Upkeep(Upkeep { server, .. }) => Some(server),
+            Act::EndSession(Whom { server, .. })
+            | Act::Upkeep(Upkeep { server, .. })
+            | Act::Remove(Removal { server, .. }) => Some(server),
             _ => None,
         }
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::act::Aside;
 use super::parameter::ConnectionsState;
+use super::removal::{Removable, Wanted};
 use super::risk::Risk;
 use super::upkeep::IndexState;
 use crate::snapshot::postgres::Session;
@@ -25,6 +26,8 @@ pub struct Ask {
     pub flush_cache: Option<String>,
     /// `--flush-db`: this Redis and this database of it, whatever is in it.
     pub flush_db: Option<(String, u32)>,
+    /// `--drop-slot`, `--rollback-prepared`: of a PostgreSQL, by its name.
+    pub remove: Option<Wanted>,
     /// `--max-connections` of a PostgreSQL, though nothing is wrong.
     pub max_connections: Option<u64>,
     /// The size is set for this process and by the drop-in.
@@ -113,6 +116,7 @@ impl Ask {
             || self.flush_db.is_some()
             || self.max_connections.is_some()
             || self.ages.any()
+            || self.remove.is_some()
     }
 
     /// What may be done to such a finding beyond what it says itself: by a person's own word.
@@ -167,6 +171,9 @@ pub struct Near {
     /// By server, where more connections are asked for: how many it takes, or why that is not known.
     #[serde(default)]
     pub connections: BTreeMap<String, Result<ConnectionsState, String>>,
+    /// By server, where something of it is to be taken away: what there is, or why that is not known.
+    #[serde(default)]
+    pub removable: BTreeMap<String, Result<Removable, String>>,
     /// By server where some are not valid, or damaged: those, as the catalogue has them.
     #[serde(default)]
     pub indexes: BTreeMap<String, Vec<IndexState>>,

@@ -42,6 +42,7 @@ pub fn describe(act: &Act) -> String {
         }
         Act::Upkeep(u) => u.describe(),
         Act::Flush(f) => f.describe(),
+        Act::Remove(r) => r.describe(),
         Act::Connections(c) => c.describe(),
         Act::ProveConnections { server, value } => format!("see that {server} takes {value} connections"),
         Act::Wait { subject } => format!("wait for {subject}"),
@@ -146,6 +147,7 @@ pub fn command(act: &Act) -> String {
         }
         Act::Upkeep(u) => u.command(),
         Act::Flush(f) => f.command(),
+        Act::Remove(r) => r.command(),
         Act::Connections(c) => c.command(),
         Act::ProveConnections { .. } => "psql -Atc 'SHOW max_connections'".into(),
         Act::Wait { .. } => "(nothing: it goes on by itself)".into(),

@@ -1,5 +1,5 @@
 //! Each scenario is one pipeline and pure: no async, no clock, no client.
-//! `registry` lists them; `flush` is what only a person asks for; `against` says what speaks against a cause; `facts`, `login`, `clusters`, `targets`, `witness`, `way`, `log`, `place`, `contained`, `ends`, `certificate` and `rate` hold what they derive from readings.
+//! `registry` lists them; `flush` and `removal` are what only a person asks for; `against` says what speaks against a cause; `facts`, `login`, `clusters`, `targets`, `witness`, `way`, `log`, `place`, `contained`, `ends`, `certificate` and `rate` hold what they derive from readings.
 
 mod against;
 mod certificate;
@@ -19,6 +19,7 @@ pub mod place;
 mod pool_exhausted;
 pub mod rate;
 mod registry;
+mod removal;
 mod server_crash;
 mod steps;
 mod targets;
@@ -37,4 +38,5 @@ pub use pool_exhausted::{
     by_age, is_of_age, kill, more_connections, recovered as pool_recovered, request as pool_request, served,
 };
 pub use registry::{ALL, Scenario, again, by_name, causes, plan, remark, undecided, why_not};
+pub use removal::{gone, is_of, removal};
 pub use server_crash::{bare_process, meets, recovered as service_recovered, serves_mcp};

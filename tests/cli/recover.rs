@@ -72,6 +72,11 @@ fn a_wrong_word_is_a_usage_error_with_the_nearest() {
         (&["recover", "all", "--max-size", "3", "--yes"], "recover pool"),
         (&["recover", "all", "--flush-cache", "a:", "--yes"], "recover server --flush-cache PREFIX"),
         (&["recover", "db", "--flush-db", "redis/0", "--yes"], "recover server --flush-db REDIS/N"),
+        (&["recover", "pool", "--drop-slot", "a", "--yes"], "recover db --drop-slot NAME"),
+        (&["recover", "all", "--drop-slot", "a", "--yes"], "recover db --drop-slot NAME"),
+        (&["recover", "db", "--rollback-prepared", "a"], "recover pool --rollback-prepared GID"),
+        (&["recover", "--drop-slot", "a", "--rollback-prepared", "b"], "cannot be used"),
+        (&["recover", "--drop-slot", "a", "--max-connections", "300"], "cannot be used"),
         (&["undo", "INC-2026-001"], "incident list"),
         (&["incident", "show", "INC-1"], "incident list"),
     ] {

@@ -11,6 +11,7 @@ mod left;
 mod limits;
 mod pool;
 mod rebuilt;
+mod removal;
 mod server;
 mod sessions;
 mod taken_back;

@@ -44,7 +44,11 @@ pub(super) fn requested(looks: &Looks, request: &Request) -> Choice {
 }
 
 /// The server that is named, or the only one.
-fn one_server<'a>(config: &'a Config, request: &Request, question: &str) -> Result<&'a Postgres, Choice> {
+pub(super) fn one_server<'a>(
+    config: &'a Config,
+    request: &Request,
+    question: &str,
+) -> Result<&'a Postgres, Choice> {
     let named = |p: &&Postgres| request.services.is_empty() || request.services.contains(&p.name);
     let all: Vec<&Postgres> = config.postgres.iter().filter(named).collect();
     let [p] = all[..] else {
@@ -62,23 +66,24 @@ pub(super) fn by_age(looks: &Looks, d: &Diagnosis, request: &Request) -> Choice 
         Ok(p) => p,
         Err(unclear) => return unclear,
     };
+    let of = |f: &&Finding| {
+        let stands = f.is_root() && f.severity < Severity::P4 && f.subject == p.name;
+        stands && scenario::is_of_age(f, request.ask.ages)
+    };
+    let found: Vec<&Finding> = d.findings.iter().filter(of).collect();
+    let ids: Vec<&str> = found.iter().map(|f| f.id.as_str()).collect();
     let choice = as_asked(&p.name, scenario::by_age(p, looks, &request.ask, config), config);
-    match beside(choice, d, request) {
-        Choice::Plan(mut plan) => {
-            let of = |f: &&Finding| {
-                f.is_root()
-                    && f.severity < Severity::P4
-                    && f.subject == p.name
-                    && scenario::is_of_age(f, request.ask.ages)
-            };
-            for f in d.findings.iter().filter(of) {
-                plan.left.retain(|id| *id != f.id);
-                plan.notes.retain(|note| !note.starts_with(&format!("{} is left", f.id)));
-                plan.findings.push(f.id.clone());
-            }
+    match (beside(choice, d, request, &ids), found.first()) {
+        (Choice::Plan(mut plan), _) => {
+            plan.findings.extend(ids.iter().map(|id| (*id).to_owned()));
             Choice::Plan(plan)
         }
-        other => other,
+        // Nobody is as old, and it is ill all the same.
+        (Choice::NothingToDo(why), Some(f)) => Choice::Advice {
+            why: format!("{}: {why}: {}", f.id, f.summary),
+            command: f.remedy.command.clone(),
+        },
+        (other, _) => other,
     }
 }
 
@@ -125,16 +130,20 @@ pub(super) fn as_asked(subject: &str, remedy: Remedy, config: &Config) -> Choice
     }
 }
 
-/// What else is wrong of the scenario that was named is not mended by it, and not hidden by it.
-pub(super) fn beside(choice: Choice, d: &Diagnosis, request: &Request) -> Choice {
+/// What else is wrong of the scenario that was named is not mended by it, and not hidden by it; `mended` are the
+/// findings that it is asked for.
+pub(super) fn beside(choice: Choice, d: &Diagnosis, request: &Request, mended: &[&str]) -> Choice {
     let Choice::Plan(mut plan) = choice else { return choice };
     let stands = |f: &&Finding| {
         f.is_root()
             && f.severity < Severity::P4
             && request.scenario.as_ref().is_none_or(|s| f.scenario == *s)
             && (request.services.is_empty() || request.services.contains(&f.subject))
+            && !mended.contains(&f.id.as_str())
+            && !plan.left.contains(&f.id)
     };
-    for f in d.findings.iter().filter(stands) {
+    let left: Vec<&Finding> = d.findings.iter().filter(stands).collect();
+    for f in left {
         plan.notes.push(format!("{} is left as it is: {}", f.id, f.summary));
         plan.left.push(f.id.clone());
     }

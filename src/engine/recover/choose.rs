@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::after::{dead_of_it, first_needed, starved, upkeep_last};
 use super::asked::{as_asked, beside, by_age, ended, more_connections, requested};
 use super::guard::never;
+use super::removed::removed;
 use crate::config::Config;
 use crate::diagnosis::{Diagnosis, Finding, Severity};
 use crate::plan::{Act, Ask, Draft, Plan, Remedy};
@@ -65,7 +66,10 @@ pub fn choose(looks: &Looks, d: &Diagnosis, request: &Request) -> Choice {
     }
     let config = &looks.now.config;
     if let Some((subject, remedy)) = scenario::flush(&looks.now, &request.ask, &request.services, config) {
-        return beside(as_asked(&subject, remedy, config), d, request);
+        return beside(as_asked(&subject, remedy, config), d, request, &[]);
+    }
+    if let Some(wanted) = &request.ask.remove {
+        return removed(wanted, looks, d, request);
     }
     if let Some(to) = request.ask.max_connections {
         return more_connections(to, looks, request);

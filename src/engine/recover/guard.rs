@@ -138,6 +138,7 @@ fn is_counted(act: &Act) -> bool {
         | Act::ProveQuiet { .. }
         | Act::EndSession { .. }
         | Act::Flush(_)
+        | Act::Remove(_)
         | Act::Connections(_)
         | Act::ProveConnections { .. }
         | Act::Wait { .. } => false,

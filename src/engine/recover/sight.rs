@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::choose::{Choice, Request, choose};
 use super::near::{asides, connections, indexes, near, occupied, rebuilt, sessions};
+use super::near_removal::removable;
 use super::possible::narrowed;
 use super::rights::Lacking;
 use crate::config::Loaded;
@@ -126,19 +127,20 @@ async fn whole(
     let diagnosis = diagnose(&looks, &Filter::default());
     let mut request = request.clone();
     request.ask.near = near;
-    let (sessions, occupied, asides, indexes, (connections, runs), rebuilt) = tokio::join!(
+    let (sessions, occupied, asides, indexes, (connections, runs), rebuilt, removable) = tokio::join!(
         sessions(loaded, &diagnosis, &request),
         occupied(loaded, &diagnosis, &request),
         asides(loaded, &diagnosis),
         indexes(loaded, &diagnosis),
         connections(loaded, &looks, &request, store),
-        rebuilt(&diagnosis, store)
+        rebuilt(&diagnosis, store),
+        removable(loaded, &request)
     );
     let near = &mut request.ask.near;
     near.connections = connections;
     near.runs.extend(runs);
     (near.sessions, near.occupied, near.asides, near.indexes) = (sessions, occupied, asides, indexes);
-    near.rebuilt = rebuilt;
+    (near.rebuilt, near.removable) = (rebuilt, removable);
     let choice = choose(&looks, &diagnosis, &request);
     let (choice, lacking) = narrowed(choice, &looks, loaded, store, &request).await;
     Sight { looks, diagnosis, choice, lacking, request, at: Instant::now() }

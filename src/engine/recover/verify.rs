@@ -11,7 +11,7 @@ use crate::engine::Awaited;
 use crate::engine::look::{Depth, Plan as LookPlan, look};
 use crate::plan::{Act, Aim, Ask, Plan, Recovered, Step};
 use crate::probe::millis;
-use crate::scenario::{Scenario, by_name, longest_run, pool_recovered, service_recovered};
+use crate::scenario::{Scenario, by_name, gone, longest_run, pool_recovered, service_recovered};
 use crate::snapshot::{Looks, Snapshot};
 
 const IN_A_ROW: u32 = 3;
@@ -78,9 +78,15 @@ fn judged(looks: &Looks, plan: &Plan, size: impl Fn(&str) -> Option<u64>) -> Rec
         let ended = plan.steps.iter().any(|s| matches!(s.act, Act::EndSession(_)));
         let flushed = plan.steps.iter().any(|s| matches!(&s.act, Act::Flush(f) if f.redis == *subject));
         let raised = plan.steps.iter().any(|s| matches!(&s.act, Act::Connections(c) if c.server == *subject));
+        let removed = plan.steps.iter().find_map(|s| match &s.act {
+            Act::Remove(r) if r.server == *subject => Some(r),
+            _ => None,
+        });
         let answers = looks.now.redis.get(subject).map(|r| r.ping.seen().is_some());
         match looks.now.postgres.get(subject).map(|p| p.server.seen()) {
             _ if !found.is_empty() => {}
+            // The act has seen it go: here the look that had found it.
+            _ if removed.is_some() => all.extend(removed.map(|r| gone(r, looks, &plan.left, config))),
             // The act has counted what is left.
             _ if flushed && answers == Some(true) => all.push(Recovered::Yes("it answers".into())),
             _ if flushed => all.push(Recovered::NotYet("it does not answer".into())),

@@ -37,9 +37,14 @@ pub struct Cancel {
 impl Cancel {
     /// By the deadline. The server does not say whether it came of anything.
     pub async fn send(self, deadline: Instant) -> Result<(), Failure> {
+        self.signal(deadline).await
+    }
+
+    /// The same of a session that is somebody else's too.
+    pub async fn signal(&self, deadline: Instant) -> Result<(), Failure> {
         let unmade = |e: io::Error| crate::probe::io_failure(&e, "");
         let gone = |e: tokio_postgres::Error| failure(&e);
-        match (open(&self.place, deadline).await.map_err(unmade)?, self.encryption) {
+        match (open(&self.place, deadline).await.map_err(unmade)?, &self.encryption) {
             (Stream::Unix(s), _) => self.token.cancel_query_raw(s, NoTls).await.map_err(gone),
             (Stream::Tcp(s), None) => self.token.cancel_query_raw(s, NoTls).await.map_err(gone),
             (Stream::Tcp(mut s), Some(encryption)) => {

@@ -99,7 +99,7 @@ pub async fn piece(
 }
 
 /// A name as a text of SQL's, whatever it holds and however the server reads backslashes.
-fn text(name: &str) -> String {
+pub(super) fn text(name: &str) -> String {
     let hex = name.bytes().fold(String::new(), |mut hex, b| {
         let _ = write!(hex, "{b:02x}");
         hex

@@ -2,11 +2,13 @@
 
 use super::super::facts;
 use super::super::login::Meaning;
+use super::super::removal;
 use super::super::witness;
 use super::cause;
 use crate::config::{Config, Expect, Postgres};
 use crate::diagnosis::Relation::{self, NeededBy};
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity};
+use crate::plan::Wanted;
 use crate::snapshot::Snapshot;
 use crate::snapshot::postgres::{Archiver, ChecksumFailure, PostgresLook, ReplicationSlot, Server};
 
@@ -53,7 +55,8 @@ pub fn detect(p: &Postgres, look: &PostgresLook, now: &Snapshot, config: &Config
     let corrupt = corruption(p, look, now, config);
     let server = facts::server(now, &p.name);
     let of_server = |rule: fn(&Postgres, &Server) -> Option<Finding>| server.and_then(|s| rule(p, s));
-    [corrupt, wraparound(p, look, server, now, config), of_server(read_only), of_server(wal_retained)]
+    let wal = server.and_then(|s| wal_retained(p, s, config));
+    [corrupt, wraparound(p, look, server, now, config), of_server(read_only), wal]
         .into_iter()
         .flatten()
         .collect()
@@ -144,7 +147,7 @@ fn wraparound(
 
 /// The archiver fails *now*: its last try did, and nothing was archived since. Or a slot keeps WAL
 /// beyond what the server may keep, or beyond its usual size for nobody.
-fn wal_retained(p: &Postgres, server: &Server) -> Option<Finding> {
+fn wal_retained(p: &Postgres, server: &Server, config: &Config) -> Option<Finding> {
     let archiver = server.archiver.as_ref().filter(|a| archiver_fails(a));
     let slots: Vec<_> = server.replication_slots.iter().filter(|s| keeps_too_much(s)).collect();
     let why = match (archiver, slots.first()) {
@@ -178,9 +181,22 @@ fn wal_retained(p: &Postgres, server: &Server) -> Option<Finding> {
     }
     Some(f.remedy(
         format!("mcp-ir runbook {}", WAL_RETAINED.name.replace('/', "#")),
-        "Mend the archive command, or the slot's reader; never delete in pg_wal by hand",
+        mended(p, archiver.is_some(), &slots, config),
         Risk::Safe,
     ))
+}
+
+/// A slot is some reader's until its owner says otherwise: that comes first.
+fn mended(p: &Postgres, archiver: bool, slots: &[&ReplicationSlot], config: &Config) -> String {
+    const NEVER: &str = "never delete in pg_wal by hand";
+    match slots.iter().find(|s| !s.active) {
+        Some(s) => {
+            let first = if archiver { "the archive command, and " } else { "" };
+            let typed = removal::typed(&Wanted::Slot(s.name.clone()), &p.name, config);
+            format!("Mend {first}the slot's reader; where nobody needs it any more: `{typed}`; {NEVER}")
+        }
+        None => format!("Mend the archive command, or the slot's reader; {NEVER}"),
+    }
 }
 
 pub fn archiver_fails(a: &Archiver) -> bool {

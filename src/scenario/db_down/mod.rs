@@ -15,6 +15,7 @@ mod words;
 use std::collections::BTreeSet;
 
 pub use ahead::remark;
+pub use disk::size;
 
 pub use words::damaged_index;
 

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::super::facts;
+use super::super::{facts, removal};
 use super::HOLDS;
 use super::full::{CLIENT_POOL_SATURATED, SERVER_SLOTS_FULL};
 use super::holders::{end_sessions, frees, session_name, within_rights};
 use crate::config::{Config, Postgres, Service};
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity};
+use crate::plan::Wanted;
 use crate::snapshot::Snapshot;
 use crate::snapshot::postgres::{Prepared, Server, Session};
 
@@ -108,9 +109,19 @@ pub fn prepared(p: &Postgres, server: &Server, now: &Snapshot, config: &Config) 
     }
     Some(f.remedy(
         format!("mcp-ir runbook {}", PREPARED_TRANSACTION.name.replace('/', "#")),
-        "Ask its coordinator whether to COMMIT PREPARED or ROLLBACK PREPARED: nobody else knows",
+        decided(p, oldest, config),
         Risk::Destructive,
     ))
+}
+
+/// Of which of the two it is said once somebody has decided; and of none that can't be typed.
+fn decided(p: &Postgres, x: &Prepared, config: &Config) -> String {
+    let ask = "Ask its coordinator whether to COMMIT PREPARED or ROLLBACK PREPARED: nobody else knows";
+    if x.gid.chars().any(char::is_control) || x.database != p.url.dbname {
+        return ask.into();
+    }
+    let typed = removal::typed(&Wanted::Prepared(x.gid.clone()), &p.name, config);
+    format!("{ask}. Once it says the second: `{typed}`")
 }
 
 /// Whether a pool is full, and none that is full is so because of these sessions.

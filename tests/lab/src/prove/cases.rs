@@ -1,5 +1,6 @@
 //! The cases: recoveries of every kind of step that changes something, and the way back of those that have one.
-//! Thaw is missing where no unit can be frozen; `--flush-db` goes the way of `--flush-cache`.
+//! Thaw is missing where no unit can be frozen; `--flush-db` goes the way of `--flush-cache`; a slot and a prepared
+//! transaction are taken away by one statement each, in `tests/recover/removal.rs`.
 
 use std::fs;
 use std::time::Duration;

@@ -16,7 +16,7 @@ const RUN: &[&str] = &["start-unit", "restart-unit", "stop-unit"];
 /// A part, the acts that change it, of whom (how his name begins), and what another one means.
 type Part = (&'static str, &'static [&'static str], &'static str, &'static str);
 
-const PARTS: [Part; 16] = [
+const PARTS: [Part; 17] = [
     ("settings", &["drop-in"], UNIT, "a setting was written"),
     ("unit", &["start-unit", "restart-unit", "stop-unit", "reset-failed"], UNIT, "its state is another"),
     ("run", RUN, UNIT, "the unit was started or stopped"),
@@ -31,6 +31,7 @@ const PARTS: [Part; 16] = [
     ("aside", &["set-aside", "put-back"], A, "a folder was set aside"),
     ("keys", &["flush"], "", "keys were thrown away"),
     ("other keys", &[], "", "keys of no cache were thrown away"),
+    ("kept", &["remove"], "", "a slot or a prepared transaction was taken away"),
     // By its own line in it.
     ("tables", &["upkeep"], "", "a table or an index was looked after"),
     ("innocent", &[], "", "the other service was restarted"),
@@ -45,6 +46,10 @@ const TABLES: &str = "
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
       LEFT JOIN pg_index i ON i.indexrelid = c.oid LEFT JOIN pg_stat_user_tables s ON s.relid = c.oid
      WHERE n.nspname IN ('public', 'kept') AND c.relkind IN ('r', 'i') ORDER BY 1";
+
+/// What it keeps for others.
+const KEPT: &str = "SELECT 'slot ' || slot_name FROM pg_replication_slots UNION ALL
+                    SELECT 'prepared ' || gid FROM pg_prepared_xacts ORDER BY 1";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct World(BTreeMap<&'static str, String>);
@@ -79,6 +84,7 @@ impl World {
             ("aside", asides(bed)),
             ("keys", keys(bed, "0")),
             ("other keys", keys(bed, "3")),
+            ("kept", cluster.sql(KEPT)?.join("\n")),
             ("tables", cluster.sql(TABLES)?.join("\n")),
             ("innocent", bed.booted()?.property("workflow-mcp.service", "MainPID")?),
         ]);

@@ -18,6 +18,7 @@ mod pool;
 mod ports;
 mod prompt;
 mod remedies;
+mod removal;
 mod sessions;
 mod signals;
 mod upkeep;
