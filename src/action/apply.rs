@@ -97,9 +97,9 @@ pub async fn apply(
         Act::StartUnit { unit } => systemd::job("StartUnit", unit, needs, None, config, deadline).await,
         Act::StopUnit { unit } => systemd::job("StopUnit", unit, needs, None, config, deadline).await,
         Act::RestartUnit { unit } => systemd::job("RestartUnit", unit, needs, None, config, deadline).await,
-        Act::EndUnit { unit, grace_s } => {
+        Act::RestartByForce { unit, grace_s } => {
             let grace = Some(Duration::from_secs(*grace_s));
-            systemd::job("StopUnit", unit, needs, grace, config, deadline).await
+            systemd::job("RestartUnit", unit, needs, grace, config, deadline).await
         }
         Act::ResetFailed { unit } => systemd::call("ResetFailedUnit", unit, needs, config, deadline).await,
         Act::Thaw { unit } => systemd::call("ThawUnit", unit, needs, config, deadline).await,

@@ -18,6 +18,7 @@ const UNIT: &str = "org.freedesktop.systemd1.Unit";
 const SERVICE: &str = "org.freedesktop.systemd1.Service";
 const SIGCONT: i32 = 18;
 const SIGKILL: i32 = 9;
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// A connection for one act.
 struct Manager {
@@ -103,8 +104,56 @@ impl Manager {
     }
 }
 
-/// A job of systemd's, awaited. Mode `fail`: what somebody else has queued is respected. Of a stop that has not
-/// ended after `grace` all processes are killed: its unit may know no limit.
+impl Manager {
+    /// Once the stop has taken longer than that, and only while it is that very run that is being stopped: another
+    /// may go before it, or it may have ended just now.
+    async fn kills(&self, unit: &str, invocation: &str, grace: Duration) -> bool {
+        tokio::time::sleep(grace).await;
+        loop {
+            match self.stand(unit).await {
+                Ok(s) if s.active == "deactivating" && s.invocation == invocation => break,
+                Ok(s) if s.invocation != invocation || s.active != "active" => return false,
+                _ => tokio::time::sleep(AGAIN).await,
+            }
+        }
+        self.proxy.call::<_, _, ()>("KillUnit", &(unit, "all", SIGKILL)).await.is_ok()
+    }
+
+    /// What came of a job.
+    async fn ended(
+        &self,
+        unit: &str,
+        before: &Stand,
+        result: Option<String>,
+        killed: &str,
+        deadline: Instant,
+        method: &str,
+    ) -> Result<Done, Failed> {
+        match result {
+            Some(result) if result == "done" => {}
+            Some(result) => return Err(Failed::Broken(format!("systemd's job for {unit} ended: {result}"))),
+            None => return Err(Failed::Broken("the connection to systemd was lost".into())),
+        }
+        let after =
+            within(deadline, async { self.stand(unit).await.map_err(|e| Failed::Broken(e.to_string())) });
+        let after = after.await.map_err(|f| Failed::Broken(f.words()))?;
+        if method == "TryRestartUnit" && after.invocation == before.invocation {
+            return Err(Failed::Changed(format!(
+                "{unit} was {} meanwhile: it was not restarted",
+                after.active
+            )));
+        }
+        let made = Some(after.invocation).filter(|i| !i.is_empty() && method != "StopUnit");
+        Ok(Done {
+            detail: format!("{unit} is {} ({}){killed}", after.active, after.sub),
+            made,
+            already: false,
+        })
+    }
+}
+
+/// A job of systemd's, awaited. Mode `fail`: what somebody else has queued is respected. Where a stop has not ended
+/// after `grace`, all processes are killed: its unit may know no limit.
 pub async fn job(
     method: &'static str,
     unit: &str,
@@ -158,38 +207,23 @@ pub async fn job(
     tokio::pin!(ended);
     let mut killed = "";
     if let Some(grace) = grace {
+        let killer = manager.kills(unit, &before.invocation, grace);
         tokio::select! {
             biased;
-            result = &mut ended => {
-                return match result.as_deref() {
-                    Some("done") => Ok(Done::new(format!("{unit} is stopped"))),
-                    _ => Err(Failed::Broken(format!("systemd's job for {unit} did not end well"))),
-                };
+            result = &mut ended => return manager.ended(unit, &before, result, "", deadline, method).await,
+            // Whether or not that was done: the job goes on, and so does our waiting.
+            done = tokio::time::timeout_at(deadline.into(), killer) => {
+                killed = if matches!(done, Ok(true)) { "; what had not ended was killed" } else { "" };
             }
-            () = tokio::time::sleep(grace) => {}
         }
-        tell(&manager, "KillUnit", &(unit, "all", SIGKILL), deadline)
-            .await
-            .map_err(|f| Failed::Broken(f.words()))?;
-        killed = "; what had not ended was killed";
     }
     match tokio::time::timeout_at(deadline.into(), ended).await {
-        Ok(Some(result)) if result == "done" => {}
-        Ok(Some(result)) => return Err(Failed::Broken(format!("systemd's job for {unit} ended: {result}"))),
-        Ok(None) => return Err(Failed::Broken("the connection to systemd was lost".into())),
+        Ok(result) => manager.ended(unit, &before, result, killed, deadline, method).await,
         Err(_) => {
             let text = format!("systemd's job for {unit} did not end in time: it goes on in systemd");
-            return Err(Failed::GoesOn(text));
+            Err(Failed::GoesOn(text))
         }
     }
-    let after =
-        within(deadline, async { manager.stand(unit).await.map_err(|e| Failed::Broken(e.to_string())) });
-    let after = after.await.map_err(|f| Failed::Broken(f.words()))?;
-    if method == "TryRestartUnit" && after.invocation == before.invocation {
-        return Err(Failed::Changed(format!("{unit} was {} meanwhile: it was not restarted", after.active)));
-    }
-    let made = Some(after.invocation).filter(|i| !i.is_empty() && method != "StopUnit");
-    Ok(Done { detail: format!("{unit} is {} ({}){killed}", after.active, after.sub), made, already: false })
 }
 
 /// A method without a job.

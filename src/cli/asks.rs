@@ -21,8 +21,9 @@ pub struct Asks {
     /// server: end whoever listens at its port though it is not of its unit, and start it
     #[arg(long)]
     pub free_port: bool,
-    /// server: how long whoever is told to end has, before he is killed [default: 10s]
-    #[arg(long, value_name = "TIME", requires = "free_port")]
+    /// with --free-port, --restart, --restart-dependencies: how long who is told to end has, before he is
+    /// killed [default: 10s; 30s for what hangs]
+    #[arg(long, value_name = "TIME")]
     pub grace: Option<Span>,
     /// pool: how many connections PostgreSQL takes; it is restarted for that, and every session ends
     #[arg(long, value_name = "N", allow_negative_numbers = true, conflicts_with_all = OTHERS)]
@@ -141,6 +142,10 @@ impl Asks {
             let e = Error::usage("who is between two statements is not idle: 1s at least");
             return Err(e.hint("mcp-ir recover pool --kill-idle 10m"));
         }
+        if self.grace.is_some() && !(self.free_port || self.restart || self.restart_dependencies) {
+            let e = Error::usage("--grace is of who is told to end");
+            return Err(e.hint("mcp-ir recover server --free-port --grace 30s"));
+        }
         if grace > LONGEST_S {
             return Err(Error::usage(format!("--grace is {LONGEST_S}s at most")));
         }
@@ -150,7 +155,12 @@ impl Asks {
             env: self.variables()?,
             max_connections: self.max_connections,
             ages: self.ages(),
-            told: Told { start: self.start, restart: self.restart, dependencies: self.restart_dependencies },
+            told: Told {
+                start: self.start,
+                restart: self.restart,
+                dependencies: self.restart_dependencies,
+                grace_s: self.grace.map(|g| g.0.as_secs()),
+            },
             flush_cache: self.flush_cache.clone(),
             flush_db: self.flush_db.clone(),
             remove: self.removed(),

@@ -34,6 +34,10 @@ pub fn which(args: &RecoverArgs) -> Result<(Option<String>, bool)> {
         }
         None => {
             let of = args.max_size.map(|_| "pool-exhausted").or_else(|| args.asks.scenario());
+            // Beside another one a word would be lost.
+            if of.is_some() {
+                fit(args.asks.with_size(args.max_size), of)?;
+            }
             return Ok((of.map(str::to_owned), false));
         }
         Some("all") => {

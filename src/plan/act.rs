@@ -20,9 +20,9 @@ pub enum Act {
     RestartUnit {
         unit: String,
     },
-    /// Stopped; what has not ended after that many seconds is killed, all of it. A unit that hangs may have no
+    /// The same; what has not ended after that many seconds is killed, all of it. A unit that hangs may have no
     /// limit of its own for that.
-    EndUnit {
+    RestartByForce {
         unit: String,
         grace_s: u64,
     },
@@ -183,7 +183,7 @@ impl Act {
             Act::StartUnit { unit }
             | Act::StopUnit { unit }
             | Act::RestartUnit { unit }
-            | Act::EndUnit { unit, .. }
+            | Act::RestartByForce { unit, .. }
             | Act::ResetFailed { unit }
             | Act::Continue { unit }
             | Act::Thaw { unit }
@@ -246,7 +246,7 @@ impl Act {
             self,
             Act::StopUnit { .. }
                 | Act::RestartUnit { .. }
-                | Act::EndUnit { .. }
+                | Act::RestartByForce { .. }
                 | Act::ResetFailed { .. }
                 | Act::EndSession(_)
                 | Act::EndHolder(_)
@@ -267,7 +267,7 @@ impl Act {
 
     /// Whether it ends the processes of its unit.
     pub fn ends_its_unit(&self) -> bool {
-        matches!(self, Act::StopUnit { .. } | Act::RestartUnit { .. } | Act::EndUnit { .. })
+        matches!(self, Act::StopUnit { .. } | Act::RestartUnit { .. } | Act::RestartByForce { .. })
     }
 
     /// Processes that it ends by their numbers.

@@ -1,6 +1,6 @@
 //! What a person asks of a recovery, and what was looked at only for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -60,8 +60,10 @@ pub struct Told {
     pub start: bool,
     /// `--restart`: a database that accepts and does not answer, or a service that is slow.
     pub restart: bool,
-    /// `--restart-dependencies`: a Redis or an Ollama that runs and does not serve.
+    /// `--restart-dependencies`: a Redis or an Ollama that runs and gives no answer.
     pub dependencies: bool,
+    /// `--grace`: how long who hangs has to end by himself, in seconds.
+    pub grace_s: Option<u64>,
 }
 
 /// Which sessions are meant; what is not named is any.
@@ -168,6 +170,9 @@ pub struct Near {
     /// By service whose port is to be freed: who listens there, or why that can't be told.
     #[serde(default)]
     pub occupied: BTreeMap<String, Result<Occupied, String>>,
+    /// Redis and Ollama that shall be restarted, whose unit's process is who listens at their address.
+    #[serde(default)]
+    pub holds: BTreeSet<String>,
     /// By server, where more connections are asked for: how many it takes, or why that is not known.
     #[serde(default)]
     pub connections: BTreeMap<String, Result<ConnectionsState, String>>,

@@ -115,6 +115,9 @@ pub struct Plan {
     /// Services that were slow because of these: their own requests have to be quick again.
     #[serde(default)]
     pub slowed: Vec<String>,
+    /// A person named whom it is about: it counts against no budget of what is done by itself.
+    #[serde(default)]
+    pub asked: bool,
     /// Ids of the roots that it leaves as they are: for people, or for a run of their own.
     #[serde(default)]
     pub left: Vec<String>,

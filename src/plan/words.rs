@@ -10,8 +10,8 @@ pub fn describe(act: &Act) -> String {
         Act::StartUnit { unit } => format!("start {unit}"),
         Act::StopUnit { unit } => format!("stop {unit}"),
         Act::RestartUnit { unit } => format!("restart {unit}"),
-        Act::EndUnit { unit, grace_s } => {
-            format!("stop {unit}; after {grace_s} s kill what has not ended")
+        Act::RestartByForce { unit, grace_s } => {
+            format!("restart {unit}; what has not ended after {grace_s} s is killed")
         }
         Act::ResetFailed { unit } => format!("reset the start limit of {unit}"),
         Act::Continue { unit } => format!("let the stopped processes of {unit} go on"),
@@ -96,9 +96,12 @@ pub fn command(act: &Act) -> String {
         Act::StartUnit { unit } => format!("systemctl start {}", shell_word(unit)),
         Act::StopUnit { unit } => format!("systemctl stop {}", shell_word(unit)),
         Act::RestartUnit { unit } => format!("systemctl restart {}", shell_word(unit)),
-        Act::EndUnit { unit, grace_s } => {
+        // Where the stop itself was refused, nobody is killed.
+        Act::RestartByForce { unit, grace_s } => {
             let unit = shell_word(unit);
-            format!("timeout {grace_s} systemctl stop {unit} || systemctl kill -s KILL {unit}")
+            format!(
+                "timeout {grace_s} systemctl restart {unit}; [ $? -ne 124 ] || systemctl kill -s KILL {unit}"
+            )
         }
         Act::ResetFailed { unit } => format!("systemctl reset-failed {}", shell_word(unit)),
         Act::Continue { unit } => format!("systemctl kill -s CONT {}", shell_word(unit)),

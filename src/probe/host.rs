@@ -232,6 +232,13 @@ pub(super) fn title_of_child(root: &Path, pid: u32, parent: u32) -> Option<Optio
     Some(arguments(root, pid).into_iter().next())
 }
 
+/// A process and those that it has begun itself: of a postmaster, all of its server.
+pub fn family(proc: &str, pid: u32) -> Vec<u32> {
+    let file = Path::new(proc).join(format!("{pid}/task/{pid}/children"));
+    let children = fs::read_to_string(file).unwrap_or_default();
+    std::iter::once(pid).chain(children.split_whitespace().filter_map(|p| p.parse().ok())).collect()
+}
+
 /// Its command line as it was given; it may hold a secret.
 pub fn arguments(root: &Path, pid: u32) -> Vec<String> {
     let bytes = fs::read(root.join(pid.to_string()).join("cmdline")).unwrap_or_default();

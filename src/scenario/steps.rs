@@ -30,16 +30,11 @@ pub fn restart(unit: &str, ask: &Ask, now: &Snapshot) -> Result<Draft, String> {
 /// Who gives no answer may not heed its end either, and its unit may wait for that for ever.
 const GRACE_S: u64 = 30;
 
-/// Of a server that hangs: ended, by force where it takes that, and started.
-pub fn anew(unit: &str, risk: Risk, cost: &str, ask: &Ask, now: &Snapshot) -> Result<Vec<Draft>, String> {
-    let down = Needs::Unit { active: ["inactive", "failed"].map(Into::into).to_vec(), invocation: None };
-    let end = draft(Act::EndUnit { unit: unit.into(), grace_s: GRACE_S }, risk);
-    Ok(vec![
-        end.needs(run(unit, ask, now)?).because(cost),
-        draft(Act::StartUnit { unit: unit.into() }, Risk::Disruptive)
-            .needs(down)
-            .because("it hung before: that is no state to go back to"),
-    ])
+/// Of a server that hangs: by force where it takes that. One job, so that who is stopped with it comes back.
+pub fn by_force(unit: &str, risk: Risk, cost: &str, ask: &Ask, now: &Snapshot) -> Result<Draft, String> {
+    let grace_s = ask.told.grace_s.unwrap_or(GRACE_S);
+    let restart = draft(Act::RestartByForce { unit: unit.into(), grace_s }, risk);
+    Ok(restart.needs(run(unit, ask, now)?).because(cost))
 }
 
 /// What our drop-in of the unit of a service has to become: these settings and all else of ours.

@@ -107,7 +107,9 @@ pub fn well_before(step: &Step, plan: &Plan, config: &Config) -> Option<Plan> {
 
 /// Who was started last before this one is, and needs the same server: both at once would storm it.
 pub fn started_before(step: &Step, plan: &Plan, config: &Config) -> Option<Plan> {
-    let start = |s: &&Step| matches!(s.act, Act::StartUnit { .. } | Act::RestartUnit { .. });
+    let start = |s: &&Step| {
+        matches!(s.act, Act::StartUnit { .. } | Act::RestartUnit { .. } | Act::RestartByForce { .. })
+    };
     let before = || plan.steps.iter().take_while(|s| s.n < step.n);
     let ours = plan.steps.iter().filter(|s| s.subject == step.subject);
     if before().any(|s| s.subject == step.subject) || !ours.clone().any(|s| start(&s)) {

@@ -75,6 +75,7 @@ pub(super) fn by_age(looks: &Looks, d: &Diagnosis, request: &Request) -> Choice 
     let choice = as_asked(&p.name, scenario::by_age(p, looks, &request.ask, config), config);
     match (beside(choice, d, request, &ids), found.first()) {
         (Choice::Plan(mut plan), _) => {
+            plan.asked = true;
             plan.findings.extend(ids.iter().map(|id| (*id).to_owned()));
             Choice::Plan(plan)
         }

@@ -48,10 +48,7 @@ pub fn refuted(looks: &Looks, plan: &Plan, subject: &str, anew: &[String]) -> bo
 /// in the plan.
 pub fn started_again<'a>(plan: &'a Plan, step: &Step) -> Vec<(usize, &'a Step)> {
     let its = |s: &Step| s.subject == step.subject;
-    let stopped = plan
-        .steps
-        .iter()
-        .any(|s| its(s) && s.n < step.n && matches!(s.act, Act::StopUnit { .. } | Act::EndUnit { .. }));
+    let stopped = plan.steps.iter().any(|s| its(s) && s.n < step.n && matches!(s.act, Act::StopUnit { .. }));
     let starts = |s: &Step| matches!(s.act, Act::ResetFailed { .. } | Act::StartUnit { .. });
     let all = plan.steps.iter().enumerate();
     all.filter(|(_, s)| stopped && its(s) && s.n > step.n && starts(s)).collect()
@@ -60,7 +57,7 @@ pub fn started_again<'a>(plan: &'a Plan, step: &Step) -> Vec<(usize, &'a Step)> 
 /// What was stopped before this step, to be started behind it: said where it ends here.
 pub fn left_down(plan: &Plan, step: &Step) -> String {
     let stopped = plan.steps.iter().filter(|s| s.n < step.n).filter_map(|s| match &s.act {
-        Act::StopUnit { unit } | Act::EndUnit { unit, .. } => Some((s.n, unit)),
+        Act::StopUnit { unit } => Some((s.n, unit)),
         _ => None,
     });
     let starts = |n: usize, unit: &String| {

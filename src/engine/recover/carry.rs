@@ -20,8 +20,9 @@ use crate::engine::evidence::captured;
 use crate::engine::look::Patience;
 use crate::error::Result;
 use crate::incident::{Event, Journal, Outcome, Store};
-use crate::plan::{Plan, Step};
+use crate::plan::{Act, Plan, Step};
 use crate::probe::millis;
+use crate::probe::{blocking, host};
 use crate::snapshot::Looks;
 
 /// What was seen so long ago is looked at again.
@@ -200,6 +201,25 @@ async fn begin(order: &Order<'_>, sight: &Sight) -> Result<(Journal, u32, Vec<St
     Ok((journal, run, warnings))
 }
 
+/// Of who hangs, all processes: it may be for another of them that it waits. A database's unit may stand in no
+/// configuration: by its main process it is known.
+async fn family(ends: &[&Step], sight: &Sight) -> Vec<u32> {
+    let now = &sight.looks.now;
+    let main = |s: &&Step| match &s.act {
+        Act::RestartByForce { unit, .. } => Some(now.units.process.get(unit)?.seen()?.pid),
+        _ => None,
+    };
+    let (mains, proc): (Vec<u32>, _) = (ends.iter().filter_map(main).collect(), now.config.host.proc.clone());
+    if mains.is_empty() {
+        return mains;
+    }
+    let read = move || Ok(mains.iter().flat_map(|pid| host::family(&proc, *pid)).take(FAMILY).collect());
+    blocking(Instant::now() + Duration::from_secs(1), "its processes", read).await.unwrap_or_default()
+}
+
+/// Of more than these the first stand for all.
+const FAMILY: usize = 40;
+
 /// What the steps end, kept before the first of them; what could not be kept is told at once (errata 49).
 async fn kept(order: &Order<'_>, sight: &Sight, journal: &mut Journal, run: u32) -> Result<Vec<String>> {
     let ends: Vec<&Step> = order.plan.steps.iter().filter(|s| s.act.destroys_evidence()).collect();
@@ -210,7 +230,8 @@ async fn kept(order: &Order<'_>, sight: &Sight, journal: &mut Journal, run: u32)
     let lost = |what: &str, why: Option<String>| why.map(|why| format!("{what} is not kept: {why}"));
     let why = journal.capture(run, "look.json", (order.evidence)(&sight.looks)).await?;
     warnings.extend(lost("the look of before", why));
-    let processes: Vec<u32> = ends.iter().flat_map(|s| s.act.processes()).collect();
+    let named = ends.iter().flat_map(|s| s.act.processes());
+    let processes: Vec<u32> = named.chain(family(&ends, sight).await).collect();
     let units = ends.iter().filter(|s| s.act.ends_its_unit());
     let names: BTreeSet<&str> = units.map(|s| s.subject.as_str()).collect();
     if processes.is_empty() && names.is_empty() {

@@ -235,8 +235,7 @@ fn without_done(plan: &Plan, steps: Vec<Draft>) -> Option<Vec<Draft>> {
         plan.steps.iter().any(|s| s.act.changes() && s.act.target() == format!("unit {unit}"))
     };
     let starts = |unit: &String| {
-        let same =
-            |s: &Act| matches!(s, Act::StartUnit { unit: u } | Act::RestartUnit { unit: u } if u == unit);
+        let same = |s: &Act| matches!(s, Act::StartUnit { unit: u } | Act::RestartUnit { unit: u } | Act::RestartByForce { unit: u, .. } if u == unit);
         plan.steps.iter().any(|s| same(&s.act))
     };
     let mut kept = Vec::new();
@@ -245,7 +244,7 @@ fn without_done(plan: &Plan, steps: Vec<Draft>) -> Option<Vec<Draft>> {
             Act::StartUnit { unit } | Act::RestartUnit { unit } if starts(unit) && kept.is_empty() => {}
             Act::StartUnit { unit }
             | Act::RestartUnit { unit }
-            | Act::EndUnit { unit, .. }
+            | Act::RestartByForce { unit, .. }
             | Act::ResetFailed { unit }
             | Act::Continue { unit }
             | Act::Thaw { unit }

@@ -43,7 +43,7 @@ pub fn attempts(incidents: &[Incident]) -> Vec<Attempt> {
             .entries
             .iter()
             .filter_map(|e| match &e.event {
-                Event::Planned { run, plan, .. } if plan.findings.is_empty() => Some(*run),
+                Event::Planned { run, plan, .. } if plan.findings.is_empty() || plan.asked => Some(*run),
                 _ => None,
             })
             .collect();
@@ -121,7 +121,7 @@ fn is_counted(act: &Act) -> bool {
         Act::StartUnit { .. }
         | Act::StopUnit { .. }
         | Act::RestartUnit { .. }
-        | Act::EndUnit { .. }
+        | Act::RestartByForce { .. }
         | Act::ResetFailed { .. }
         | Act::Continue { .. }
         | Act::Thaw { .. }

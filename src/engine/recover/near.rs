@@ -317,7 +317,7 @@ const SESSIONS: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(50);
 
 /// A bus that knows these units, and what it says of them. Of none nothing is asked.
-async fn bus_of(
+pub(super) async fn bus_of(
     units: &[&str],
     config: &Config,
     deadline: Instant,

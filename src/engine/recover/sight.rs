@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::choose::{Choice, Request, choose};
 use super::near::{asides, connections, indexes, near, occupied, rebuilt, sessions};
+use super::near_holds::holds;
 use super::near_removal::removable;
 use super::possible::narrowed;
 use super::rights::Lacking;
@@ -127,17 +128,19 @@ async fn whole(
     let diagnosis = diagnose(&looks, &Filter::default());
     let mut request = request.clone();
     request.ask.near = near;
-    let (sessions, occupied, asides, indexes, (connections, runs), rebuilt, removable) = tokio::join!(
+    let (sessions, occupied, asides, indexes, (connections, runs), rebuilt, removable, holds) = tokio::join!(
         sessions(loaded, &diagnosis, &request),
         occupied(loaded, &diagnosis, &request),
         asides(loaded, &diagnosis),
         indexes(loaded, &diagnosis),
         connections(loaded, &looks, &request, store),
         rebuilt(&diagnosis, store),
-        removable(loaded, &request)
+        removable(loaded, &request),
+        holds(loaded, &looks, &diagnosis, &request)
     );
     let near = &mut request.ask.near;
     near.connections = connections;
+    near.holds = holds;
     near.runs.extend(runs);
     (near.sessions, near.occupied, near.asides, near.indexes) = (sessions, occupied, asides, indexes);
     (near.rebuilt, near.removable) = (rebuilt, removable);

@@ -149,7 +149,7 @@ pub fn unproven<'a>(plan: &'a Plan, unseen: &[usize], config: &Config) -> Option
 /// A unit that the plan started, and that is down: it does not come by waiting.
 fn died(now: &Snapshot, plan: &Plan) -> Option<String> {
     let started = plan.steps.iter().filter_map(|s| match &s.act {
-        Act::StartUnit { unit } | Act::RestartUnit { unit } => Some(unit),
+        Act::StartUnit { unit } | Act::RestartUnit { unit } | Act::RestartByForce { unit, .. } => Some(unit),
         _ => None,
     });
     let down =

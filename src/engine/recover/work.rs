@@ -167,7 +167,9 @@ impl Work<'_, '_> {
     async fn died_since(&self) -> Result<Vec<String>> {
         let standing = self.journal.so_far()?.standing();
         let made = standing.iter().filter(|o| o.run == self.run).filter_map(|o| match &o.act {
-            Act::StartUnit { unit } | Act::RestartUnit { unit } => Some((unit.as_str(), o.made.as_ref()?)),
+            Act::StartUnit { unit } | Act::RestartUnit { unit } | Act::RestartByForce { unit, .. } => {
+                Some((unit.as_str(), o.made.as_ref()?))
+            }
             _ => None,
         });
         let made: Vec<(&str, &String)> = made.collect();

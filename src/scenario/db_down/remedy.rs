@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::words::{INDEX_CORRUPT, damaged_index};
 use crate::config::{Config, Postgres};
-use crate::diagnosis::Finding;
+use crate::diagnosis::{Finding, shell_word};
 use crate::plan::{Act, Aim, Ask, Draft, Needs, Recovered, Remedy, Risk, draft};
 use crate::scenario::registry::{advice, by_symptom};
 use crate::scenario::{clusters, facts, latency, steps, witness};
@@ -36,10 +36,10 @@ pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
             }
         }
         // What it failed of, only a person can have mended.
-        "db-down/start-failed" => return start(p, f, ask, now),
+        "db-down/start-failed" => return start(p, f, ask, now, config),
         "db-down/hung" => match stopped(p, now, ask) {
             Some(go_on) => go_on,
-            None => return restart(p, f, ask, now),
+            None => return restart(p, f, ask, now, config),
         },
         c if c == INDEX_CORRUPT.name => return damaged(p, looks, f, ask, config),
         _ => return advice(f),
@@ -64,7 +64,7 @@ fn once_more(unit: &str, now: &Snapshot) -> Vec<Draft> {
 }
 
 /// Told to: once, and what it failed of is shown before.
-fn start(p: &Postgres, f: &Finding, ask: &Ask, now: &Snapshot) -> Remedy {
+fn start(p: &Postgres, f: &Finding, ask: &Ask, now: &Snapshot, config: &Config) -> Remedy {
     let Some((unit, listed)) = clusters::own_unit(p, now).and_then(|u| Some((u, now.unit(u)?))) else {
         return advice(f);
     };
@@ -72,36 +72,51 @@ fn start(p: &Postgres, f: &Finding, ask: &Ask, now: &Snapshot) -> Remedy {
         return Remedy::Advice(format!("{}; {unit} is {} now", f.remedy.summary, facts::state(listed)));
     }
     if !ask.told.start {
-        return Remedy::Advice(format!("{} (`mcp-ir recover db --start`)", f.remedy.summary));
+        let command = format!("mcp-ir recover db --start{}", only(p, config));
+        return Remedy::Advice(format!("{} (`{command}`)", f.remedy.summary));
     }
     Remedy::Steps { steps: once_more(unit, now), notes: vec![format!("is that mended? {}", f.summary)] }
 }
 
-/// Told to: the run that was seen. Whoever waits for a device waits for it at his end, too.
-fn restart(p: &Postgres, f: &Finding, ask: &Ask, now: &Snapshot) -> Remedy {
+/// Told to: the run that was seen, where its main process is the very postmaster that keeps silent. Who only waits
+/// for a device, or for a debugger, would wait at his end as well.
+fn restart(p: &Postgres, f: &Finding, ask: &Ask, now: &Snapshot, config: &Config) -> Remedy {
     let because = |why: &str| Remedy::Advice(format!("{}: {why}", f.remedy.summary));
     let Some(unit) = clusters::own_unit(p, now) else { return advice(f) };
     let Some(look) = now.postgres.get(&p.name).filter(|look| look.here == Some(true)) else {
         return advice(f);
     };
-    if clusters::stuck(p, look, now).is_some_and(|(_, what)| what.starts_with('D')) {
-        return because("it waits for a device, and a restart would wait for that as well");
+    if clusters::stuck(p, look, now).is_some() {
+        return advice(f);
+    }
+    if let Some(service) = facts::says_connected(&p.name, now, config) {
+        return because(&format!("{service} says that its database is connected"));
+    }
+    // A pooler, a tunnel or another cluster may be what is silent at that address.
+    if !clusters::runs_in(p, look, unit, now) {
+        return because(&format!("that {unit} is what keeps silent there could not be seen"));
     }
     if !ask.told.restart {
-        return because("`mcp-ir recover db --restart` restarts it");
+        let command = format!("mcp-ir recover db --restart{}", only(p, config));
+        return because(&format!("`{command}` restarts it"));
     }
     let cost = "every session ends, and what it has not committed is lost";
-    match steps::anew(unit, Risk::Destructive, cost, ask, now) {
-        Ok(steps) => Remedy::Steps {
-            steps,
+    match steps::by_force(unit, Risk::Destructive, cost, ask, now) {
+        Ok(restart) => Remedy::Steps {
+            steps: vec![restart],
             notes: vec![format!(
-                "all sessions of {} end, of whatever database; where it has to be killed it recovers from its WAL \
-                 before it accepts",
+                "all sessions of {} end, of whatever database, and temporary tables go; where it has to be killed it \
+                 recovers from its WAL before it accepts, and unlogged tables are empty",
                 p.name
             )],
         },
         Err(why) => because(&why),
     }
+}
+
+/// Which one, where there are several.
+fn only(p: &Postgres, config: &Config) -> String {
+    if config.postgres.len() > 1 { format!(" --service {}", shell_word(&p.name)) } else { String::new() }
 }
 
 /// By a signal: it goes on. Who waits for a device, or is slow, is left alone.

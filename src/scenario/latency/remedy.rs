@@ -25,8 +25,8 @@ pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
     if f.cause == DEBUG_LOGGING.name {
         return quieter(looks, f, ask, config);
     }
-    if f.cause == UNATTRIBUTED.name && ask.told.restart {
-        return anew_all(f, ask, &looks.now, config);
+    if f.cause == UNATTRIBUTED.name {
+        return restarted(f, ask, &looks.now, config);
     }
     let Some(p) = config.postgres(&f.subject) else { return advice(f) };
     // What is copied from elsewhere is looked after there.
@@ -44,8 +44,12 @@ pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
 }
 
 /// A service that is slow for no reason that can be seen: told to, and its evidence is kept before.
-fn anew_all(f: &Finding, ask: &Ask, now: &Snapshot, config: &Config) -> Remedy {
+fn restarted(f: &Finding, ask: &Ask, now: &Snapshot, config: &Config) -> Remedy {
     let Some(unit) = config.service(&f.subject).and_then(|s| s.unit.as_deref()) else { return advice(f) };
+    if !ask.told.restart {
+        let words = "only who can do without knowing why restarts it (`mcp-ir recover latency --restart`)";
+        return Remedy::Advice(format!("{}; {words}", f.remedy.summary));
+    }
     match steps::restart(unit, ask, now) {
         Ok(restart) => {
             let again = "why it was slow is not known: it may be so again (`mcp-ir incident show`)";

@@ -4,16 +4,16 @@
 use std::cmp::Reverse;
 
 use super::super::facts;
-use super::remedy::{idle, long_query, step};
+use super::remedy::{COST, idle, long_query, step};
 use super::{holders, useless};
 use crate::config::{Config, Postgres};
 use crate::diagnosis::Finding;
-use crate::plan::{Ages, Ask, Remedy, Whom};
+use crate::plan::{Act, Ages, Ask, Draft, Remedy, Whom};
 use crate::snapshot::Looks;
 use crate::snapshot::postgres::Session;
 
-/// Of one run: who reads the plan shall see them all.
-const MOST: usize = 50;
+/// What is not shown has no age.
+const NOT_SHOWN: &str = "not shown";
 
 /// `--kill-idle`, `--terminate-older-than` of this server.
 pub fn by_age(p: &Postgres, looks: &Looks, ask: &Ask, config: &Config) -> Remedy {
@@ -30,12 +30,12 @@ pub fn by_age(p: &Postgres, looks: &Looks, ask: &Ask, config: &Config) -> Remedy
     for s in old {
         if !p.databases.contains(&s.database) {
             spared.elsewhere += 1;
-        } else if holders::meant_to_last(&s.application) || useless::listens(s) || copies(s) {
+        } else if holders::meant_to_last(&s.application) || useless::listens(s) || holders::copies(s) {
             spared.lasting += 1;
+        } else if s.state == "active" && (!s.blocked_by.is_empty() || s.waits_for_standby()) {
+            spared.waiting += 1;
         } else if s.state == "idle" && !short && useless::may_be_a_spare(s, config) {
             spared.spares += 1;
-        } else if steps.len() == MOST {
-            spared.later += 1;
         } else {
             match step(whom(s, p)) {
                 Some(step) => steps.push(step),
@@ -43,7 +43,20 @@ pub fn by_age(p: &Postgres, looks: &Looks, ask: &Ask, config: &Config) -> Remedy
             }
         }
     }
-    let notes = spared.notes();
+    // Without the right to see them, how old they are is not known.
+    let hidden = all.iter().filter(|s| p.databases.contains(&s.database) && s.state == NOT_SHOWN).count();
+    let mut notes = spared.notes();
+    if hidden > 0 {
+        let grant = format!("GRANT pg_monitor TO {}", p.url.user);
+        let why = format!("how old {} are is not shown to {}", facts::count(hidden, "session"), p.url.user);
+        if steps.is_empty() {
+            return Remedy::Refused { why, hints: vec![grant] };
+        }
+        notes.push(format!("{why} ({grant})"));
+    }
+    if steps.iter().any(ends_an_idle_one) {
+        notes.push(COST.into());
+    }
     if steps.is_empty() {
         let none = format!("no session of {} is {}", p.databases.join(", "), words(ask.ages));
         return Remedy::Nothing(std::iter::once(none).chain(notes).collect::<Vec<_>>().join("; "));
@@ -71,9 +84,8 @@ fn is_old(s: &Session, ages: Ages) -> bool {
     }
 }
 
-/// A dump's worker, a load: what it has copied by then is lost.
-fn copies(s: &Session) -> bool {
-    s.state == "active" && !holders::is_long_query(s) && s.blocked_by.is_empty()
+fn ends_an_idle_one(step: &Draft) -> bool {
+    matches!(step.act(), Act::EndSession(whom) if whom.state == "idle")
 }
 
 fn whom(s: &Session, p: &Postgres) -> Whom {
@@ -96,8 +108,8 @@ fn words(ages: Ages) -> String {
 struct Spared {
     elsewhere: usize,
     lasting: usize,
+    waiting: usize,
     spares: usize,
-    later: usize,
     unnamed: usize,
 }
 
@@ -106,9 +118,9 @@ impl Spared {
         [
             (self.elsewhere, "of databases that are not under care: left alone"),
             (self.lasting, "of a backup, a copy or a listener: left alone"),
+            (self.waiting, "wait for another, who is the one to be met (`mcp-ir recover pool`): left alone"),
             (self.spares, "may be a pool's spares, and slots are free: left alone"),
             (self.unnamed, "not shown to us as exactly as it takes to end no other: left alone"),
-            (self.later, "more: for the next run"),
         ]
         .iter()
         .filter(|(n, _)| *n > 0)

@@ -150,13 +150,17 @@ pub fn is_idle(s: &Session) -> bool {
 
 /// A client's own statement that runs: not one that waits for a lock, nor a backup, a copy, or ours.
 pub fn is_long_query(s: &Session) -> bool {
-    let first = s.query.split_whitespace().next().unwrap_or_default();
-    let copies = ["copy", "autovacuum:"].iter().any(|w| first.eq_ignore_ascii_case(w));
     s.state == "active"
         && s.blocked_by.is_empty()
         && !s.waits_for_standby()
         && !meant_to_last(&s.application)
-        && !copies
+        && !copies(s)
+}
+
+/// A load, or a dump's worker: what it has copied by then is lost.
+pub fn copies(s: &Session) -> bool {
+    let first = s.query.split_whitespace().next().unwrap_or_default();
+    s.state == "active" && ["copy", "autovacuum:"].iter().any(|w| first.eq_ignore_ascii_case(w))
 }
 
 fn held(

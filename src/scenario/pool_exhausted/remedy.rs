@@ -12,7 +12,7 @@ use crate::snapshot::postgres::{Server, Session};
 use crate::snapshot::{Looks, Snapshot};
 
 /// What of an idle session is not seen from outside.
-const COST: &str = "their clients log in anew; who listens, or has temporary tables, loses them";
+pub(super) const COST: &str = "their clients log in anew; who listens, or has temporary tables, loses them";
 
 pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
     let now = &looks.now;

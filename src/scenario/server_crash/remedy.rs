@@ -9,7 +9,7 @@ use crate::scenario::facts;
 use crate::scenario::place::Place;
 use crate::scenario::registry::{advice, by_symptom};
 use crate::scenario::steps;
-use crate::snapshot::{FailKind, Failure, Looks, Snapshot};
+use crate::snapshot::{FailKind, Failure, Looks, Snapshot, Stage};
 
 pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
     let now = &looks.now;
@@ -200,29 +200,32 @@ fn dependency(f: &Finding, now: &Snapshot, ask: &Ask, config: &Config) -> Remedy
     }
 }
 
-/// Restarted where it is told to, and only who gives no answer at all: what it refuses it would refuse again.
+/// Restarted where it is told to, and only who takes connections and gives no answer at all: what it refuses it would
+/// refuse again, and who does not listen there may well serve elsewhere.
 fn told(unit: &str, holds_data: bool, f: &Finding, now: &Snapshot, ask: &Ask) -> Remedy {
-    let silent = |f: &Failure| {
-        // With a word of its own it answers.
-        f.code.is_none() && matches!(f.kind, FailKind::TimedOut | FailKind::Refused | FailKind::Closed)
-    };
     let asked = match now.redis.get(&f.subject) {
         Some(look) => look.ping.failure(),
         None => now.ollama.get(&f.subject).and_then(|look| look.models.failure()),
     };
+    let silent = |f: &Failure| f.kind == FailKind::TimedOut && f.stage != Some(Stage::Connect);
     if !asked.is_some_and(silent) {
         return advice(f);
     }
     if !ask.told.dependencies {
-        return because(f, "`mcp-ir recover server --restart-dependencies` restarts it");
+        let of = crate::diagnosis::shell_word(&f.subject);
+        let command = format!("mcp-ir recover server --restart-dependencies --service {of}");
+        return because(f, &format!("`{command}` restarts it"));
+    }
+    if !ask.near.holds.contains(&f.subject) {
+        return because(f, &format!("that {unit} is what keeps silent there could not be seen"));
     }
     // What was not saved of a Redis is lost.
     let (risk, cost) = match holds_data {
         true => (Risk::Destructive, "what it has not saved is lost"),
         false => (Risk::Disruptive, "what it has loaded is loaded anew"),
     };
-    match steps::anew(unit, risk, cost, ask, now) {
-        Ok(steps) => Remedy::Steps { steps, notes: Vec::new() },
+    match steps::by_force(unit, risk, cost, ask, now) {
+        Ok(restart) => Remedy::Steps { steps: vec![restart], notes: Vec::new() },
         Err(why) => because(f, &why),
     }
 }

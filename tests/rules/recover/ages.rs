@@ -6,7 +6,7 @@ use mcp_ir::snapshot::postgres::Session;
 
 use super::sessions::{crowded, ended, idle, pids};
 use super::{chosen, planned};
-use crate::stack::{A, Stack, idle_tx, session};
+use crate::stack::{A, Stack, idle_tx, session, waits};
 
 fn aged(used: u32, all: Vec<Session>, ages: Ages) -> (Stack, Request) {
     let (s, mut request) = crowded(used, all);
@@ -51,6 +51,12 @@ fn errata_22_who_is_idle_in_a_transaction_comes_first_and_a_pools_spares_stay_wh
     let full = plan(of_idle(37, all()));
     assert_eq!(pids(&full), [1002, 1001, 1003, 1004, 1000]);
     assert_eq!(full.findings, ["pool-exhausted/server-slots-full@postgres"], "that has to be gone by it");
+    assert!(full.asked, "a person's own word uses up no budget");
+    assert!(
+        full.notes.iter().any(|n| n.contains("temporary tables")),
+        "what an idle one may lose: {:?}",
+        full.notes
+    );
 }
 
 #[test]
@@ -105,10 +111,33 @@ fn who_was_not_seen_is_not_nobody() {
 }
 
 #[test]
-fn one_run_ends_no_more_than_its_plan_can_be_read() {
-    let plan = plan(of_idle(30, (0..80).map(|n| idle(1000 + n, "nightly-batch", 400.0)).collect()));
-    assert_eq!(plan.steps.len(), 50);
-    assert!(plan.notes.iter().any(|n| n == "30 sessions more: for the next run"), "{:?}", plan.notes);
+fn who_is_not_shown_to_us_has_no_age() {
+    let hidden = |pid| Session { state: "not shown".into(), state_s: 0.0, ..idle(pid, "other", 0.0) };
+    let (s, request) = of_idle(20, vec![hidden(1000), hidden(1001)]);
+    let Choice::Refused { why, hints } = chosen(&s, &request) else { panic!() };
+    assert!(why.contains("2 sessions") && hints[0].starts_with("GRANT pg_monitor TO"), "{why} {hints:?}");
+    let plan = plan(of_idle(20, vec![hidden(1000), idle(1001, "nightly-batch", 400.0)]));
+    assert!(plan.notes.iter().any(|n| n.contains("how old 1 session")), "{:?}", plan.notes);
+}
+
+#[test]
+fn victims_of_a_lock_and_copies_that_wait_are_not_the_ones_to_be_met() {
+    let waits = |pid| waits(pid, "report", 900.0, &[7]);
+    let copy = Session { query: "COPY code_chunks FROM stdin".into(), ..waits(1001) };
+    let (s, request) = statements(vec![waits(1000), copy]);
+    let Choice::NothingToDo(why) = chosen(&s, &request) else { panic!() };
+    assert!(
+        why.contains("1 session wait for another") && why.contains("1 session of a backup, a copy"),
+        "{why}"
+    );
+}
+
+/// That nobody is as old does not make it well.
+#[test]
+fn where_nobody_is_as_old_full_slots_are_still_said() {
+    let (s, request) = of_idle(37, vec![idle(1000, "nightly-batch", 20.0)]);
+    let Choice::Advice { why, .. } = chosen(&s, &request) else { panic!() };
+    assert!(why.starts_with("pool-exhausted/server-slots-full@postgres: no session of"), "{why}");
 }
 
 #[test]

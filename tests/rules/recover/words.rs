@@ -2,22 +2,31 @@
 
 use mcp_ir::engine::recover::{Choice, Request, choose};
 use mcp_ir::plan::{Act, Ask, Needs, Plan, Risk, Told};
+use mcp_ir::snapshot::postgres::Postmaster;
 use mcp_ir::snapshot::units::Event;
 use mcp_ir::snapshot::{FailKind, Failure, Reading, Stage};
 
 use super::{acts, chosen, of, planned};
 use crate::redis;
-use crate::stack::{A_UNIT, PG_UNIT, Stack, fail, failed, silent};
+use crate::stack::{A_UNIT, FOLDER, PG_UNIT, Stack, fail, failed, postmaster, silent};
 use crate::two::Two;
 
-const START: Told = Told { start: true, restart: false, dependencies: false };
-const RESTART: Told = Told { start: false, restart: true, dependencies: false };
-const DEPENDENCIES: Told = Told { start: false, restart: false, dependencies: true };
+const START: Told = Told { start: true, restart: false, dependencies: false, grace_s: None };
+const RESTART: Told = Told { start: false, restart: true, dependencies: false, grace_s: None };
+const DEPENDENCIES: Told = Told { start: false, restart: false, dependencies: true, grace_s: None };
+
+/// Its postmaster is the main process of its unit, and says nothing; nobody says that it is connected.
+fn hung() -> Stack {
+    let main = Stack::outage().login(silent()).unit(PG_UNIT, "active", "running").process(PG_UNIT, "S");
+    let pid = main.now.units.process[PG_UNIT].seen().unwrap().pid;
+    main.postmasters(vec![Postmaster { pid, ..postmaster("S", Some(FOLDER), Some(5432)) }])
+}
 
 /// By a word, and with the runs of all units seen.
 fn told(scenario: &str, told: Told) -> Request {
     let mut ask = Ask { told, ..Ask::default() };
     let run = |unit: &str| (unit.to_owned(), "abc".to_owned());
+    ask.near.holds.insert("redis".into());
     ask.near.runs = [PG_UNIT, A_UNIT, "redis-server.service", "ollama.service"].map(run).into();
     Request { ask, ..of(scenario) }
 }
@@ -59,23 +68,25 @@ fn a_database_that_failed_to_start_is_started_once_where_its_reason_is_said_to_b
 
 #[test]
 fn a_database_that_does_not_answer_is_restarted_only_where_it_is_told() {
-    let hung = || Stack::healthy().login(silent()).process(PG_UNIT, "S");
     let why = advice(chosen(&hung(), &of("db-down")));
     assert!(why.contains("`mcp-ir recover db --restart`"), "{why}");
     let plan = planned(&hung(), &told("db-down", RESTART));
-    let [Act::EndUnit { unit, grace_s: 30 }, Act::StartUnit { unit: started }] = acts(&plan)[..] else {
-        panic!("{plan:?}")
-    };
-    assert_eq!((unit.as_str(), started.as_str()), (PG_UNIT, PG_UNIT));
-    let Needs::Unit { invocation, .. } = &plan.steps[0].needs else { panic!() };
+    assert_eq!(only(&plan), &Act::RestartByForce { unit: PG_UNIT.into(), grace_s: 30 });
+    let step = &plan.steps[0];
+    let Needs::Unit { invocation, .. } = &step.needs else { panic!() };
     assert_eq!(invocation.as_deref(), Some("abc"), "the run that was seen");
-    assert!(plan.steps.iter().all(|s| s.undo.is_none() && s.undo_reason.is_some()));
+    assert!(step.undo.is_none() && step.undo_reason.is_some());
     assert_eq!(plan.risk(), Risk::Destructive, "its name is typed");
-    assert!(plan.steps[0].act.destroys_evidence() && plan.steps[0].act.ends_its_unit());
-    let command = "timeout 30 systemctl stop postgresql@15-main.service || \
+    assert!(step.act.destroys_evidence() && step.act.ends_its_unit());
+    let command = "timeout 30 systemctl restart postgresql@15-main.service; [ $? -ne 124 ] || \
                    systemctl kill -s KILL postgresql@15-main.service";
-    assert_eq!(plan.steps[0].command, command);
+    assert_eq!(step.command, command, "where the stop was refused nobody is killed");
     assert!(plan.notes.iter().any(|n| n.contains("all sessions of postgres end")), "{:?}", plan.notes);
+    let slower = Request {
+        ask: Ask { told: Told { grace_s: Some(60), ..RESTART }, ..told("db-down", RESTART).ask },
+        ..of("db-down")
+    };
+    assert_eq!(only(&planned(&hung(), &slower)), &Act::RestartByForce { unit: PG_UNIT.into(), grace_s: 60 });
     // Another run than the one that was seen is not restarted.
     let mut unseen = told("db-down", RESTART);
     unseen.ask.near.runs.clear();
@@ -90,10 +101,26 @@ fn a_database_that_is_well_or_starts_or_waits_for_a_device_is_never_restarted() 
     assert_eq!(acts(&planned(&starts, &request())), [&Act::Wait { subject: "postgres".into() }]);
     let full = Stack::healthy().login(crate::stack::slots_gone());
     assert!(!matches!(chosen(&full, &request()), Choice::Plan(_)));
-    let waits = Stack::healthy().login(silent()).process(PG_UNIT, "D");
-    assert!(advice(chosen(&waits, &request())).contains("waits for a device"));
-    let elsewhere = Stack::healthy().login(silent()).here(Some(false));
-    advice(chosen(&elsewhere, &request()));
+    // At its end it would wait for that as well; of a debugger's, somebody is at it.
+    for state in ["D", "t"] {
+        advice(chosen(&hung().process(PG_UNIT, state), &request()));
+    }
+    advice(chosen(&hung().here(Some(false)), &request()));
+    // A pooler or a tunnel listens at its port: the cluster has another one, and is well; or it can't be told.
+    for port in [Some(5433), None] {
+        let why = advice(chosen(&hung().postmasters(vec![postmaster("S", None, port)]), &request()));
+        assert!(why.contains("could not be seen"), "{why}");
+    }
+    let why =
+        advice(chosen(&hung().postmasters(vec![postmaster("S", Some(FOLDER), Some(5432))]), &request()));
+    assert!(why.contains("could not be seen"), "another process than the unit's: {why}");
+    // Only our login is slow.
+    let served = Stack::healthy()
+        .login(silent())
+        .process(PG_UNIT, "S")
+        .postmasters(hung().now.postgres["postgres"].postmasters.seen().unwrap().clone());
+    let why = advice(chosen(&served, &request()));
+    assert!(why.contains("says that its database is connected"), "{why}");
     // Who was only stopped goes on: that ends nobody's session.
     let stopped = Stack::healthy().login(silent()).process(PG_UNIT, "T");
     assert_eq!(acts(&planned(&stopped, &request())), [&Act::Continue { unit: PG_UNIT.into() }]);
@@ -108,9 +135,22 @@ fn a_redis_that_gives_no_answer_is_restarted_where_it_is_told_and_its_name_is_ty
         })
     };
     let why = advice(chosen(&mute(), &of("server-crash")));
-    assert!(why.contains("`mcp-ir recover server --restart-dependencies`"), "{why}");
+    assert!(why.contains("`mcp-ir recover server --restart-dependencies --service redis`"), "{why}");
     let plan = planned(&mute(), &told("server-crash", DEPENDENCIES));
-    assert!(matches!(acts(&plan)[..], [Act::EndUnit { .. }, Act::StartUnit { .. }]), "{plan:?}");
+    assert_eq!(only(&plan), &Act::RestartByForce { unit: "redis-server.service".into(), grace_s: 30 });
+    // That its unit is who keeps silent there was not seen.
+    let mut another = told("server-crash", DEPENDENCIES);
+    another.ask.near.holds.clear();
+    assert!(advice(chosen(&mute(), &another)).contains("could not be seen"));
+    // Where nothing listens, or it speaks another way, it may well serve elsewhere.
+    for (kind, stage) in [
+        (FailKind::Refused, Stage::Connect),
+        (FailKind::Closed, Stage::Answer),
+        (FailKind::TimedOut, Stage::Connect),
+    ] {
+        let s = redis::stack(|r| r.ping = failed(fail(kind, stage)));
+        assert!(!matches!(chosen(&s, &told("server-crash", DEPENDENCIES)), Choice::Plan(_)), "{kind:?}");
+    }
     assert_eq!(plan.risk(), Risk::Destructive, "what it has not saved is lost");
     assert!(plan.steps[0].undo_reason.as_ref().unwrap().contains("not saved"));
     // Who answers with a word would say it again.
@@ -131,7 +171,7 @@ fn a_redis_that_gives_no_answer_is_restarted_where_it_is_told_and_its_name_is_ty
 fn a_service_that_is_slow_for_no_reason_is_restarted_only_where_it_is_told() {
     let two = Two::slow();
     let choose = |request: &Request| choose(&two.looks(), &two.told(), request);
-    advice(choose(&of("latency")));
+    assert!(advice(choose(&of("latency"))).contains("`mcp-ir recover latency --restart`"));
     let Choice::Plan(plan) = choose(&told("latency", RESTART)) else { panic!() };
     assert_eq!(only(&plan), &Act::RestartUnit { unit: A_UNIT.into() });
     assert!(plan.steps[0].act.destroys_evidence(), "it is kept before");

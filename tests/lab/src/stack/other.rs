@@ -90,7 +90,7 @@ impl Stack {
         Ok(port)
     }
 
-    pub(super) fn add_unit(&self, name: &str, text: &str) -> Result<()> {
+    pub fn add_unit(&self, name: &str, text: &str) -> Result<()> {
         let booted = self.systemd()?;
         fs::write(self.dir.join("units").join(name), text)?;
         booted.systemctl(&["daemon-reload"])?;

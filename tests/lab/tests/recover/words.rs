@@ -9,6 +9,8 @@ use lab::SERVICES;
 use crate::bench::{A, Bench, until};
 
 const REDIS: &str = "redis-server.service";
+/// It needs the database's unit by systemd's own word.
+const AUDIT: &str = "audit.service";
 
 #[test]
 fn only_a_persons_word_starts_what_failed_and_restarts_what_hangs() {
@@ -44,6 +46,12 @@ fn a_database_whose_log_is_stuck_is_restarted_when_it_is_told(b: &mut Bench) {
     b.stack.cluster().write_auto_conf("logging_collector = on\nlog_min_messages = debug5\n").unwrap();
     b.stack.restart_postgres().unwrap();
     b.stack.wait_until_healthy().unwrap();
+    b.stack
+        .add_unit(
+            AUDIT,
+            &format!("[Unit]\nRequires={unit}\nAfter={unit}\n[Service]\nExecStart=/bin/sleep infinity\n"),
+        )
+        .unwrap();
     let logger = b.stack.systemd().unwrap().exec(&["pgrep", "-f", "^postgres: .*logger"]).unwrap();
     b.stack.systemd().unwrap().exec(&["kill", "-STOP", logger.trim()]).unwrap();
     for _ in 0..200 {
@@ -64,6 +72,11 @@ fn a_database_whose_log_is_stuck_is_restarted_when_it_is_told(b: &mut Bench) {
     assert_eq!(done["outcome"], "recovered", "{done}");
     assert_ne!(b.property(&unit, "InvocationID"), run);
     assert!(b.stack.cluster().accepts());
+    // Its unit would have waited for ever; who is stopped with it is started with it.
+    assert!(done["steps"][0]["detail"].as_str().unwrap().contains("had not ended was killed"), "{done}");
+    assert_eq!(b.property(AUDIT, "ActiveState"), "active", "{done}");
+    let kept = b.all_events().iter().any(|e| e.to_string().contains("evidence.txt"));
+    assert!(kept, "what its processes were doing is kept before");
     // Who is well is not restarted, whatever is said.
     let run = b.property(&unit, "InvocationID");
     b.json(&[&ask[..], &["--force-cooldown"]].concat(), 0);
@@ -82,7 +95,7 @@ fn a_redis_that_is_lost_in_a_script_is_restarted_when_it_is_told(b: &mut Bench) 
     let run = b.property(REDIS, "InvocationID");
     let advice = b.json(&["recover", "server", "--service", "redis", "--yes"], 1);
     let reason = advice["reason"].as_str().unwrap();
-    assert!(reason.contains("`mcp-ir recover server --restart-dependencies`"), "{advice}");
+    assert!(reason.contains("`mcp-ir recover server --restart-dependencies --service redis`"), "{advice}");
     let ask = ["recover", "server", "--service", "redis", "--restart-dependencies", "--yes"];
     // What it has not saved is lost: that takes more than a yes.
     b.json(&ask, 4);
