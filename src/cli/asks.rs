@@ -45,6 +45,9 @@ pub struct Asks {
     /// server: restart a Redis or an Ollama that runs and gives no answer
     #[arg(long)]
     pub restart_dependencies: bool,
+    /// server: set the configured caches of a service aside, whatever is in them; nothing is deleted
+    #[arg(long, conflicts_with_all = OTHERS, conflicts_with_all = BY_NAME, conflicts_with_all = ["flush_cache", "flush_db"])]
+    pub reset_state: bool,
     /// server, latency: unlink the keys of Redis that begin so, one of its `cache_prefixes`
     #[arg(long, value_name = "PREFIX", conflicts_with_all = OTHERS, conflicts_with_all = BY_NAME)]
     pub flush_cache: Option<String>,
@@ -130,6 +133,7 @@ impl Asks {
         }
         let of = self.free_port
             || self.restart_dependencies
+            || self.reset_state
             || self.flush_cache.is_some()
             || self.flush_db.is_some();
         of.then_some("server-crash")
@@ -154,6 +158,7 @@ impl Asks {
             memory_max: self.memory_max.map(|s| s.0),
             env: self.variables()?,
             max_connections: self.max_connections,
+            reset_state: self.reset_state,
             ages: self.ages(),
             told: Told {
                 start: self.start,
@@ -207,6 +212,7 @@ impl Asks {
             (self.start, "--start"),
             (self.restart, "--restart"),
             (self.restart_dependencies, "--restart-dependencies"),
+            (self.reset_state, "--reset-state"),
         ];
         words.extend(told.iter().filter(|(set, _)| *set).map(|(_, flag)| (*flag).to_owned()));
         words.extend(self.flush_cache.iter().map(|p| format!("--flush-cache {}", shell_word(p))));

@@ -60,7 +60,7 @@ pub fn which(args: &RecoverArgs) -> Result<(Option<String>, bool)> {
 
 impl Asks {
     /// As they are asked for, each with what it is of.
-    pub fn values(&self) -> [Value; 12] {
+    pub fn values(&self) -> [Value; 13] {
         let variables = !self.env.is_empty() || self.log_level.is_some();
         [
             // A word for what is found, whatever else is: it names no value.
@@ -120,6 +120,13 @@ impl Asks {
                 of: &["server-crash"],
                 all: true,
                 hint: "mcp-ir recover server --restart-dependencies",
+            },
+            Value {
+                given: self.reset_state,
+                says: "--reset-state is of a server",
+                of: &["server-crash"],
+                all: false,
+                hint: "mcp-ir recover server --reset-state",
             },
             Value {
                 given: self.flush_cache.is_some(),

@@ -38,6 +38,8 @@ pub struct Ask {
     pub memory_max: Option<u64>,
     /// `--kill-idle`, `--terminate-older-than`: sessions that have been at it for longer.
     pub ages: Ages,
+    /// `--reset-state`: the configured caches of a service are set aside, whatever is in them.
+    pub reset_state: bool,
     /// What is done to what is found, and only where somebody says so.
     pub told: Told,
     /// `--env`, `--log-level`: variables of a service's environment, a request.
@@ -117,6 +119,7 @@ impl Ask {
         self.flush_cache.is_some()
             || self.flush_db.is_some()
             || self.max_connections.is_some()
+            || self.reset_state
             || self.ages.any()
             || self.remove.is_some()
     }
@@ -167,6 +170,9 @@ pub struct Near {
     /// `None` where nothing is in it.
     #[serde(default)]
     pub asides: BTreeMap<String, Result<Option<Aside>, String>>,
+    /// By service whose state is to be reset: its caches, in the order of the configuration, as `asides` has them.
+    #[serde(default)]
+    pub caches: BTreeMap<String, Vec<Result<Option<Aside>, String>>>,
     /// By service whose port is to be freed: who listens there, or why that can't be told.
     #[serde(default)]
     pub occupied: BTreeMap<String, Result<Occupied, String>>,

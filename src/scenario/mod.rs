@@ -39,4 +39,6 @@ pub use pool_exhausted::{
 };
 pub use registry::{ALL, Scenario, again, by_name, causes, plan, remark, undecided, why_not};
 pub use removal::{gone, is_of, removal};
-pub use server_crash::{bare_process, meets, recovered as service_recovered, serves_mcp};
+pub use server_crash::{
+    bare_process, meets, recovered as service_recovered, reset as state_reset, serves_mcp,
+};

@@ -94,15 +94,19 @@ pub fn well_before(step: &Step, plan: &Plan, config: &Config) -> Option<Plan> {
     let needs = needs(&step.subject, config);
     let first = before().map(|s| &s.subject).chain(&plan.watched).filter(|s| needs.contains(s.as_str()));
     let first: BTreeSet<String> = first.cloned().collect();
-    let findings = plan.findings.iter().filter(|f| !f.starts_with("latency/")).cloned().collect();
-    (!first.is_empty()).then(|| Plan {
-        findings,
-        subjects: first.into_iter().collect(),
+    (!first.is_empty()).then(|| until(step, first.into_iter().collect(), plan))
+}
+
+/// What a plan comes to before a step, for these alone: that they are well, and not that they are quick.
+fn until(step: &Step, subjects: Vec<String>, plan: &Plan) -> Plan {
+    Plan {
+        findings: plan.findings.iter().filter(|f| !f.starts_with("latency/")).cloned().collect(),
+        subjects,
         watched: Vec::new(),
         slowed: Vec::new(),
-        steps: before().cloned().collect(),
+        steps: plan.steps.iter().take_while(|s| s.n < step.n).cloned().collect(),
         ..plan.clone()
-    })
+    }
 }
 
 /// Who was started last before this one is, and needs the same server: both at once would storm it.
@@ -121,15 +125,7 @@ pub fn started_before(step: &Step, plan: &Plan, config: &Config) -> Option<Plan>
     };
     let own = servers(&step.subject);
     let last = before().filter(start).filter(|s| !servers(&s.subject).is_disjoint(&own)).last()?;
-    let findings = plan.findings.iter().filter(|f| !f.starts_with("latency/")).cloned().collect();
-    Some(Plan {
-        findings,
-        subjects: vec![last.subject.clone()],
-        watched: Vec::new(),
-        slowed: Vec::new(),
-        steps: before().cloned().collect(),
-        ..plan.clone()
-    })
+    Some(until(step, vec![last.subject.clone()], plan))
 }
 
 /// In the order of what they need, near and far: who is needed needs less than who needs him.

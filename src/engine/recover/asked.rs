@@ -43,28 +43,22 @@ pub(super) fn requested(looks: &Looks, request: &Request) -> Choice {
     as_asked(service, asked(looks, service, &request.ask, config), config)
 }
 
-/// The server that is named, or the only one.
-pub(super) fn one_server<'a>(
-    config: &'a Config,
-    request: &Request,
-    question: &str,
-) -> Result<&'a Postgres, Choice> {
+/// The one server that is named, or the only one; else those that could be, as they are named.
+pub(super) fn one_server<'a>(config: &'a Config, request: &Request) -> Result<&'a Postgres, Vec<String>> {
     let named = |p: &&Postgres| request.services.is_empty() || request.services.contains(&p.name);
-    let all: Vec<&Postgres> = config.postgres.iter().filter(named).collect();
-    let [p] = all[..] else {
-        let hints = config.postgres.iter().map(|p| format!("--service {}", p.name)).collect();
-        return Err(Choice::Unclear { why: question.into(), hints });
-    };
-    Ok(p)
+    match config.postgres.iter().filter(named).collect::<Vec<_>>()[..] {
+        [p] => Ok(p),
+        _ => Err(config.postgres.iter().map(|p| format!("--service {}", p.name)).collect()),
+    }
 }
 
 /// Sessions that somebody names by their age. What is found of them has to be gone by it; what else is wrong is
 /// not hidden.
 pub(super) fn by_age(looks: &Looks, d: &Diagnosis, request: &Request) -> Choice {
     let config = &looks.now.config;
-    let p = match one_server(config, request, "the sessions of which PostgreSQL?") {
+    let p = match one_server(config, request) {
         Ok(p) => p,
-        Err(unclear) => return unclear,
+        Err(hints) => return Choice::Unclear { why: "the sessions of which PostgreSQL?".into(), hints },
     };
     let of = |f: &&Finding| {
         let stands = f.is_root() && f.severity < Severity::P4 && f.subject == p.name;
@@ -88,12 +82,43 @@ pub(super) fn by_age(looks: &Looks, d: &Diagnosis, request: &Request) -> Choice 
     }
 }
 
+/// Of one service that has caches, that is named or the only one. A state that it can't read is mended by it.
+pub(super) fn reset(looks: &Looks, d: &Diagnosis, request: &Request) -> Choice {
+    let config = &looks.now.config;
+    let named = |s: &&Service| request.services.is_empty() || request.services.contains(&s.name);
+    let all: Vec<&Service> = config.service.iter().filter(named).filter(|s| !s.caches.is_empty()).collect();
+    let [s] = all[..] else {
+        let hints = all.iter().map(|s| format!("--service {}", s.name)).collect();
+        let why = match all.is_empty() {
+            true => "none of them has `caches` in the configuration",
+            false => "the state of which service?",
+        };
+        return Choice::Unclear { why: why.into(), hints };
+    };
+    let id = format!("server-crash/corrupted-state@{}", s.name);
+    let found = d.findings.iter().any(|f| f.id == id);
+    match beside(
+        as_asked(&s.name, scenario::state_reset(s, &request.ask, &looks.now), config),
+        d,
+        request,
+        &[&id],
+    ) {
+        Choice::Plan(mut plan) => {
+            plan.findings.extend(found.then_some(id));
+            Choice::Plan(plan)
+        }
+        other => other,
+    }
+}
+
 /// Of one server. Who needs it and is well has to be so again.
 pub(super) fn more_connections(to: u64, looks: &Looks, request: &Request) -> Choice {
     let config = &looks.now.config;
-    let p = match one_server(config, request, "which PostgreSQL shall take more connections?") {
+    let p = match one_server(config, request) {
         Ok(p) => p,
-        Err(unclear) => return unclear,
+        Err(hints) => {
+            return Choice::Unclear { why: "which PostgreSQL shall take more connections?".into(), hints };
+        }
     };
     match as_asked(&p.name, scenario::more_connections(p, to, looks, &request.ask, config), config) {
         Choice::Plan(mut plan) => {

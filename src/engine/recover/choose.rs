@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::after::{dead_of_it, first_needed, starved, upkeep_last};
-use super::asked::{as_asked, beside, by_age, ended, more_connections, requested};
+use super::asked::{as_asked, beside, by_age, ended, more_connections, requested, reset};
 use super::guard::never;
 use super::removed::removed;
 use crate::config::Config;
@@ -73,6 +73,9 @@ pub fn choose(looks: &Looks, d: &Diagnosis, request: &Request) -> Choice {
     }
     if let Some(to) = request.ask.max_connections {
         return more_connections(to, looks, request);
+    }
+    if request.ask.reset_state {
+        return reset(looks, d, request);
     }
     if request.ask.ages.any() {
         return by_age(looks, d, request);

@@ -12,6 +12,7 @@ mod disk;
 pub mod guard;
 mod lock;
 mod near;
+mod near_caches;
 mod near_holds;
 mod near_removal;
 mod possible;

@@ -252,7 +252,12 @@ pub async fn asides(loaded: &Loaded, d: &Diagnosis) -> BTreeMap<String, Result<O
 }
 
 /// Why a folder of this name is not the unit's: with `PrivateTmp=` that is another, which nobody sees from here.
-async fn elsewhere(service: &str, folder: &str, config: &Config, deadline: Instant) -> Option<String> {
+pub(super) async fn elsewhere(
+    service: &str,
+    folder: &str,
+    config: &Config,
+    deadline: Instant,
+) -> Option<String> {
     if !["/tmp", "/var/tmp"].iter().any(|tmp| Path::new(folder).starts_with(tmp)) {
         return None;
     }

@@ -15,9 +15,9 @@ pub fn removed(wanted: &Wanted, looks: &Looks, d: &Diagnosis, request: &Request)
         Wanted::Slot(name) => format!("on which PostgreSQL shall the slot {name} be dropped?"),
         Wanted::Prepared(gid) => format!("on which PostgreSQL shall '{gid}' be rolled back?"),
     };
-    let p = match one_server(config, request, &why) {
+    let p = match one_server(config, request) {
         Ok(p) => p,
-        Err(unclear) => return unclear,
+        Err(hints) => return Choice::Unclear { why, hints },
     };
     let mut plan = match as_asked(&p.name, scenario::removal(p, wanted, &request.ask), config) {
         Choice::Plan(plan) => plan,

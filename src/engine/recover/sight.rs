@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::choose::{Choice, Request, choose};
 use super::near::{asides, connections, indexes, near, occupied, rebuilt, sessions};
+use super::near_caches::caches;
 use super::near_holds::holds;
 use super::near_removal::removable;
 use super::possible::narrowed;
@@ -128,7 +129,7 @@ async fn whole(
     let diagnosis = diagnose(&looks, &Filter::default());
     let mut request = request.clone();
     request.ask.near = near;
-    let (sessions, occupied, asides, indexes, (connections, runs), rebuilt, removable, holds) = tokio::join!(
+    let (sessions, occupied, asides, indexes, (connections, runs), rebuilt, removable, holds, caches) = tokio::join!(
         sessions(loaded, &diagnosis, &request),
         occupied(loaded, &diagnosis, &request),
         asides(loaded, &diagnosis),
@@ -136,11 +137,12 @@ async fn whole(
         connections(loaded, &looks, &request, store),
         rebuilt(&diagnosis, store),
         removable(loaded, &request),
-        holds(loaded, &looks, &diagnosis, &request)
+        holds(loaded, &looks, &diagnosis, &request),
+        caches(loaded, &request)
     );
     let near = &mut request.ask.near;
     near.connections = connections;
-    near.holds = holds;
+    (near.holds, near.caches) = (holds, caches);
     near.runs.extend(runs);
     (near.sessions, near.occupied, near.asides, near.indexes) = (sessions, occupied, asides, indexes);
     (near.rebuilt, near.removable) = (rebuilt, removable);

@@ -118,10 +118,18 @@ pub async fn lives(unit: &str, config: &Config, deadline: Instant) -> bool {
 /// What of these acts did not last, or could not be seen; nothing where all is as they left it.
 pub async fn settled(acts: &[(Act, Timestamp)], loaded: &Loaded, deadline: Instant) -> Vec<String> {
     let mut all = Vec::new();
-    for (act, since) in acts {
-        all.extend(one(act, *since, loaded, deadline).await);
+    for (n, (act, since)) in acts.iter().enumerate() {
+        if !acts[n + 1..].iter().any(|(later, _)| starts_again(act, later)) {
+            all.extend(one(act, *since, loaded, deadline).await);
+        }
     }
     all
+}
+
+/// Who was stopped only to be started again by a later one is to run.
+fn starts_again(act: &Act, later: &Act) -> bool {
+    let Act::StopUnit { unit } = act else { return false };
+    matches!(later, Act::StartUnit { unit: u } | Act::RestartUnit { unit: u } if u == unit)
 }
 
 async fn one(act: &Act, since: Timestamp, loaded: &Loaded, deadline: Instant) -> Option<String> {

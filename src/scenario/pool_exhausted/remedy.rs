@@ -3,7 +3,7 @@
 use super::super::facts;
 use super::super::registry::{advice, by_symptom};
 use super::holders::{self, IDLE, Kind, LONG};
-use super::{size, useless};
+use super::{leak, size, useless};
 use crate::config::{Config, Postgres};
 use crate::diagnosis::{Finding, Severity};
 use crate::plan::{Act, Aim, Ask, Draft, Ending, Recovered, Remedy, Risk, Whom, draft};
@@ -71,7 +71,7 @@ fn anew(now: &Snapshot, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
         let all = facts::server(now, &p.name).map(|s| s.consumers.as_slice()).unwrap_or_default();
         all.iter().filter(|c| c.application == s.name).cloned().collect::<Vec<_>>()
     };
-    let own: Vec<_> = config.postgres.iter().filter(|p| s.needs.contains(&p.name)).flat_map(own).collect();
+    let own: Vec<_> = leak::servers(s, config).flat_map(own).collect();
     let busy: u32 = own.iter().filter(|c| c.state != "idle").map(|c| c.count).sum();
     let clients: std::collections::BTreeSet<&str> = own.iter().map(|c| c.client.as_str()).collect();
     let idle: u32 = own.iter().filter(|c| c.state == "idle").map(|c| c.count).sum();

@@ -12,6 +12,7 @@ mod ollama;
 mod port;
 mod redis;
 mod remedy;
+mod reset;
 mod shortage;
 mod silent;
 mod state;
@@ -25,6 +26,7 @@ pub use dependency::blaming;
 pub use mcp::serves as serves_mcp;
 pub use port::meets;
 pub use remedy::recovered;
+pub use reset::reset;
 use std::collections::BTreeSet;
 
 use super::db_down;

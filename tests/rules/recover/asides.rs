@@ -5,7 +5,7 @@ use mcp_ir::plan::{Act, Aside, Ask, Near, Needs, Risk};
 
 use super::{acts, chosen, of, planned};
 use crate::crash_own::broken_cache;
-use crate::stack::{A, A_UNIT};
+use crate::stack::{A, A_UNIT, Stack, refused};
 
 const FOLDER: &str = "/var/cache/codebase-mcp";
 
@@ -84,4 +84,67 @@ fn errata_45_what_can_not_be_set_aside_is_for_people_with_the_reason() {
     };
     assert!(why.contains("a link leads to it"), "{why}");
     assert!(matches!(chosen(&broken_cache(), &of("server-crash")), Choice::Advice { .. }), "not looked at");
+}
+
+fn reset(caches: Vec<Result<Option<Aside>, String>>) -> Request {
+    let near = Near {
+        caches: [(A.to_owned(), caches)].into(),
+        runs: [(A_UNIT.to_owned(), "abc".to_owned())].into(),
+        ..Near::default()
+    };
+    Request { ask: Ask { reset_state: true, near, ..Ask::default() }, ..of("server-crash") }
+}
+
+fn cached() -> Stack {
+    Stack::healthy().service(A, |s| s.caches = vec![FOLDER.into(), "/srv/x".into()])
+}
+
+#[test]
+fn errata_45_a_state_that_is_to_be_reset_is_set_aside_while_it_is_down_and_comes_back_whole() {
+    let other = Aside { folder: "/srv/x".into(), to: "/srv/x.aside-1".into(), inode: 8 };
+    let plan = planned(&cached(), &reset(vec![Ok(Some(seen())), Ok(Some(other.clone()))]));
+    let unit = || A_UNIT.to_owned();
+    let set = |aside: &Aside| Act::SetAside { service: A.into(), aside: aside.clone() };
+    assert_eq!(
+        acts(&plan),
+        [
+            &Act::StopUnit { unit: unit() },
+            &set(&seen()),
+            &set(&other),
+            &Act::ResetFailed { unit: unit() },
+            &Act::StartUnit { unit: unit() }
+        ]
+    );
+    let undo = |n: usize| plan.steps[n].undo.as_ref().unwrap().acts.clone();
+    assert_eq!(undo(0), [Act::StartUnit { unit: unit() }]);
+    assert_eq!(undo(1), [Act::PutBack { service: A.into(), aside: seen() }]);
+    assert_eq!(undo(4), [Act::StopUnit { unit: unit() }]);
+    let Needs::Unit { invocation, .. } = &plan.steps[0].needs else { panic!() };
+    assert_eq!(invocation.as_deref(), Some("abc"), "the run that was seen");
+    assert!(plan.findings.is_empty() && plan.risk() == Risk::Disruptive);
+}
+
+#[test]
+fn a_state_that_is_empty_or_can_not_be_moved_stops_nobody() {
+    let Choice::NothingToDo(why) = chosen(&cached(), &reset(vec![Ok(None), Ok(None)])) else { panic!() };
+    assert!(why.contains("are empty"), "{why}");
+    // A run that was cut off has stopped it, and set them aside.
+    let plan =
+        planned(&cached().no_answer(A, refused()).unit(A_UNIT, "inactive", "dead"), &reset(vec![Ok(None)]));
+    assert!(matches!(acts(&plan)[..], [Act::ResetFailed { .. }, Act::StartUnit { .. }]), "{plan:?}");
+    let bad = vec![Ok(Some(seen())), Err("/srv/x is a link".to_owned())];
+    let Choice::Refused { why, .. } = chosen(&cached(), &reset(bad)) else { panic!() };
+    assert!(why.contains("is a link"), "{why}");
+    let none = chosen(&Stack::healthy(), &reset(Vec::new()));
+    assert!(matches!(none, Choice::Unclear { .. }), "{none:?}");
+}
+
+#[test]
+fn a_state_that_it_can_not_read_is_mended_by_its_reset() {
+    let plan = planned(&broken_cache(), &reset(vec![Ok(Some(seen()))]));
+    assert_eq!(plan.findings, ["server-crash/corrupted-state@codebase-mcp"]);
+    assert!(matches!(
+        acts(&plan)[..],
+        [Act::SetAside { .. }, Act::ResetFailed { .. }, Act::StartUnit { .. }]
+    ));
 }

@@ -16,6 +16,7 @@ const SERVER: &[&str] = &["recover", "server", "--wait", "30s"];
 const LATENCY: &[&str] = &["recover", "latency", "--wait", "60s"];
 const LIMIT: &[&str] = &["recover", "memory", "--service", A, "--memory-max", "512M"];
 const CONNECTIONS: &[&str] = &["recover", "pool", "--max-connections", "60", "--allow", "destructive"];
+const RESET: &[&str] = &["recover", "server", "--service", A, "--reset-state"];
 const LOOP: &str = "corrupted-state/truncated";
 const ROWS: &str = "stale-statistics/other-rows";
 const INDEXES: &str = "invalid-index/needed";
@@ -51,6 +52,12 @@ pub const ALL: &[Case] = &[
         .mends(|_, w| Ok(w.part("aside") == "cache.aside-1"))
         .leaves(&["unit", "aside"]),
     Case::new("undo-cache", SERVER, broken_cache).healed_by(heal_cache).back().leaves(&["unit", "aside"]),
+    // A service that is well is stopped for it, and started again; so too on its way back.
+    Case::new("reset", RESET, with_cache)
+        .healed_by(without_cache)
+        .mends(|_, w| Ok(w.part("aside") == "cache.aside-1"))
+        .leaves(&["run", "aside"]),
+    Case::new("undo-reset", RESET, with_cache).healed_by(without_cache).back().leaves(&["run", "aside"]),
     // Who had failed is not made to fail again.
     Case::new("port", &["recover", "server", "--free-port", "--allow", "destructive"], |bed| {
         bed.stack.serve_by_hand(A)
@@ -109,6 +116,24 @@ fn heal_cache(bed: &mut Bed) -> Result<()> {
     }
     fault::find(LOOP)?.heal(&mut bed.stack)?;
     bed.furnish()
+}
+
+fn with_cache(bed: &mut Bed) -> Result<()> {
+    let mut settings = bed.stack.settings().clone();
+    settings.cache = true;
+    bed.stack.configure(&settings)?;
+    let cache = bed.stack.cache();
+    fs::create_dir_all(&cache)?;
+    Ok(fs::write(cache.join("mine"), "kept")?)
+}
+
+fn without_cache(bed: &mut Bed) -> Result<()> {
+    let cache = bed.stack.cache();
+    let share = cache.parent().context("it is in no folder")?;
+    for e in fs::read_dir(share)?.flatten().filter(|e| e.file_name().to_string_lossy().starts_with("cache")) {
+        fs::remove_dir_all(e.path())?;
+    }
+    bed.configure()
 }
 
 fn fill_redis(bed: &mut Bed) -> Result<()> {

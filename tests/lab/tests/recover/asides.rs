@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::bench::{A, A_UNIT, Bench};
+use crate::bench::{A, A_UNIT, Bench, C_UNIT};
 
 #[test]
 fn errata_45_a_broken_cache_is_set_aside_and_put_back() {
@@ -28,4 +28,30 @@ fn errata_45_a_broken_cache_is_set_aside_and_put_back() {
 
 fn inode_of(path: &std::path::Path) -> u64 {
     std::os::unix::fs::MetadataExt::ino(&fs::metadata(path).unwrap())
+}
+
+#[test]
+fn a_state_that_is_to_be_reset_is_kept_whole_and_comes_back_under_a_service_that_runs_again() {
+    let Some(mut b) = Bench::start() else { return };
+    let cache = b.stack.cache();
+    let mut settings = b.stack.settings().clone();
+    settings.cache = true;
+    b.stack.configure(&settings).unwrap();
+    fs::create_dir_all(&cache).unwrap();
+    fs::write(cache.join("mine"), "kept").unwrap();
+    let (inode, innocent) = (inode_of(&cache), b.property(C_UNIT, "MainPID"));
+    let ask = ["recover", "server", "--service", A, "--reset-state"];
+    assert_eq!(b.json(&[&ask[..], &["--plan"]].concat(), 0)["outcome"], "planned");
+    assert_eq!(inode_of(&cache), inode, "a plan moves nothing");
+    let done = b.json(&[&ask[..], &["--yes"]].concat(), 0);
+    assert_eq!(done["outcome"], "recovered", "{done}");
+    let aside = cache.with_file_name("cache.aside-1");
+    assert!(!cache.join("mine").exists() && fs::read_to_string(aside.join("mine")).unwrap() == "kept");
+    assert!(b.is_healthy(A));
+    b.undo(&done);
+    assert_eq!((inode_of(&cache), fs::read_to_string(cache.join("mine")).unwrap()), (inode, "kept".into()));
+    b.stack.wait_until_healthy().unwrap();
+    assert_eq!(b.property(C_UNIT, "MainPID"), innocent, "the other one was not touched");
+    fs::remove_file(cache.join("mine")).unwrap();
+    b.heal();
 }

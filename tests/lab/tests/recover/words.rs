@@ -67,7 +67,7 @@ fn a_database_whose_log_is_stuck_is_restarted_when_it_is_told(b: &mut Bench) {
     assert!(advice["reason"].as_str().unwrap().contains("`mcp-ir recover db --restart`"), "{advice}");
     assert_eq!(b.property(&unit, "InvocationID"), run, "without the word nothing is done");
     b.stack.cluster().write_auto_conf("").unwrap();
-    let ask = ["recover", "db", "--restart", "--yes", "--allow", "destructive"];
+    let ask = ["recover", "db", "--restart", "--grace", "5s", "--yes", "--allow", "destructive"];
     let done = b.json(&ask, 0);
     assert_eq!(done["outcome"], "recovered", "{done}");
     assert_ne!(b.property(&unit, "InvocationID"), run);
