@@ -82,7 +82,7 @@ pub(super) fn by_age(looks: &Looks, d: &Diagnosis, request: &Request) -> Choice 
     }
 }
 
-/// Of one service that has caches, that is named or the only one. A state that it can't read is mended by it.
+/// Of one service that has caches, that is named or the only one. What is found of it has to be gone afterwards.
 pub(super) fn reset(looks: &Looks, d: &Diagnosis, request: &Request) -> Choice {
     let config = &looks.now.config;
     let named = |s: &&Service| request.services.is_empty() || request.services.contains(&s.name);
@@ -95,16 +95,16 @@ pub(super) fn reset(looks: &Looks, d: &Diagnosis, request: &Request) -> Choice {
         };
         return Choice::Unclear { why: why.into(), hints };
     };
-    let id = format!("server-crash/corrupted-state@{}", s.name);
-    let found = d.findings.iter().any(|f| f.id == id);
-    match beside(
-        as_asked(&s.name, scenario::state_reset(s, &request.ask, &looks.now), config),
-        d,
-        request,
-        &[&id],
-    ) {
+    // Whatever is wrong of it: it is stopped for that, and started anew.
+    let its = |f: &&Finding| {
+        f.is_root() && f.severity < Severity::P4 && f.scenario == "server-crash" && f.subject == s.name
+    };
+    let ids: Vec<&str> = d.findings.iter().filter(its).map(|f| f.id.as_str()).collect();
+    let choice = as_asked(&s.name, scenario::state_reset(s, &request.ask, &looks.now), config);
+    match beside(choice, d, request, &ids) {
         Choice::Plan(mut plan) => {
-            plan.findings.extend(found.then_some(id));
+            plan.asked = true;
+            plan.findings.extend(ids.iter().map(|id| (*id).to_owned()));
             Choice::Plan(plan)
         }
         other => other,

@@ -132,6 +132,7 @@ fn a_state_that_is_empty_or_can_not_be_moved_stops_nobody() {
     let plan =
         planned(&cached().no_answer(A, refused()).unit(A_UNIT, "inactive", "dead"), &reset(vec![Ok(None)]));
     assert!(matches!(acts(&plan)[..], [Act::ResetFailed { .. }, Act::StartUnit { .. }]), "{plan:?}");
+    assert_eq!((plan.findings.len(), plan.left.len()), (1, 0), "it has to be up: {plan:?}");
     let bad = vec![Ok(Some(seen())), Err("/srv/x is a link".to_owned())];
     let Choice::Refused { why, .. } = chosen(&cached(), &reset(bad)) else { panic!() };
     assert!(why.contains("is a link"), "{why}");
