@@ -106,6 +106,9 @@ pub async fn apply(
         Act::Freeze { unit } => systemd::call("FreezeUnit", unit, needs, config, deadline).await,
         Act::Continue { unit } => systemd::go_on(unit, needs, config, deadline).await,
         Act::DropIn { unit, from, to } => {
+            if *needs != Needs::Nothing {
+                systemd::holds(unit, needs, config, deadline).await?;
+            }
             let done = files::swap(unit, from.as_deref(), to.as_deref(), config, deadline).await?;
             // Also where the file stands already: a run that was cut off may not have come to it.
             systemd::reload(config, deadline).await?;

@@ -107,16 +107,16 @@ impl Manager {
 impl Manager {
     /// Once the stop has taken longer than that, and only while it is that very run that is being stopped: another
     /// may go before it, or it may have ended just now.
-    async fn kills(&self, unit: &str, invocation: &str, grace: Duration) -> bool {
+    async fn kills(&self, unit: &str, invocation: &str, grace: Duration) -> Option<bool> {
         tokio::time::sleep(grace).await;
         loop {
             match self.stand(unit).await {
                 Ok(s) if s.active == "deactivating" && s.invocation == invocation => break,
-                Ok(s) if s.invocation != invocation || s.active != "active" => return false,
+                Ok(s) if s.invocation != invocation || s.active != "active" => return None,
                 _ => tokio::time::sleep(AGAIN).await,
             }
         }
-        self.proxy.call::<_, _, ()>("KillUnit", &(unit, "all", SIGKILL)).await.is_ok()
+        Some(self.proxy.call::<_, _, ()>("KillUnit", &(unit, "all", SIGKILL)).await.is_ok())
     }
 
     /// What came of a job.
@@ -213,14 +213,18 @@ pub async fn job(
             result = &mut ended => return manager.ended(unit, &before, result, "", deadline, method).await,
             // Whether or not that was done: the job goes on, and so does our waiting.
             done = tokio::time::timeout_at(deadline.into(), killer) => {
-                killed = if matches!(done, Ok(true)) { "; what had not ended was killed" } else { "" };
+                killed = match done {
+                    Ok(Some(true)) => "; what had not ended was killed",
+                    Ok(Some(false)) => "; what has not ended could not be killed",
+                    _ => "",
+                };
             }
         }
     }
     match tokio::time::timeout_at(deadline.into(), ended).await {
         Ok(result) => manager.ended(unit, &before, result, killed, deadline, method).await,
         Err(_) => {
-            let text = format!("systemd's job for {unit} did not end in time: it goes on in systemd");
+            let text = format!("systemd's job for {unit} did not end in time: it goes on in systemd{killed}");
             Err(Failed::GoesOn(text))
         }
     }

@@ -36,14 +36,14 @@ pub struct Asks {
     #[arg(long, value_name = "TIME", conflicts_with_all = OTHERS, conflicts_with = "max_connections")]
     pub terminate_older_than: Option<Span>,
     /// db: start the one that failed to start, once its reason is gone
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = VALUES)]
     pub start: bool,
     /// db, latency: restart the one that accepts and does not answer, or a service that is slow for no reason
     /// that can be seen
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = VALUES)]
     pub restart: bool,
     /// server: restart a Redis or an Ollama that runs and gives no answer
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = VALUES)]
     pub restart_dependencies: bool,
     /// server: set the configured caches of a service aside, whatever is in them; nothing is deleted
     #[arg(long, conflicts_with_all = OTHERS, conflicts_with_all = BY_NAME, conflicts_with_all = ["flush_cache", "flush_db"])]
@@ -64,6 +64,21 @@ pub struct Asks {
 
 /// Each is a run of its own.
 const OTHERS: [&str; 5] = ["max_size", "free_port", "memory_max", "env", "log_level"];
+/// What a word for what is found would be lost beside.
+const VALUES: [&str; 12] = [
+    "max_size",
+    "memory_max",
+    "env",
+    "log_level",
+    "max_connections",
+    "kill_idle",
+    "terminate_older_than",
+    "reset_state",
+    "flush_cache",
+    "flush_db",
+    "drop_slot",
+    "rollback_prepared",
+];
 const BY_NAME: [&str; 3] = ["max_connections", "kill_idle", "terminate_older_than"];
 
 /// `redis/0`
@@ -150,8 +165,8 @@ impl Asks {
             let e = Error::usage("--grace is of who is told to end");
             return Err(e.hint("mcp-ir recover server --free-port --grace 30s"));
         }
-        if grace > LONGEST_S {
-            return Err(Error::usage(format!("--grace is {LONGEST_S}s at most")));
+        if !(1..=LONGEST_S).contains(&grace) {
+            return Err(Error::usage(format!("--grace is 1s at least, and {LONGEST_S}s at most")));
         }
         Ok(Ask {
             free_port: self.free_port.then_some(grace),
@@ -219,11 +234,7 @@ impl Asks {
         let whole = self.flush_db.iter().map(|(redis, n)| shell_word(&format!("{redis}/{n}")));
         words.extend(whole.map(|name| format!("--flush-db {name}")));
         words.extend(self.removed().iter().map(Wanted::words));
-        words.extend(
-            self.grace
-                .filter(|g| g.0.as_secs() != GRACE_S)
-                .map(|g| format!("--grace {}", shell_word(&g.to_string()))),
-        );
+        words.extend(self.grace.map(|g| format!("--grace {}", shell_word(&g.to_string()))));
         words
     }
 }

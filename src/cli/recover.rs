@@ -143,8 +143,9 @@ pub fn go(
     // Before the look: who can't keep a journal shall not wait for it.
     let store = store(args.private_state, !args.plan)?;
     // Nobody read the plan: where it was another by the time of its lock, what was agreed to beforehand is that
-    // one as well. A session that somebody named is not followed to what it does next.
-    let mut tries = if args.yes && request.ask.kill.is_empty() { TRIES } else { 1 };
+    // one as well. A session, or a slot, that somebody named is not followed to what it does next.
+    let named = !request.ask.kill.is_empty() || request.ask.remove.is_some();
+    let mut tries = if args.yes && !named { TRIES } else { 1 };
     loop {
         tries -= 1;
         let asked =

@@ -173,6 +173,9 @@ pub struct Near {
     /// By service whose state is to be reset: its caches, in the order of the configuration, as `asides` has them.
     #[serde(default)]
     pub caches: BTreeMap<String, Vec<Result<Option<Aside>, String>>>,
+    /// By unit that is to be stopped for that: who runs and is stopped with it, or why that can't be told.
+    #[serde(default)]
+    pub stopped_with: BTreeMap<String, Result<Vec<String>, String>>,
     /// By service whose port is to be freed: who listens there, or why that can't be told.
     #[serde(default)]
     pub occupied: BTreeMap<String, Result<Occupied, String>>,

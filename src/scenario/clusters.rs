@@ -106,7 +106,8 @@ pub fn stuck(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<(u32, 
 /// Whether a postmaster that is known to be this server's is the main process of this unit.
 pub fn runs_in(p: &Postgres, look: &PostgresLook, unit: &str, now: &Snapshot) -> bool {
     let main = now.units.process.get(unit).and_then(|l| l.seen()).map(|process| process.pid);
-    postmasters(p, look).0.iter().any(|m| Some(m.pid) == main)
+    let own = |m: &&&Postmaster| Some(m.pid) == main && same_folder(p, m) != Some(false);
+    postmasters(p, look).0.iter().any(|m| own(&m))
 }
 
 /// The postmaster of these that is the server's: the only one is, unless it is known to be another's.

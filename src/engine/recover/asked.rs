@@ -1,6 +1,6 @@
 //! What a person asks for by a value or a name, though nothing may be wrong. Pure.
 
-use super::choose::{Choice, Request};
+use super::choose::{Choice, Request, foreign};
 use super::guard::never;
 use crate::config::{Config, Postgres, Service};
 use crate::diagnosis::{Diagnosis, Finding, Severity};
@@ -67,19 +67,7 @@ pub(super) fn by_age(looks: &Looks, d: &Diagnosis, request: &Request) -> Choice 
     let found: Vec<&Finding> = d.findings.iter().filter(of).collect();
     let ids: Vec<&str> = found.iter().map(|f| f.id.as_str()).collect();
     let choice = as_asked(&p.name, scenario::by_age(p, looks, &request.ask, config), config);
-    match (beside(choice, d, request, &ids), found.first()) {
-        (Choice::Plan(mut plan), _) => {
-            plan.asked = true;
-            plan.findings.extend(ids.iter().map(|id| (*id).to_owned()));
-            Choice::Plan(plan)
-        }
-        // Nobody is as old, and it is ill all the same.
-        (Choice::NothingToDo(why), Some(f)) => Choice::Advice {
-            why: format!("{}: {why}: {}", f.id, f.summary),
-            command: f.remedy.command.clone(),
-        },
-        (other, _) => other,
-    }
+    about(beside(choice, d, request, &ids), &found)
 }
 
 /// Of one service that has caches, that is named or the only one. What is found of it has to be gone afterwards.
@@ -96,18 +84,29 @@ pub(super) fn reset(looks: &Looks, d: &Diagnosis, request: &Request) -> Choice {
         return Choice::Unclear { why: why.into(), hints };
     };
     // Whatever is wrong of it: it is stopped for that, and started anew.
-    let its = |f: &&Finding| {
-        f.is_root() && f.severity < Severity::P4 && f.scenario == "server-crash" && f.subject == s.name
-    };
-    let ids: Vec<&str> = d.findings.iter().filter(its).map(|f| f.id.as_str()).collect();
+    let its = |f: &&Finding| f.severity < Severity::P4 && f.scenario == "server-crash" && f.subject == s.name;
+    let found: Vec<&Finding> = d.findings.iter().filter(its).collect();
+    if let Some(refused) = foreign(&found, d).filter(|_| !request.anyway) {
+        return refused;
+    }
+    let ids: Vec<&str> = found.iter().map(|f| f.id.as_str()).collect();
     let choice = as_asked(&s.name, scenario::state_reset(s, &request.ask, &looks.now), config);
-    match beside(choice, d, request, &ids) {
-        Choice::Plan(mut plan) => {
+    about(beside(choice, d, request, &ids), &found)
+}
+
+/// What a person asked for is for these findings as well. Where there is nothing to do for it, they stand.
+fn about(choice: Choice, found: &[&Finding]) -> Choice {
+    match (choice, found.first()) {
+        (Choice::Plan(mut plan), _) => {
             plan.asked = true;
-            plan.findings.extend(ids.iter().map(|id| (*id).to_owned()));
+            plan.findings.extend(found.iter().map(|f| f.id.clone()));
             Choice::Plan(plan)
         }
-        other => other,
+        (Choice::NothingToDo(why), Some(f)) => Choice::Advice {
+            why: format!("{}: {why}: {}", f.id, f.summary),
+            command: f.remedy.command.clone(),
+        },
+        (other, _) => other,
     }
 }
 

@@ -119,7 +119,7 @@ pub fn choose(looks: &Looks, d: &Diagnosis, request: &Request) -> Choice {
 }
 
 /// A root that is not among what was asked for: that comes first.
-fn foreign(found: &[&Finding], d: &Diagnosis) -> Option<Choice> {
+pub(super) fn foreign(found: &[&Finding], d: &Diagnosis) -> Option<Choice> {
     let f = found.iter().find(|f| !f.is_root())?;
     let root = d.findings.iter().find(|r| f.explained_by.contains(&r.id) && r.is_root());
     let root = root.or_else(|| d.findings.iter().find(|r| f.explained_by.contains(&r.id)))?;

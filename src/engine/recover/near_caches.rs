@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 
 use super::choose::Request;
-use super::near::elsewhere;
+use super::near::{bus_of, elsewhere};
 use crate::action::aside;
-use crate::config::{Loaded, Service};
+use crate::config::{Config, Loaded, Service};
 use crate::plan::Aside;
+use crate::snapshot::Failure;
 
 const LIMIT: Duration = Duration::from_secs(2);
 
@@ -30,4 +31,30 @@ pub async fn caches(loaded: &Loaded, request: &Request) -> BTreeMap<String, Cach
         (s.name.clone(), join_all(s.caches.iter().map(look)).await)
     };
     join_all(asked.filter(|s| !s.caches.is_empty()).map(of_one)).await.into_iter().collect()
+}
+
+/// Of their units: who runs and is stopped with each.
+pub async fn stopped_with(
+    loaded: &Loaded,
+    caches: &BTreeMap<String, Caches>,
+) -> BTreeMap<String, Result<Vec<String>, String>> {
+    let config = &loaded.config;
+    let units = caches.keys().filter_map(|name| config.service(name)?.unit.as_deref());
+    let of_one = async |unit: &str| (unit.to_owned(), running(unit, config).await.map_err(|f| f.detail));
+    join_all(units.map(of_one)).await.into_iter().collect()
+}
+
+async fn running(unit: &str, config: &Config) -> Result<Vec<String>, Failure> {
+    let end = Instant::now() + LIMIT;
+    let (bus, _) = bus_of(&[unit], config, end).await?;
+    let all = bus.stopped_with(unit, end).await?;
+    if all.is_empty() {
+        return Ok(all);
+    }
+    let names: Vec<&str> = all.iter().map(String::as_str).collect();
+    let (_, listed) = bus_of(&names, config, end).await?;
+    let runs = |name: &String| {
+        listed.get(name).is_some_and(|u| !["inactive", "failed"].contains(&u.active.as_str()))
+    };
+    Ok(all.iter().filter(|name| runs(name)).cloned().collect())
 }

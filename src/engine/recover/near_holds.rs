@@ -7,17 +7,26 @@ use std::time::{Duration, Instant};
 use super::choose::Request;
 use super::near::bus_of;
 use crate::config::{Config, Loaded};
-use crate::diagnosis::Diagnosis;
-use crate::probe::{blocking, listeners};
+use crate::diagnosis::{Diagnosis, Finding};
+use crate::probe::{blocking, host, listeners};
+use crate::scenario;
 use crate::snapshot::Looks;
+use crate::snapshot::process::{Holder, Listener};
 
 const DOWN: &str = "server-crash/dependency-down";
+const HUNG: &str = "db-down/hung";
 const LIMIT: Duration = Duration::from_secs(2);
 
 pub async fn holds(loaded: &Loaded, looks: &Looks, d: &Diagnosis, request: &Request) -> BTreeSet<String> {
     let (config, end) = (&loaded.config, Instant::now() + LIMIT);
+    let told = &request.ask.told;
+    let asked = |f: &&Finding| match f.cause.as_str() {
+        DOWN => told.dependencies,
+        HUNG => told.restart,
+        _ => false,
+    };
     let mut proven = BTreeSet::new();
-    for f in d.findings.iter().filter(|f| request.ask.told.dependencies && f.cause == DOWN) {
+    for f in d.findings.iter().filter(asked) {
         if let Some((unit, port)) = place(&f.subject, looks, config)
             && is_of(unit, port, config, end).await == Some(true)
         {
@@ -27,9 +36,13 @@ pub async fn holds(loaded: &Loaded, looks: &Looks, d: &Diagnosis, request: &Requ
     proven
 }
 
-/// Its unit, and the port that it was asked at; a socket of a file system has none.
-fn place<'a>(name: &str, looks: &Looks, config: &'a Config) -> Option<(&'a str, u16)> {
+/// Its unit, and the port that it was asked at; a Redis at a socket of a file system has none.
+fn place<'a>(name: &str, looks: &'a Looks, config: &'a Config) -> Option<(&'a str, u16)> {
     let now = &looks.now;
+    if let Some(p) = now.config.postgres(name) {
+        // By its socket as well: a cluster listens at both, or its socket has the same number.
+        return Some((scenario::own_unit(p, now)?, p.url.port));
+    }
     let (unit, endpoint) = match (config.redis(name), now.redis.get(name)) {
         (Some(r), Some(look)) => (r.unit.as_deref()?, &look.endpoint),
         _ => {
@@ -40,19 +53,16 @@ fn place<'a>(name: &str, looks: &Looks, config: &'a Config) -> Option<(&'a str, 
     Some((unit, endpoint.rsplit_once(':')?.1.parse().ok()?))
 }
 
-/// All who listen at that port are of its control group.
+/// All who listen at that port are its main process, or what that has begun.
 async fn is_of(unit: &str, port: u16, config: &Config, end: Instant) -> Option<bool> {
     let (bus, _) = bus_of(&[unit], config, end).await.ok()?;
     let (main, group) = bus.seat(unit, end).await.ok()?;
     let proc = config.host.proc.clone();
-    let look = move || listeners::at(&proc, &BTreeSet::from([port]), None);
-    let found = blocking(end, "sockets", look).await.ok()?;
-    let ours =
-        |pid: u32, of: Option<&String>| pid == main || of.is_some_and(|g| !group.is_empty() && *g == group);
-    let all = found.iter().flat_map(|l| &l.holders);
-    Some(
-        found.iter().all(|l| !l.holders.is_empty())
-            && !found.is_empty()
-            && all.clone().all(|h| ours(h.pid, h.control_group.as_ref())),
-    )
+    let look = move || Ok((listeners::at(&proc, &BTreeSet::from([port]), None)?, host::family(&proc, main)));
+    let (found, family) = blocking(end, "sockets", look).await.ok()?;
+    let ours = |h: &Holder| {
+        family.contains(&h.pid) || (!group.is_empty() && h.control_group.as_ref() == Some(&group))
+    };
+    let own = |l: &Listener| !l.holders.is_empty() && l.holders.iter().all(ours);
+    Some(main != 0 && !found.is_empty() && found.iter().all(own))
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::choose::{Choice, Request, choose};
 use super::near::{asides, connections, indexes, near, occupied, rebuilt, sessions};
-use super::near_caches::caches;
+use super::near_caches::{caches, stopped_with};
 use super::near_holds::holds;
 use super::near_removal::removable;
 use super::possible::narrowed;
@@ -142,6 +142,7 @@ async fn whole(
     );
     let near = &mut request.ask.near;
     near.connections = connections;
+    near.stopped_with = stopped_with(loaded, &caches).await;
     (near.holds, near.caches) = (holds, caches);
     near.runs.extend(runs);
     (near.sessions, near.occupied, near.asides, near.indexes) = (sessions, occupied, asides, indexes);

@@ -162,6 +162,18 @@ impl Bus {
         Ok(invocation(&unit))
     }
 
+    /// Units that are stopped with a listed one: a stop and a start of it do not bring them back.
+    pub async fn stopped_with(&self, name: &str, deadline: Instant) -> Result<Vec<String>, Failure> {
+        let path = self.paths.get(name);
+        let path = path.ok_or_else(|| Failure::new(FailKind::Missing, format!("{name} is not loaded")))?;
+        let mut unit = self.properties(path, "org.freedesktop.systemd1.Unit", deadline).await?;
+        let mut of = |key: &str| {
+            let names = unit.remove(key).and_then(|v| Vec::<String>::try_from(v).ok());
+            names.unwrap_or_default()
+        };
+        Ok([of("RequiredBy"), of("BoundBy"), of("ConsistsOf")].concat())
+    }
+
     /// A limit of a listed unit, as the manager has it; `None` is no limit.
     pub async fn limit(&self, name: &str, key: &str, deadline: Instant) -> Result<Option<u64>, Failure> {
         let path = self.paths.get(name);

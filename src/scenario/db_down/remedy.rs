@@ -96,9 +96,17 @@ fn restart(p: &Postgres, f: &Finding, ask: &Ask, now: &Snapshot, config: &Config
     if !clusters::runs_in(p, look, unit, now) {
         return because(&format!("that {unit} is what keeps silent there could not be seen"));
     }
+    // A restart that was cut off: its stop waits for who does not heed it.
+    if now.unit(unit).is_some_and(|u| u.active == "deactivating") {
+        let kill = format!("systemctl kill -s KILL {}", shell_word(unit));
+        return because(&format!("it is being stopped; what never ends by itself ends by `{kill}`"));
+    }
     if !ask.told.restart {
         let command = format!("mcp-ir recover db --restart{}", only(p, config));
         return because(&format!("`{command}` restarts it"));
+    }
+    if !ask.near.holds.contains(&p.name) {
+        return because(&format!("that {unit} is who listens there could not be seen"));
     }
     let cost = "every session ends, and what it has not committed is lost";
     match steps::by_force(unit, Risk::Destructive, cost, ask, now) {

@@ -23,8 +23,11 @@ pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
     let goes_on = listed.sub.starts_with("auto-restart") || listed.job.is_some();
     let cause = f.cause.rsplit('/').next().unwrap_or_default();
     // What a drop-in of ours has begun ends with it.
-    if let Some((back, why)) = super::taken_back::drop_in(f, unit, ask, now) {
-        return anew_without(back, why, unit, goes_on);
+    let loops = listed.sub.starts_with("auto-restart");
+    if (loops || DOWN.contains(&listed.active.as_str()) && listed.job.is_none())
+        && let Some((back, why)) = super::taken_back::drop_in(f, unit, ask, now)
+    {
+        return anew_without(back, why, unit, loops);
     }
     let steps = match cause {
         "stopped" | "stopped-on-purpose" | "failed" | "crash-loop" | "not-listening" | "unhealthy"
@@ -143,7 +146,7 @@ pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
 }
 
 /// Whatever is between two starts of a loop is stopped first: no run of it is the one that was seen.
-fn anew_without(back: Act, why: String, unit: &str, goes_on: bool) -> Remedy {
+fn anew_without(back: Act, why: String, unit: &str, loops: bool) -> Remedy {
     let state = |active: &[&str]| Needs::Unit {
         active: active.iter().map(|a| (*a).to_owned()).collect(),
         invocation: None,
@@ -151,8 +154,9 @@ fn anew_without(back: Act, why: String, unit: &str, goes_on: bool) -> Remedy {
     let stop = draft(Act::StopUnit { unit: unit.into() }, Risk::Disruptive);
     let stop = stop.needs(state(&["activating", "failed", "inactive"]));
     let mut steps = Vec::new();
-    steps.extend(goes_on.then(|| stop.because("it was in a loop of starts that failed")));
-    steps.push(draft(back, Risk::Disruptive).because("with it, it does not start"));
+    steps.extend(loops.then(|| stop.because("it was in a loop of starts that failed")));
+    // Not under a process that lives.
+    steps.push(draft(back, Risk::Disruptive).needs(state(&DOWN)).because("with it, it does not start"));
     let count = draft(Act::ResetFailed { unit: unit.into() }, Risk::Safe).needs(state(&DOWN));
     steps.push(count.because("a count that was reset is gone"));
     steps.push(start_again(unit).because(FAILED));
@@ -247,7 +251,7 @@ fn notes(cause: &str, f: &Finding) -> Vec<String> {
     vec![format!("{}{when}: ask who did it, and why", f.summary)]
 }
 
-fn who_stopped(unit: &str, now: &Snapshot) -> Vec<String> {
+pub(super) fn who_stopped(unit: &str, now: &Snapshot) -> Vec<String> {
     let stop = Place::Unit(unit).stop_job(now);
     stop.map(|stop| format!("{unit} was stopped by a stop job at {}: ask who did it, and why", stop.at))
         .into_iter()

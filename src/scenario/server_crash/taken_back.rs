@@ -54,6 +54,10 @@ fn is_meant(variable: &str, setting: &str) -> bool {
 /// All its deaths that are known came after it, the first one soon.
 fn began_with(at: Timestamp, unit: &str, now: &Snapshot) -> bool {
     let Some(journal) = facts::journal(now, unit) else { return false };
+    // What came before it is seen: else nobody knows that it never died.
+    if journal.events.first().is_none_or(|e| e.at >= at) {
+        return false;
+    }
     let died = |what: &Event| matches!(what, Event::ProcessExited { .. } | Event::Failed { .. });
     let mut deaths = journal.events.iter().filter(|e| died(&e.what)).map(|e| e.at);
     deaths.next().is_some_and(|first| first >= at && first.duration_since(at) <= SOON)

@@ -90,6 +90,7 @@ fn reset(caches: Vec<Result<Option<Aside>, String>>) -> Request {
     let near = Near {
         caches: [(A.to_owned(), caches)].into(),
         runs: [(A_UNIT.to_owned(), "abc".to_owned())].into(),
+        stopped_with: [(A_UNIT.to_owned(), Ok(Vec::new()))].into(),
         ..Near::default()
     };
     Request { ask: Ask { reset_state: true, near, ..Ask::default() }, ..of("server-crash") }
@@ -148,4 +149,22 @@ fn a_state_that_it_can_not_read_is_mended_by_its_reset() {
         acts(&plan)[..],
         [Act::SetAside { .. }, Act::ResetFailed { .. }, Act::StartUnit { .. }]
     ));
+}
+
+#[test]
+fn who_would_be_stopped_with_it_keeps_it_running() {
+    for with in [Ok(vec!["sidecar.service".to_owned()]), Err("no answer".to_owned())] {
+        let mut request = reset(vec![Ok(Some(seen()))]);
+        request.ask.near.stopped_with.insert(A_UNIT.into(), with);
+        let Choice::Refused { why, .. } = chosen(&cached(), &request) else { panic!() };
+        assert!(why.contains("stopped with codebase-mcp.service"), "{why}");
+    }
+}
+
+#[test]
+fn a_consequence_is_not_reset_before_its_root() {
+    let s = Stack::outage().service(A, |s| s.caches = vec![FOLDER.into()]);
+    let s = s.unit(crate::stack::PG_UNIT, "inactive", "dead");
+    let Choice::Refused { why, .. } = chosen(&s, &reset(vec![Ok(Some(seen()))])) else { panic!() };
+    assert!(why.contains("is a consequence of db-down/postgres-stopped"), "{why}");
 }

@@ -1,7 +1,7 @@
 //! A drop-in of ours that keeps a service from starting is taken back, and nobody else's.
 
 use mcp_ir::engine::recover::{Choice, Request};
-use mcp_ir::plan::{Act, Ask, Near, Risk, Written};
+use mcp_ir::plan::{Act, Ask, Near, Needs, Risk, Written};
 use mcp_ir::snapshot::units::Event;
 
 use super::{acts, chosen, of, planned};
@@ -35,7 +35,7 @@ fn refuses(setting: &str) -> Stack {
 
 /// Four deaths, the first one 40 s ago.
 fn loops() -> Stack {
-    let mut events = Vec::new();
+    let mut events = vec![(7200.0, Event::Starting), (7199.0, Event::Started)];
     for n in 0..4 {
         let at = 40.0 - f64::from(n) * 10.0;
         events.extend([(at + 1.0, Event::Started), (at, exited())]);
@@ -63,6 +63,9 @@ fn the_setting_that_it_refuses_goes_back_to_what_stood_there() {
         let start = Act::StartUnit { unit: unit() };
         assert_eq!(acts(&plan), [&back, &Act::ResetFailed { unit: unit() }, &start]);
         assert!(plan.steps[0].undo.is_none(), "with it, it does not start");
+        assert!(
+            matches!(&plan.steps[0].needs, Needs::Unit { active, .. } if active == &["inactive", "failed"])
+        );
         assert_eq!(plan.risk(), Risk::Disruptive);
         assert!(plan.notes[0].contains("POOL_MAX_SIZE was set by mcp-ir"), "{:?}", plan.notes);
     }
@@ -99,6 +102,12 @@ fn a_loop_that_began_with_our_drop_in_ends_with_it_and_an_older_one_does_not() {
         let plan = planned(&loops(), &written(OURS, None, seconds));
         assert!(matches!(acts(&plan)[..], [Act::ResetFailed { .. }, Act::StartUnit { .. }]), "{seconds}");
     }
+    // What came before is not seen: that it never died nobody knows.
+    let plan = planned(&loops(), &written(OURS, None, 7300.0));
+    assert!(matches!(acts(&plan)[..], [Act::ResetFailed { .. }, Act::StartUnit { .. }]), "{plan:?}");
+    // Under a process that lives nothing is taken away; whose job it is is waited for.
+    let lives = loops().unit(A_UNIT, "active", "running");
+    assert!(!matches!(chosen(&lives, &written(OURS, None, 60.0)), Choice::Plan(p) if p.changes()));
     // Between two starts it is stopped first.
     let between = loops().unit(A_UNIT, "activating", "auto-restart");
     let plan = planned(&between, &written(OURS, None, 60.0));

@@ -26,7 +26,7 @@ fn hung() -> Stack {
 fn told(scenario: &str, told: Told) -> Request {
     let mut ask = Ask { told, ..Ask::default() };
     let run = |unit: &str| (unit.to_owned(), "abc".to_owned());
-    ask.near.holds.insert("redis".into());
+    ask.near.holds = ["redis", "postgres"].map(str::to_owned).into();
     ask.near.runs = [PG_UNIT, A_UNIT, "redis-server.service", "ollama.service"].map(run).into();
     Request { ask, ..of(scenario) }
 }
@@ -114,6 +114,13 @@ fn a_database_that_is_well_or_starts_or_waits_for_a_device_is_never_restarted() 
     let why =
         advice(chosen(&hung().postmasters(vec![postmaster("S", Some(FOLDER), Some(5432))]), &request()));
     assert!(why.contains("could not be seen"), "another process than the unit's: {why}");
+    let mut another = request();
+    another.ask.near.holds.clear();
+    assert!(advice(chosen(&hung(), &another)).contains("who listens there"), "a tunnel at its port");
+    // Cut off, and its stop waits for ever.
+    let stopping = hung().unit(PG_UNIT, "deactivating", "stop-sigterm");
+    let choice = chosen(&stopping, &request());
+    assert!(!matches!(&choice, Choice::Plan(p) if p.changes()), "{choice:?}");
     // Only our login is slow.
     let served = Stack::healthy()
         .login(silent())
