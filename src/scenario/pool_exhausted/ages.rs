@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 
 use super::super::facts;
-use super::remedy::{COST, idle, long_query, step};
+use super::remedy::{COST, idle, long_query, step, who};
 use super::{holders, useless};
 use crate::config::{Config, Postgres};
 use crate::diagnosis::Finding;
@@ -23,7 +23,7 @@ pub fn by_age(p: &Postgres, looks: &Looks, ask: &Ask, config: &Config) -> Remedy
     };
     let short = facts::server(&looks.now, &p.name)
         .is_some_and(|server| facts::slots_full(server.used, server, config));
-    let (mut steps, mut spared) = (Vec::new(), Spared::default());
+    let (mut steps, mut notes, mut spared) = (Vec::new(), Vec::new(), Spared::default());
     let mut old: Vec<&Session> = all.iter().filter(|s| is_old(s, ask.ages)).collect();
     // In a transaction first: those hold locks as well.
     old.sort_by_key(|s| (!s.idle_in_transaction(), Reverse((s.state_s * 1000.0) as u64), s.pid));
@@ -38,14 +38,17 @@ pub fn by_age(p: &Postgres, looks: &Looks, ask: &Ask, config: &Config) -> Remedy
             spared.spares += 1;
         } else {
             match step(whom(s, p)) {
-                Some(step) => steps.push(step),
+                Some(step) => {
+                    steps.push(step);
+                    notes.push(who(s));
+                }
                 None => spared.unnamed += 1,
             }
         }
     }
     // Without the right to see them, how old they are is not known.
     let hidden = all.iter().filter(|s| p.databases.contains(&s.database) && s.state == NOT_SHOWN).count();
-    let mut notes = spared.notes();
+    notes.extend(spared.notes());
     if hidden > 0 {
         let grant = format!("GRANT pg_monitor TO {}", p.url.user);
         let why = format!("how old {} are is not shown to {}", facts::count(hidden, "session"), p.url.user);

@@ -133,13 +133,15 @@ pub fn kill(server: &str, ask: &Ask, config: &Config) -> Remedy {
         let backup = holders::meant_to_last(&s.application);
         let risk = if backup { Risk::Destructive } else { Risk::Disruptive };
         steps.push(draft(Act::EndSession(whom), risk).because("its client loses what it has begun"));
-        let (name, age) = (holders::session_name(s), facts::age(s.state_s));
-        notes.push(format!(
-            "session {pid}: {name} as {} from {}, {} for {age}: {}",
-            s.user, s.client, s.state, s.query
-        ));
+        notes.push(who(s));
     }
     Remedy::Steps { steps, notes }
+}
+
+/// Whose it is, and what it does.
+pub(super) fn who(s: &Session) -> String {
+    let (pid, name, age) = (s.pid, holders::session_name(s), facts::age(s.state_s));
+    format!("session {pid}: {name} as {} from {}, {} for {age}: {}", s.user, s.client, s.state, s.query)
 }
 
 /// A session as it was seen: without what it does, a pool's session is the same for days.

@@ -47,6 +47,11 @@ fn errata_22_who_is_idle_in_a_transaction_comes_first_and_a_pools_spares_stay_wh
         free.notes
     );
     assert_eq!(free.risk(), Risk::Disruptive);
+    assert!(
+        free.notes[0].starts_with("session 1002: shell as mcp_user from"),
+        "whose they are: {:?}",
+        free.notes
+    );
     // Where none is left for anybody, a spare is one more.
     let full = plan(of_idle(37, all()));
     assert_eq!(pids(&full), [1002, 1001, 1003, 1004, 1000]);
