@@ -78,12 +78,17 @@ P
   until_true 'the job is killed' 'systemctl -q is-failed job'
   until_true 'little is left' '[ "$(share)" -lt 46 ]'; sleep 2
   told "killed for another" "MCP-IR CRITICAL: memory/host-low @ "
-  # Of one look, and whatever its exit code is.
-  said=$(json || true)
-  case $said in
-    *'"id":"server-crash/oom-killed@job"'*'"explained_by":["memory/host-low@'*) ;;
-    *) echo "WRONG: it is not explained"; wrong=1; echo "${said:0:2500}"; journalctl -k -n 30 --no-pager | grep -i oom || true ;;
-  esac
+  # Of one look, and whatever its exit code is; where its deadline ran out on a host that is out of breath, the next.
+  explained=
+  for _ in 1 2 3; do
+    said=$(json || true)
+    case $said in
+      *'"id":"server-crash/oom-killed@job"'*'"explained_by":["memory/host-low@'*) explained=1; break ;;
+    esac
+  done
+  if [ -z "$explained" ]; then
+    echo "WRONG: it is not explained"; wrong=1; echo "${said:0:2500}"; journalctl -k -n 30 --no-pager | grep -i oom || true
+  fi
   stop greedy reader job; rm -f /var/tmp/data
   # With room in swap, of which a program goes round and round.
   mkswap /dev/ubdc >/dev/null; swapon /dev/ubdc
