@@ -152,8 +152,9 @@ impl Manager {
     }
 }
 
-/// A job of systemd's, awaited. Mode `fail`: what somebody else has queued is respected. Where a stop has not ended
-/// after `grace`, all processes are killed: its unit may know no limit.
+/// A job of systemd's, awaited. Mode `fail`: what somebody else has queued is respected, but for a stop of who hangs
+/// that is asked to be gone on with. Where a stop has not ended after `grace`, all processes are killed: its unit may
+/// know no limit.
 pub async fn job(
     method: &'static str,
     unit: &str,
@@ -183,7 +184,9 @@ pub async fn job(
         manager.proxy.receive_signal("JobRemoved").await.map_err(|e| refused(&e))
     });
     let mut ends = ends.await?;
-    let body = (unit, "fail");
+    // A stop that goes on for who does not end: a restart joins it, and takes the place of a mere stop.
+    let mode = if grace.is_some() && before.active == "deactivating" { "replace" } else { "fail" };
+    let body = (unit, mode);
     let asked = manager.proxy.call::<_, _, OwnedObjectPath>(method, &body);
     let job = match tokio::time::timeout_at(deadline.into(), asked).await {
         Ok(Ok(job)) => job,

@@ -270,6 +270,16 @@ impl Act {
         matches!(self, Act::StopUnit { .. } | Act::RestartUnit { .. } | Act::RestartByForce { .. })
     }
 
+    /// The unit that it starts, or starts anew.
+    pub fn starts(&self) -> Option<&str> {
+        match self {
+            Act::StartUnit { unit } | Act::RestartUnit { unit } | Act::RestartByForce { unit, .. } => {
+                Some(unit)
+            }
+            _ => None,
+        }
+    }
+
     /// Processes that it ends by their numbers.
     pub fn processes(&self) -> Vec<u32> {
         match self {

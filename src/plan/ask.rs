@@ -60,7 +60,8 @@ pub struct Ages {
 pub struct Told {
     /// `--start`: a database that failed to start, once its reason is gone.
     pub start: bool,
-    /// `--restart`: a database that accepts and does not answer, or a service that is slow.
+    /// `--restart`: a database that accepts and does not answer, or whose shutdown does not end; or a service that
+    /// is slow.
     pub restart: bool,
     /// `--restart-dependencies`: a Redis or an Ollama that runs and gives no answer.
     pub dependencies: bool,
@@ -130,7 +131,7 @@ impl Ask {
             "server-crash/port-conflict" if self.free_port.is_some() => Risk::Destructive,
             "server-crash/bad-configuration" if !self.near.written.is_empty() => Risk::Disruptive,
             "db-down/start-failed" if self.told.start => Risk::Disruptive,
-            "db-down/hung" if self.told.restart => Risk::Destructive,
+            "db-down/hung" | "db-down/shutting-down" if self.told.restart => Risk::Destructive,
             "server-crash/dependency-down" if self.told.dependencies => Risk::Destructive,
             "latency/unattributed" if self.told.restart => Risk::Disruptive,
             _ => Risk::Safe,

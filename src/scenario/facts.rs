@@ -7,6 +7,7 @@ use super::login::{Meaning, meaning};
 use crate::config::{Config, Service};
 use crate::snapshot::postgres::{PostgresLook, Server, Session};
 use crate::snapshot::service::{Health, PoolReport};
+use crate::snapshot::slots::SlotHolder;
 use crate::snapshot::units::{Journal, LogLine, Unit, UnitDetail};
 use crate::snapshot::{Reading, Snapshot};
 
@@ -43,6 +44,26 @@ pub fn login_meaning(look: &PostgresLook) -> Option<Meaning> {
 /// No ordinary slot is left on it: it let us not in, and nobody else.
 pub fn is_closed(look: &PostgresLook) -> bool {
     login_meaning(look) == Some(Meaning::SlotsFull)
+}
+
+/// It answers, and takes nobody any more: its clients are waited for, or its last checkpoint.
+pub fn is_shutting_down(look: &PostgresLook) -> bool {
+    login_meaning(look) == Some(Meaning::ShuttingDown)
+}
+
+/// `mcp_user on codebase_mcp from 127.0.0.1, process 4711 (python3)`
+pub fn holder(h: &SlotHolder) -> String {
+    let who = format!("{} on {} from {}", h.user, h.database, h.client);
+    h.owner.as_ref().map_or_else(|| who.clone(), |o| format!("{who}, process {} ({})", o.pid, o.name))
+}
+
+pub fn held(h: &SlotHolder) -> String {
+    let since = match (h.newest_s.map(age), h.oldest_s.map(age)) {
+        (Some(newest), Some(oldest)) if newest != oldest => format!(" for {newest} to {oldest}"),
+        (Some(newest), _) => format!(" for {newest}"),
+        (None, _) => String::new(),
+    };
+    format!("{} {}{since}", h.count, h.state)
 }
 
 /// The server itself answered as one that looks at logins, whether or not it let us in: 57P03 comes

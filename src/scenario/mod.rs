@@ -30,7 +30,9 @@ pub use clusters::own_unit;
 pub use db_down::damaged_index;
 pub use ends::longest_run;
 pub use environment::request as environment_request;
-pub use facts::{PAYLOAD, fill as pool_fill, is_closed, is_unheard, pool as pool_report, pool_max};
+pub use facts::{
+    PAYLOAD, fill as pool_fill, is_closed, is_shutting_down, is_unheard, pool as pool_report, pool_max,
+};
 pub use flush::flush;
 pub use latency::slowed;
 pub use memory::request as memory_request;

@@ -9,8 +9,12 @@ use crate::snapshot::memory::HostMemory;
 /// The very run of a unit that is active. What somebody stopped is not started by it, and what was started
 /// anew meanwhile is not restarted a second time.
 pub fn run(unit: &str, ask: &Ask, now: &Snapshot) -> Result<Needs, String> {
+    in_state("active", unit, ask, now)
+}
+
+fn in_state(active: &str, unit: &str, ask: &Ask, now: &Snapshot) -> Result<Needs, String> {
     match now.unit(unit) {
-        Some(u) if u.active == "active" => {}
+        Some(u) if u.active == active => {}
         Some(u) => return Err(format!("{unit} is {}", facts::state(u))),
         None => return Err(format!("how {unit} is could not be seen")),
     }
@@ -19,7 +23,7 @@ pub fn run(unit: &str, ask: &Ask, now: &Snapshot) -> Result<Needs, String> {
     let invocation = invocation.ok_or_else(|| {
         format!("which run of {unit} this is could not be seen: it is not restarted on a guess")
     })?;
-    Ok(Needs::Unit { active: vec!["active".into()], invocation: Some(invocation) })
+    Ok(Needs::Unit { active: vec![active.into()], invocation: Some(invocation) })
 }
 
 pub fn restart(unit: &str, ask: &Ask, now: &Snapshot) -> Result<Draft, String> {
@@ -30,11 +34,25 @@ pub fn restart(unit: &str, ask: &Ask, now: &Snapshot) -> Result<Draft, String> {
 /// Who gives no answer may not heed its end either, and its unit may wait for that for ever.
 const GRACE_S: u64 = 30;
 
-/// Of a server that hangs: by force where it takes that. One job, so that who is stopped with it comes back.
+/// Of a server that hangs: by force where it takes that. One job, so that who is stopped with it comes back. A stop
+/// that goes on, of a run of ours that was cut off or of somebody, is gone on with.
 pub fn by_force(unit: &str, risk: Risk, cost: &str, ask: &Ask, now: &Snapshot) -> Result<Draft, String> {
     let grace_s = ask.told.grace_s.unwrap_or(GRACE_S);
     let restart = draft(Act::RestartByForce { unit: unit.into(), grace_s }, risk);
-    Ok(restart.needs(run(unit, ask, now)?).because(cost))
+    let state = if is_stopping(unit, now) { "deactivating" } else { "active" };
+    Ok(restart.needs(in_state(state, unit, ask, now)?).because(cost))
+}
+
+pub fn is_stopping(unit: &str, now: &Snapshot) -> bool {
+    now.unit(unit).is_some_and(|u| u.active == "deactivating")
+}
+
+/// Whose stop it is that is gone on with.
+pub fn stop_goes_on(unit: &str, now: &Snapshot) -> Option<String> {
+    let job = now.unit(unit)?.job.as_deref().unwrap_or("none");
+    is_stopping(unit, now).then(|| {
+        format!("{unit} is being stopped already (systemd's job: {job}): it is started again behind that")
+    })
 }
 
 /// What our drop-in of the unit of a service has to become: these settings and all else of ours.

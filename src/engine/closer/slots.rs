@@ -1,4 +1,5 @@
-//! Who holds the slots of a server that lets nobody in any more: asked of its host.
+//! Who holds the slots of a server that lets nobody in any more, since none is left or since it is being shut down:
+//! asked of its host.
 
 use std::time::Instant;
 
@@ -6,14 +7,16 @@ use futures_util::future::join_all;
 
 use crate::config::{Config, Postgres};
 use crate::probe::{backends, blocking, host};
-use crate::scenario::{clusters, is_closed};
+use crate::scenario::{clusters, is_closed, is_shutting_down};
 use crate::snapshot::slots::Slots;
 use crate::snapshot::{FailKind, Failure, Reading, Snapshot};
 
-/// The servers of this host that have no slot left.
+/// The servers of this host that have no slot left, or whose clients are waited for.
 pub fn closed(now: &Snapshot, config: &Config) -> Vec<Postgres> {
-    let closed =
-        |p: &&Postgres| now.postgres.get(&p.name).is_some_and(|l| l.here == Some(true) && is_closed(l));
+    let closed = |p: &&Postgres| {
+        let look = now.postgres.get(&p.name).filter(|l| l.here == Some(true));
+        look.is_some_and(|l| is_closed(l) || is_shutting_down(l))
+    };
     config.postgres.iter().filter(closed).cloned().collect()
 }
 

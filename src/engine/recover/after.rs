@@ -111,9 +111,7 @@ fn until(step: &Step, subjects: Vec<String>, plan: &Plan) -> Plan {
 
 /// Who was started last before this one is, and needs the same server: both at once would storm it.
 pub fn started_before(step: &Step, plan: &Plan, config: &Config) -> Option<Plan> {
-    let start = |s: &&Step| {
-        matches!(s.act, Act::StartUnit { .. } | Act::RestartUnit { .. } | Act::RestartByForce { .. })
-    };
+    let start = |s: &&Step| s.act.starts().is_some();
     let before = || plan.steps.iter().take_while(|s| s.n < step.n);
     let ours = plan.steps.iter().filter(|s| s.subject == step.subject);
     if before().any(|s| s.subject == step.subject) || !ours.clone().any(|s| start(&s)) {

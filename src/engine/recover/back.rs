@@ -151,9 +151,7 @@ pub fn started_since(open: &Open, incident: &Incident) -> bool {
     let (Act::DropIn { unit, .. } | Act::Connections(Connections { unit, .. })) = &open.act else {
         return false;
     };
-    let started =
-        |act: &Act| matches!(act, Act::RestartUnit { unit: u } | Act::StartUnit { unit: u } if u == unit);
-    incident.standing().iter().any(|o| o.at >= open.at && started(&o.act))
+    incident.standing().iter().any(|o| o.at >= open.at && o.act.starts() == Some(unit))
 }
 
 /// Takes one step back. `started`: a run of ours started its unit since it was done.

@@ -237,10 +237,7 @@ fn without_done(plan: &Plan, steps: Vec<Draft>) -> Option<Vec<Draft>> {
     let done = |unit: &String| {
         plan.steps.iter().any(|s| s.act.changes() && s.act.target() == format!("unit {unit}"))
     };
-    let starts = |unit: &String| {
-        let same = |s: &Act| matches!(s, Act::StartUnit { unit: u } | Act::RestartUnit { unit: u } | Act::RestartByForce { unit: u, .. } if u == unit);
-        plan.steps.iter().any(|s| same(&s.act))
-    };
+    let starts = |unit: &String| plan.steps.iter().any(|s| s.act.starts() == Some(unit));
     let mut kept = Vec::new();
     for d in steps {
         match d.act() {

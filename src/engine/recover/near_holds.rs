@@ -15,6 +15,7 @@ use crate::snapshot::process::{Holder, Listener};
 
 const DOWN: &str = "server-crash/dependency-down";
 const HUNG: &str = "db-down/hung";
+const SHUTTING_DOWN: &str = "db-down/shutting-down";
 const LIMIT: Duration = Duration::from_secs(2);
 
 pub async fn holds(loaded: &Loaded, looks: &Looks, d: &Diagnosis, request: &Request) -> BTreeSet<String> {
@@ -22,7 +23,7 @@ pub async fn holds(loaded: &Loaded, looks: &Looks, d: &Diagnosis, request: &Requ
     let told = &request.ask.told;
     let asked = |f: &&Finding| match f.cause.as_str() {
         DOWN => told.dependencies,
-        HUNG => told.restart,
+        HUNG | SHUTTING_DOWN => told.restart,
         _ => false,
     };
     let mut proven = BTreeSet::new();

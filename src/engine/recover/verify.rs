@@ -148,12 +148,8 @@ pub fn unproven<'a>(plan: &'a Plan, unseen: &[usize], config: &Config) -> Option
 
 /// A unit that the plan started, and that is down: it does not come by waiting.
 fn died(now: &Snapshot, plan: &Plan) -> Option<String> {
-    let started = plan.steps.iter().filter_map(|s| match &s.act {
-        Act::StartUnit { unit } | Act::RestartUnit { unit } | Act::RestartByForce { unit, .. } => Some(unit),
-        _ => None,
-    });
-    let down =
-        |unit: &&String| now.unit(unit).is_some_and(|u| u.active == "failed" || u.active == "inactive");
+    let started = plan.steps.iter().filter_map(|s| s.act.starts());
+    let down = |unit: &&str| now.unit(unit).is_some_and(|u| u.active == "failed" || u.active == "inactive");
     started.filter(down).map(|unit| format!("{unit} went down again")).next()
 }
 

@@ -166,12 +166,8 @@ impl Work<'_, '_> {
     /// Units of ours whose run is not the one that this run began.
     async fn died_since(&self) -> Result<Vec<String>> {
         let standing = self.journal.so_far()?.standing();
-        let made = standing.iter().filter(|o| o.run == self.run).filter_map(|o| match &o.act {
-            Act::StartUnit { unit } | Act::RestartUnit { unit } | Act::RestartByForce { unit, .. } => {
-                Some((unit.as_str(), o.made.as_ref()?))
-            }
-            _ => None,
-        });
+        let made = standing.iter().filter(|o| o.run == self.run);
+        let made = made.filter_map(|o| Some((o.act.starts()?, o.made.as_ref()?)));
         let made: Vec<(&str, &String)> = made.collect();
         let units: Vec<&str> = made.iter().map(|(unit, _)| *unit).collect();
         let now = runs(&units, &self.order.loaded.config, Instant::now() + GLANCE).await;

@@ -129,7 +129,7 @@ pub async fn settled(acts: &[(Act, Timestamp)], loaded: &Loaded, deadline: Insta
 /// Who was stopped only to be started again by a later one is to run.
 fn starts_again(act: &Act, later: &Act) -> bool {
     let Act::StopUnit { unit } = act else { return false };
-    matches!(later, Act::StartUnit { unit: u } | Act::RestartUnit { unit: u } if u == unit)
+    later.starts() == Some(unit)
 }
 
 async fn one(act: &Act, since: Timestamp, loaded: &Loaded, deadline: Instant) -> Option<String> {

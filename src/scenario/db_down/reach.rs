@@ -51,12 +51,7 @@ fn by_login(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Finding
             "PostgreSQL recovers from the crash of one of its processes".into(),
         )
         .remedy(again(), "Wait: recovery replays the log. Restarting begins it anew", Risk::Safe),
-        Meaning::ShuttingDown => found(
-            &SHUTTING_DOWN,
-            Certainty::Proven,
-            "PostgreSQL is being shut down: it waits for its clients to leave".into(),
-        )
-        .remedy(status(p, now), "See who stops it, and why, before anything else", Risk::Safe),
+        Meaning::ShuttingDown => shutting_down(p, look, now, found),
         Meaning::Silent => hung(p, look, failure, now),
         // A stopped process does not empty its queue either: then connections are no longer made.
         Meaning::Unreachable
@@ -91,6 +86,31 @@ fn by_login(p: &Postgres, look: &PostgresLook, now: &Snapshot) -> Option<Finding
         | Meaning::Tls
         | Meaning::Other => return None,
     })
+}
+
+/// Who is still there is what a smart shutdown waits for, for ever; a fast one ends them, and writes its checkpoint.
+fn shutting_down(
+    p: &Postgres,
+    look: &PostgresLook,
+    now: &Snapshot,
+    found: impl Fn(&'static Cause, Certainty, String) -> Finding,
+) -> Finding {
+    let left = look.slots.seen();
+    let summary = match left {
+        None => "PostgreSQL is being shut down: it waits for its clients to leave".into(),
+        Some(left) if left.backends == 0 => {
+            "PostgreSQL is being shut down: no client is there any more, and it is not down yet".into()
+        }
+        Some(left) => format!(
+            "PostgreSQL is being shut down: it waits for {} to leave",
+            facts::count(left.backends as usize, "client")
+        ),
+    };
+    let mut f = found(&SHUTTING_DOWN, Certainty::Proven, summary);
+    for h in left.into_iter().flat_map(|l| &l.holders).take(5) {
+        f = f.saw("/proc backends", &facts::holder(h), facts::held(h));
+    }
+    f.remedy(status(p, now), "See who stops it, and why, before anything else", Risk::Safe)
 }
 
 /// Whether what answers no login on this host is not the server: its unit has ended, and no postmaster

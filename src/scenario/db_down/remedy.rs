@@ -41,6 +41,7 @@ pub fn plan(looks: &Looks, f: &Finding, ask: &Ask, config: &Config) -> Remedy {
             Some(go_on) => go_on,
             None => return restart(p, f, ask, now, config),
         },
+        "db-down/shutting-down" => return finish(p, f, ask, now, config),
         c if c == INDEX_CORRUPT.name => return damaged(p, looks, f, ask, config),
         _ => return advice(f),
     };
@@ -96,14 +97,13 @@ fn restart(p: &Postgres, f: &Finding, ask: &Ask, now: &Snapshot, config: &Config
     if !clusters::runs_in(p, look, unit, now) {
         return because(&format!("that {unit} is what keeps silent there could not be seen"));
     }
-    // A restart that was cut off: its stop waits for who does not heed it.
-    if now.unit(unit).is_some_and(|u| u.active == "deactivating") {
-        let kill = format!("systemctl kill -s KILL {}", shell_word(unit));
-        return because(&format!("it is being stopped; what never ends by itself ends by `{kill}`"));
-    }
     if !ask.told.restart {
         let command = format!("mcp-ir recover db --restart{}", only(p, config));
-        return because(&format!("`{command}` restarts it"));
+        // A restart that was cut off, or somebody's: its stop waits for who does not heed it.
+        return because(&match steps::is_stopping(unit, now) {
+            true => format!("{unit} is being stopped; `{command}` kills what does not end, and starts it"),
+            false => format!("`{command}` restarts it"),
+        });
     }
     if !ask.near.holds.contains(&p.name) {
         return because(&format!("that {unit} is who listens there could not be seen"));
@@ -112,12 +112,64 @@ fn restart(p: &Postgres, f: &Finding, ask: &Ask, now: &Snapshot, config: &Config
     match steps::by_force(unit, Risk::Destructive, cost, ask, now) {
         Ok(restart) => Remedy::Steps {
             steps: vec![restart],
-            notes: vec![format!(
+            notes: [format!(
                 "all sessions of {} end, of whatever database, and temporary tables go; where it has to be killed it \
                  recovers from its WAL before it accepts, and unlogged tables are empty",
                 p.name
-            )],
+            )]
+            .into_iter()
+            .chain(steps::stop_goes_on(unit, now))
+            .collect(),
         },
+        Err(why) => because(&why),
+    }
+}
+
+/// Told to: a shutdown can't be called back, only finished. Who is still there is ended, and it is started again. What
+/// systemd stops already is ended by force only after a time that somebody names: it may write its last checkpoint.
+fn finish(p: &Postgres, f: &Finding, ask: &Ask, now: &Snapshot, config: &Config) -> Remedy {
+    let because = |why: &str| Remedy::Advice(format!("{}: {why}", f.remedy.summary));
+    let look = now.postgres.get(&p.name).filter(|look| look.here == Some(true));
+    let (Some(unit), Some(look)) = (clusters::own_unit(p, now), look) else { return advice(f) };
+    let stopping = steps::is_stopping(unit, now);
+    if !stopping && now.unit(unit).is_none_or(|u| u.active != "active" || u.job.is_some()) {
+        return advice(f);
+    }
+    if !clusters::runs_in(p, look, unit, now) {
+        return because(&format!("that {unit} is what is being shut down could not be seen"));
+    }
+    let command = format!("mcp-ir recover db --restart{}", only(p, config));
+    let by_force = format!("`{command} --grace 5m` kills what has not ended by then, and starts it");
+    match (ask.told.restart, stopping) {
+        (false, true) => return because(&format!("systemd stops {unit}; {by_force}")),
+        (false, false) => {
+            return because(&format!("`{command}` ends who is still there, and starts it again"));
+        }
+        (true, true) if ask.told.grace_s.is_none() => {
+            let wait = draft(Act::Wait { subject: p.name.clone() }, Risk::Safe).because("nothing is changed");
+            let notes =
+                vec![format!("systemd stops {unit}, and it may write its last checkpoint; {by_force}")];
+            return Remedy::Steps { steps: vec![wait], notes };
+        }
+        (true, _) => {}
+    }
+    // Where nothing listens any more, it is its pid file alone that says so.
+    if facts::is_shutting_down(look) && !ask.near.holds.contains(&p.name) {
+        return because(&format!("that {unit} is who listens there could not be seen"));
+    }
+    let cost = "every session ends, and what it has not committed is lost";
+    let step = match stopping {
+        true => steps::by_force(unit, Risk::Destructive, cost, ask, now),
+        false => steps::run(unit, ask, now).map(|needs| {
+            draft(Act::RestartUnit { unit: unit.into() }, Risk::Destructive).needs(needs).because(cost)
+        }),
+    };
+    match step {
+        Ok(step) => {
+            let whose = format!("{}: ask who stops it, and why; all sessions that are left end", f.summary);
+            let notes = std::iter::once(whose).chain(steps::stop_goes_on(unit, now)).collect();
+            Remedy::Steps { steps: vec![step], notes }
+        }
         Err(why) => because(&why),
     }
 }

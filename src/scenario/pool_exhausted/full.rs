@@ -7,7 +7,6 @@ use crate::diagnosis::Relation::Same;
 use crate::diagnosis::{Cause, Certainty, Finding, Risk, Severity};
 use crate::snapshot::Snapshot;
 use crate::snapshot::postgres::Server;
-use crate::snapshot::slots::SlotHolder;
 
 pub static SERVER_SLOTS_FULL: Cause = Cause {
     name: "pool-exhausted/server-slots-full",
@@ -61,7 +60,7 @@ pub fn server(p: &Postgres, now: &Snapshot, config: &Config) -> Option<Finding> 
         )
         .saw("postgres login", &look.endpoint, said);
         for h in look.slots.seen().into_iter().flat_map(|s| &s.holders).take(5) {
-            f = f.saw("/proc backends", &holder(h), held(h));
+            f = f.saw("/proc backends", &facts::holder(h), facts::held(h));
         }
         return Some(ask(f));
     }
@@ -93,21 +92,6 @@ pub fn server(p: &Postgres, now: &Snapshot, config: &Config) -> Option<Finding> 
         );
     }
     Some(ask(f))
-}
-
-/// `mcp_user on codebase_mcp from 127.0.0.1, process 4711 (python3)`
-pub fn holder(h: &SlotHolder) -> String {
-    let who = format!("{} on {} from {}", h.user, h.database, h.client);
-    h.owner.as_ref().map_or_else(|| who.clone(), |o| format!("{who}, process {} ({})", o.pid, o.name))
-}
-
-pub fn held(h: &SlotHolder) -> String {
-    let since = match (h.newest_s.map(facts::age), h.oldest_s.map(facts::age)) {
-        (Some(newest), Some(oldest)) if newest != oldest => format!(" for {newest} to {oldest}"),
-        (Some(newest), _) => format!(" for {newest}"),
-        (None, _) => String::new(),
-    };
-    format!("{} {}{since}", h.count, h.state)
 }
 
 /// In use / max over the threshold, or callers wait. The payload may say "disconnected".

@@ -1,7 +1,7 @@
 //! Sessions that hold every slot for long, where the server lets nobody in any more to ask for them: by
 //! its host's word.
 
-use super::full::{self, CLIENT_POOL_SATURATED};
+use super::full::CLIENT_POOL_SATURATED;
 use super::holders::{IDLE, Kind, LONG, TOOLS};
 use crate::config::{Config, Postgres};
 use crate::diagnosis::{Certainty, Finding, Risk};
@@ -50,7 +50,7 @@ fn of(
         .spares_if(CLIENT_POOL_SATURATED.name, true)
         .saw_if("postgres login", &look.endpoint, look.login.failure().map(|f| f.detail.clone()));
     for h in held.iter().take(5) {
-        f = f.saw("/proc backends", &full::holder(h), full::held(h));
+        f = f.saw("/proc backends", &facts::holder(h), facts::held(h));
     }
     let words = "A superuser is still let in, by the slots that are reserved";
     // Those of other databases are shown, and never ended; nor is what cannot be named in a command.

@@ -182,6 +182,8 @@ fn dependency(f: &Finding, now: &Snapshot, ask: &Ask, config: &Config) -> Remedy
         return advice(f);
     };
     match listed.active.as_str() {
+        // Its stop waits for who gives no answer, for ever where its unit knows no limit.
+        "deactivating" if ask.told.dependencies => told(unit, redis.is_some(), f, now, ask),
         _ if listed.sub.starts_with("auto-restart") || listed.job.is_some() => steps(wait(&f.subject)),
         "inactive" => {
             let stop = vec![Act::StopUnit { unit: unit.into() }];
@@ -229,7 +231,10 @@ fn told(unit: &str, holds_data: bool, f: &Finding, now: &Snapshot, ask: &Ask) ->
         false => (Risk::Disruptive, "what it has loaded is loaded anew"),
     };
     match steps::by_force(unit, risk, cost, ask, now) {
-        Ok(restart) => Remedy::Steps { steps: vec![restart], notes: Vec::new() },
+        Ok(restart) => {
+            let notes = steps::stop_goes_on(unit, now).into_iter().collect();
+            Remedy::Steps { steps: vec![restart], notes }
+        }
         Err(why) => because(f, &why),
     }
 }

@@ -3,6 +3,7 @@
 use mcp_ir::engine::recover::{Choice, Request, choose};
 use mcp_ir::plan::{Act, Ask, Needs, Plan, Risk, Told};
 use mcp_ir::snapshot::postgres::Postmaster;
+use mcp_ir::snapshot::slots::{Owner, SlotHolder, Slots};
 use mcp_ir::snapshot::units::Event;
 use mcp_ir::snapshot::{FailKind, Failure, Reading, Stage};
 
@@ -117,10 +118,6 @@ fn a_database_that_is_well_or_starts_or_waits_for_a_device_is_never_restarted() 
     let mut another = request();
     another.ask.near.holds.clear();
     assert!(advice(chosen(&hung(), &another)).contains("who listens there"), "a tunnel at its port");
-    // Cut off, and its stop waits for ever.
-    let stopping = hung().unit(PG_UNIT, "deactivating", "stop-sigterm");
-    let choice = chosen(&stopping, &request());
-    assert!(!matches!(&choice, Choice::Plan(p) if p.changes()), "{choice:?}");
     // Only our login is slow.
     let served = Stack::healthy()
         .login(silent())
@@ -131,6 +128,103 @@ fn a_database_that_is_well_or_starts_or_waits_for_a_device_is_never_restarted() 
     // Who was only stopped goes on: that ends nobody's session.
     let stopped = Stack::healthy().login(silent()).process(PG_UNIT, "T");
     assert_eq!(acts(&planned(&stopped, &request())), [&Act::Continue { unit: PG_UNIT.into() }]);
+}
+
+#[test]
+fn a_restart_by_force_that_was_cut_off_is_gone_on_with_where_it_is_told() {
+    let stopping = || hung().unit(PG_UNIT, "deactivating", "stop-sigterm");
+    let why = advice(chosen(&stopping(), &of("db-down")));
+    assert!(why.contains("is being stopped; `mcp-ir recover db --restart`"), "{why}");
+    let plan = planned(&stopping(), &told("db-down", RESTART));
+    assert_eq!(only(&plan), &Act::RestartByForce { unit: PG_UNIT.into(), grace_s: 30 });
+    let that_run = |state: &str| Needs::Unit { active: vec![state.into()], invocation: Some("abc".into()) };
+    assert_eq!(plan.steps[0].needs, that_run("deactivating"), "the stop of that very run");
+    assert_eq!(plan.risk(), Risk::Destructive);
+    let note =
+        |plan: &Plan, job: &str| plan.notes.iter().any(|n| n.contains(&format!("systemd's job: {job}")));
+    assert!(note(&plan, "stop"), "whose stop it is, is shown: {:?}", plan.notes);
+    let mut unseen = told("db-down", RESTART);
+    unseen.ask.near.runs.clear();
+    assert!(advice(chosen(&stopping(), &unseen)).contains("could not be seen"), "on no guess");
+    let mute = || {
+        let silent = redis::stack(|r| {
+            r.ping = failed(fail(FailKind::TimedOut, Stage::Answer));
+            r.server = Reading::not_asked("no answer to PING");
+        });
+        silent.unit("redis-server.service", "deactivating", "stop-sigterm")
+    };
+    let waits = planned(&mute(), &of("server-crash"));
+    assert_eq!(only(&waits), &Act::Wait { subject: "redis".into() }, "nothing is done beside a stop");
+    let plan = planned(&mute(), &told("server-crash", DEPENDENCIES));
+    assert_eq!(only(&plan), &Act::RestartByForce { unit: "redis-server.service".into(), grace_s: 30 });
+    assert_eq!(plan.steps[0].needs, that_run("deactivating"));
+}
+
+/// Somebody stops it, and a client holds that open; who it is, its host says.
+fn held_open() -> Stack {
+    let main = Stack::outage().login(crate::stack::says("57P03", "the database system is shutting down"));
+    let main = main.unit(PG_UNIT, "active", "running").process(PG_UNIT, "S");
+    let pid = main.now.units.process[PG_UNIT].seen().unwrap().pid;
+    let main = main.postmasters(vec![Postmaster { pid, ..postmaster("S", Some(FOLDER), Some(5432)) }]);
+    main.look(|p| {
+        let holder = SlotHolder {
+            user: "batch".into(),
+            database: "codebase_mcp".into(),
+            client: "[local]".into(),
+            state: "idle".into(),
+            count: 1,
+            owner: Some(Owner { pid: 4711, name: "psql".into(), control_group: None }),
+            newest_s: Some(90.0),
+            oldest_s: Some(90.0),
+        };
+        let slots = Slots { backends: 1, untitled: 0, holders: vec![holder] };
+        p.slots = Reading::Seen { value: slots };
+    })
+}
+
+#[test]
+fn a_shutdown_that_a_client_holds_open_is_finished_only_where_it_is_told() {
+    let told_of = held_open().told();
+    let f = told_of.d.findings.iter().find(|f| f.cause == "db-down/shutting-down").unwrap();
+    assert!(f.summary.contains("waits for 1 client to leave"), "{}", f.summary);
+    assert!(f.evidence.iter().any(|e| e.fact.contains("process 4711 (psql)")), "who: {:?}", f.evidence);
+    let why = advice(chosen(&held_open(), &of("db-down")));
+    assert!(why.contains("`mcp-ir recover db --restart` ends who is still there"), "{why}");
+    let plan = planned(&held_open(), &told("db-down", RESTART));
+    assert_eq!(only(&plan), &Act::RestartUnit { unit: PG_UNIT.into() }, "nobody is killed: it answers");
+    assert_eq!(plan.risk(), Risk::Destructive, "its name is typed");
+    let Needs::Unit { active, invocation } = &plan.steps[0].needs else { panic!() };
+    assert_eq!((active.as_slice(), invocation.as_deref()), (&["active".to_owned()][..], Some("abc")));
+    assert!(
+        plan.notes.iter().any(|n| n.contains("1 client") && n.contains("ask who stops it")),
+        "{:?}",
+        plan.notes
+    );
+    // Another cluster's unit, or a tunnel, is not restarted for it.
+    let another = held_open().postmasters(vec![postmaster("S", Some(FOLDER), Some(5432))]);
+    assert!(advice(chosen(&another, &told("db-down", RESTART))).contains("could not be seen"));
+    let mut elsewhere = told("db-down", RESTART);
+    elsewhere.ask.near.holds.clear();
+    assert!(advice(chosen(&held_open(), &elsewhere)).contains("who listens there"));
+}
+
+#[test]
+fn a_stop_of_systemds_that_writes_its_checkpoint_is_waited_for_and_killed_only_after_a_time_that_is_named() {
+    let stopping = || held_open().unit(PG_UNIT, "deactivating", "stop-sigterm");
+    let why = advice(chosen(&stopping(), &of("db-down")));
+    assert!(why.contains("`mcp-ir recover db --restart --grace 5m` kills what has not ended"), "{why}");
+    let plan = planned(&stopping(), &told("db-down", RESTART));
+    assert_eq!(only(&plan), &Act::Wait { subject: "postgres".into() });
+    assert!(plan.notes.iter().any(|n| n.contains("its last checkpoint")), "{:?}", plan.notes);
+    let grace = Told { grace_s: Some(300), ..RESTART };
+    let plan = planned(&stopping(), &told("db-down", grace));
+    assert_eq!(only(&plan), &Act::RestartByForce { unit: PG_UNIT.into(), grace_s: 300 });
+    assert_eq!(plan.risk(), Risk::Destructive);
+    // By now it listens nowhere: its own pid file says which one it is.
+    let deaf = stopping().login(crate::stack::refused());
+    let mut nobody = told("db-down", grace);
+    nobody.ask.near.holds.clear();
+    assert_eq!(only(&planned(&deaf, &nobody)), &Act::RestartByForce { unit: PG_UNIT.into(), grace_s: 300 });
 }
 
 #[test]
