@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::systemd::{Job, RESTART, START, STOP};
 use super::{
     Tell, aside, care, connections, files, holder, http, postgres, proof, redis, removal, systemd, upkeep,
 };
@@ -94,12 +95,16 @@ pub async fn apply(
     let Loaded { config, secrets, .. } = world.0;
     care::under_care(act, config).map_err(|why| Failed::Refused { why, hint: None })?;
     match act {
-        Act::StartUnit { unit } => systemd::job("StartUnit", unit, needs, None, config, deadline).await,
-        Act::StopUnit { unit } => systemd::job("StopUnit", unit, needs, None, config, deadline).await,
-        Act::RestartUnit { unit } => systemd::job("RestartUnit", unit, needs, None, config, deadline).await,
+        Act::StartUnit { unit } => systemd::job(START, unit, needs, config, deadline).await,
+        Act::StopUnit { unit } => systemd::job(STOP, unit, needs, config, deadline).await,
+        Act::RestartUnit { unit } => systemd::job(RESTART, unit, needs, config, deadline).await,
         Act::RestartByForce { unit, grace_s } => {
-            let grace = Some(Duration::from_secs(*grace_s));
-            systemd::job("RestartUnit", unit, needs, grace, config, deadline).await
+            let job = Job { grace: Some(Duration::from_secs(*grace_s)), ..RESTART };
+            systemd::job(job, unit, needs, config, deadline).await
+        }
+        Act::RestartFast { unit, grace_s } => {
+            let job = Job { grace: grace_s.map(Duration::from_secs), fast: true, ..RESTART };
+            systemd::job(job, unit, needs, config, deadline).await
         }
         Act::ResetFailed { unit } => systemd::call("ResetFailedUnit", unit, needs, config, deadline).await,
         Act::Thaw { unit } => systemd::call("ThawUnit", unit, needs, config, deadline).await,

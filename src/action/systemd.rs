@@ -18,6 +18,7 @@ const UNIT: &str = "org.freedesktop.systemd1.Unit";
 const SERVICE: &str = "org.freedesktop.systemd1.Service";
 const SIGCONT: i32 = 18;
 const SIGKILL: i32 = 9;
+const SIGINT: i32 = 2;
 const AGAIN: Duration = Duration::from_millis(200);
 
 /// A connection for one act.
@@ -152,17 +153,29 @@ impl Manager {
     }
 }
 
-/// A job of systemd's, awaited. Mode `fail`: what somebody else has queued is respected, but for a stop of who hangs
-/// that is asked to be gone on with. Where a stop has not ended after `grace`, all processes are killed: its unit may
-/// know no limit.
+/// Which job, and what is done beside it.
+#[derive(Clone, Copy)]
+pub struct Job {
+    pub method: &'static str,
+    /// Where a stop has not ended by then, all processes are killed: its unit may know no limit.
+    pub grace: Option<Duration>,
+    /// The main process is told SIGINT before.
+    pub fast: bool,
+}
+
+pub const START: Job = Job { method: "StartUnit", grace: None, fast: false };
+pub const STOP: Job = Job { method: "StopUnit", ..START };
+pub const RESTART: Job = Job { method: "RestartUnit", ..START };
+
+/// A job of systemd's, awaited.
 pub async fn job(
-    method: &'static str,
+    job: Job,
     unit: &str,
     needs: &Needs,
-    grace: Option<Duration>,
     config: &Config,
     deadline: Instant,
 ) -> Result<Done, Failed> {
+    let Job { method, grace, .. } = job;
     let manager = Manager::connect(config, deadline).await?;
     let before = within(deadline, manager.still(unit, needs)).await?;
     let already = match method {
@@ -175,7 +188,7 @@ pub async fn job(
     }
     // Of a unit that runs: whoever stops it between our look and our call is not undone by it.
     let method = match (method, before.active.as_str()) {
-        ("RestartUnit", "active" | "reloading" | "activating") => "TryRestartUnit",
+        ("RestartUnit", "active" | "reloading" | "activating") if !job.fast => "TryRestartUnit",
         (method, _) => method,
     };
     // Subscribed before the call: a quick job ends before its asker listens.
@@ -184,12 +197,19 @@ pub async fn job(
         manager.proxy.receive_signal("JobRemoved").await.map_err(|e| refused(&e))
     });
     let mut ends = ends.await?;
-    // A stop that goes on for who does not end: a restart joins it, and takes the place of a mere stop.
-    let mode = if grace.is_some() && before.active == "deactivating" { "replace" } else { "fail" };
+    if job.fast && before.main_pid != 0 {
+        tell(&manager, "KillUnit", &(unit, "main", SIGINT), deadline).await?;
+    }
+    // A stop that goes on is joined, or is replaced by this, where that is asked for. Else what somebody has queued is
+    // respected.
+    let joins = job.fast || grace.is_some();
+    let mode = if joins && before.active == "deactivating" { "replace" } else { "fail" };
     let body = (unit, mode);
     let asked = manager.proxy.call::<_, _, OwnedObjectPath>(method, &body);
     let job = match tokio::time::timeout_at(deadline.into(), asked).await {
         Ok(Ok(job)) => job,
+        // What was told to shut down may be down.
+        Ok(Err(e)) if job.fast => return Err(Failed::Broken(after(&e).words())),
         Ok(Err(e)) => return Err(after(&e)),
         // It may have been heard.
         Err(_) => return Err(Failed::Broken(format!("systemd did not answer {method} of {unit} in time"))),

@@ -18,6 +18,7 @@ use super::containers;
 use super::look::Depth;
 use crate::config::{Config, Service};
 use crate::probe::{blocking, host, listeners, systemd, timed};
+use crate::scenario::is_shutting_down;
 use crate::snapshot::containers::ContainerLook;
 use crate::snapshot::host::Place;
 use crate::snapshot::ollama::OllamaLook;
@@ -204,13 +205,14 @@ fn no_mcp(s: &Service, now: &Snapshot) -> bool {
     now.services.get(&s.name).and_then(|l| l.mcp.as_ref()).is_some_and(|m| m.looks_wrong())
 }
 
-/// Servers on this host whose login failed by other than their own word.
+/// Servers on this host whose login failed by other than their own word, or that are being shut down by that.
 fn wrong_postgres(now: &Snapshot) -> Vec<String> {
     now.postgres
         .iter()
         .filter(|(_, p)| p.here == Some(true))
         .filter(|(_, p)| {
-            p.login.failure().is_some_and(|f| f.postgres.is_none() && f.kind != FailKind::Denied)
+            is_shutting_down(p)
+                || p.login.failure().is_some_and(|f| f.postgres.is_none() && f.kind != FailKind::Denied)
         })
         .map(|(name, _)| name.clone())
         .collect()

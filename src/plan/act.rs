@@ -26,6 +26,13 @@ pub enum Act {
         unit: String,
         grace_s: u64,
     },
+    /// The same of a PostgreSQL, whose main process is told SIGINT first: a fast shutdown ends the sessions that a
+    /// smart one waits for. Nobody is killed where no time is named.
+    RestartFast {
+        unit: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        grace_s: Option<u64>,
+    },
     ResetFailed {
         unit: String,
     },
@@ -184,6 +191,7 @@ impl Act {
             | Act::StopUnit { unit }
             | Act::RestartUnit { unit }
             | Act::RestartByForce { unit, .. }
+            | Act::RestartFast { unit, .. }
             | Act::ResetFailed { unit }
             | Act::Continue { unit }
             | Act::Thaw { unit }
@@ -242,17 +250,15 @@ impl Act {
 
     /// Whether what could be looked at before is gone afterwards.
     pub fn destroys_evidence(&self) -> bool {
-        matches!(
-            self,
-            Act::StopUnit { .. }
-                | Act::RestartUnit { .. }
-                | Act::RestartByForce { .. }
-                | Act::ResetFailed { .. }
-                | Act::EndSession(_)
-                | Act::EndHolder(_)
-                | Act::Upkeep(_)
-                | Act::Remove(_)
-        )
+        self.ends_its_unit()
+            || matches!(
+                self,
+                Act::ResetFailed { .. }
+                    | Act::EndSession(_)
+                    | Act::EndHolder(_)
+                    | Act::Upkeep(_)
+                    | Act::Remove(_)
+            )
     }
 
     /// The PostgreSQL that it is done in, by its configured name.
@@ -267,15 +273,20 @@ impl Act {
 
     /// Whether it ends the processes of its unit.
     pub fn ends_its_unit(&self) -> bool {
-        matches!(self, Act::StopUnit { .. } | Act::RestartUnit { .. } | Act::RestartByForce { .. })
+        match self {
+            Act::StartUnit { .. } => false,
+            Act::StopUnit { .. } => true,
+            _ => self.starts().is_some(),
+        }
     }
 
     /// The unit that it starts, or starts anew.
     pub fn starts(&self) -> Option<&str> {
         match self {
-            Act::StartUnit { unit } | Act::RestartUnit { unit } | Act::RestartByForce { unit, .. } => {
-                Some(unit)
-            }
+            Act::StartUnit { unit }
+            | Act::RestartUnit { unit }
+            | Act::RestartByForce { unit, .. }
+            | Act::RestartFast { unit, .. } => Some(unit),
             _ => None,
         }
     }

@@ -1,6 +1,7 @@
 //! What a server keeps for somebody who may never come: a replication slot that nobody reads, a prepared transaction
 //! that nobody has ended. Each is taken away only by its name, and only while it is what was seen.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::risk::shell_word;
@@ -54,6 +55,9 @@ pub struct Removable {
     pub replication: bool,
     pub slots: Vec<SlotState>,
     pub prepared: Vec<PreparedState>,
+    /// What runs of ours were to take away of late, by their journals, and when.
+    #[serde(default)]
+    pub taken: Vec<(Kept, Timestamp)>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

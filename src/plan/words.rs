@@ -13,6 +13,10 @@ pub fn describe(act: &Act) -> String {
         Act::RestartByForce { unit, grace_s } => {
             format!("restart {unit}; what has not ended after {grace_s} s is killed")
         }
+        Act::RestartFast { unit, grace_s } => {
+            let fast = format!("restart {unit} by a fast shutdown (SIGINT to its main process)");
+            grace_s.map_or(fast.clone(), |s| format!("{fast}; what has not ended after {s} s is killed"))
+        }
         Act::ResetFailed { unit } => format!("reset the start limit of {unit}"),
         Act::Continue { unit } => format!("let the stopped processes of {unit} go on"),
         Act::Thaw { unit } => format!("thaw {unit}"),
@@ -47,6 +51,11 @@ pub fn describe(act: &Act) -> String {
         Act::ProveConnections { server, value } => format!("see that {server} takes {value} connections"),
         Act::Wait { subject } => format!("wait for {subject}"),
     }
+}
+
+fn by_force(unit: &str, grace_s: u64) -> String {
+    let unit = shell_word(unit);
+    format!("timeout {grace_s} systemctl restart {unit}; [ $? -ne 124 ] || systemctl kill -s KILL {unit}")
 }
 
 fn end_holder(h: &Holding) -> String {
@@ -97,11 +106,13 @@ pub fn command(act: &Act) -> String {
         Act::StopUnit { unit } => format!("systemctl stop {}", shell_word(unit)),
         Act::RestartUnit { unit } => format!("systemctl restart {}", shell_word(unit)),
         // Where the stop itself was refused, nobody is killed.
-        Act::RestartByForce { unit, grace_s } => {
-            let unit = shell_word(unit);
-            format!(
-                "timeout {grace_s} systemctl restart {unit}; [ $? -ne 124 ] || systemctl kill -s KILL {unit}"
-            )
+        Act::RestartByForce { unit, grace_s } => by_force(unit, *grace_s),
+        Act::RestartFast { unit, grace_s } => {
+            let restart = match grace_s {
+                Some(s) => by_force(unit, *s),
+                None => format!("systemctl restart {}", shell_word(unit)),
+            };
+            format!("systemctl kill -s INT --kill-who=main {}; {restart}", shell_word(unit))
         }
         Act::ResetFailed { unit } => format!("systemctl reset-failed {}", shell_word(unit)),
         Act::Continue { unit } => format!("systemctl kill -s CONT {}", shell_word(unit)),

@@ -2,6 +2,8 @@
 //! somebody reads, and what is of another database than those under care, is left; where the name is none, those that
 //! are there are said.
 
+use jiff::Timestamp;
+
 use super::db_down::size;
 use super::{by_name, facts};
 use crate::config::{Config, Postgres};
@@ -18,6 +20,12 @@ pub fn removal(p: &Postgres, wanted: &Wanted, ask: &Ask) -> Remedy {
         Some(Err(why)) => return refused(format!("{} could not be seen: {why}", p.name)),
         None => return refused(format!("{} could not be seen", p.name)),
     };
+    if let Some((was, at)) = taken(wanted, state) {
+        return Remedy::Nothing(format!(
+            "{was} of {} is gone: mcp-ir was told to take it away at {at:.0}",
+            p.name
+        ));
+    }
     let planned = match wanted {
         Wanted::Slot(name) => slot(p, name, state),
         Wanted::Prepared(gid) => prepared(p, gid, state),
@@ -32,6 +40,23 @@ pub fn removal(p: &Postgres, wanted: &Wanted, ask: &Ask) -> Remedy {
     }
     let step = draft(Act::Remove(act), Risk::Destructive).because(because);
     Remedy::Steps { steps: vec![step], notes }
+}
+
+/// A run of ours was told so before, and it is there no more: whoever asks again has nothing to do.
+fn taken(wanted: &Wanted, state: &Removable) -> Option<(String, Timestamp)> {
+    let (there, what) = match wanted {
+        Wanted::Slot(name) => (state.slots.iter().any(|s| s.name == *name), format!("the slot {name}")),
+        Wanted::Prepared(gid) => {
+            (state.prepared.iter().any(|x| x.gid == *gid), format!("the prepared transaction '{gid}'"))
+        }
+    };
+    let same = |of: &Kept| match (of, wanted) {
+        (Kept::Slot { name, .. }, Wanted::Slot(n)) => name == n,
+        (Kept::Prepared { gid, .. }, Wanted::Prepared(g)) => gid == g,
+        _ => false,
+    };
+    let last = state.taken.iter().filter(|(of, _)| same(of)).map(|(_, at)| *at).max()?;
+    (!there).then_some((what, last))
 }
 
 /// What is taken away, why that has no undo, and what it costs.

@@ -39,8 +39,12 @@ const GRACE_S: u64 = 30;
 pub fn by_force(unit: &str, risk: Risk, cost: &str, ask: &Ask, now: &Snapshot) -> Result<Draft, String> {
     let grace_s = ask.told.grace_s.unwrap_or(GRACE_S);
     let restart = draft(Act::RestartByForce { unit: unit.into(), grace_s }, risk);
-    let state = if is_stopping(unit, now) { "deactivating" } else { "active" };
-    Ok(restart.needs(in_state(state, unit, ask, now)?).because(cost))
+    Ok(restart.needs(run_or_its_stop(unit, ask, now)?).because(cost))
+}
+
+/// The very run that was seen, in the state that it was seen in.
+pub fn run_or_its_stop(unit: &str, ask: &Ask, now: &Snapshot) -> Result<Needs, String> {
+    in_state(if is_stopping(unit, now) { "deactivating" } else { "active" }, unit, ask, now)
 }
 
 pub fn is_stopping(unit: &str, now: &Snapshot) -> bool {
@@ -51,7 +55,7 @@ pub fn is_stopping(unit: &str, now: &Snapshot) -> bool {
 pub fn stop_goes_on(unit: &str, now: &Snapshot) -> Option<String> {
     let job = now.unit(unit)?.job.as_deref().unwrap_or("none");
     is_stopping(unit, now).then(|| {
-        format!("{unit} is being stopped already (systemd's job: {job}): it is started again behind that")
+        format!("{unit} is being stopped already (systemd's job: {job}), and is started again behind that")
     })
 }
 

@@ -18,11 +18,8 @@ pub(super) const ACT: Duration = Duration::from_secs(90);
 /// What takes longer to start, or to go through, is waited for as long as somebody would wait until it is well.
 pub fn limit(act: &Act, wait: Duration) -> Duration {
     match act {
-        Act::StartUnit { .. }
-        | Act::RestartUnit { .. }
-        | Act::RestartByForce { .. }
-        | Act::Upkeep(_)
-        | Act::Flush(_) => ACT.max(wait),
+        Act::Upkeep(_) | Act::Flush(_) => ACT.max(wait),
+        _ if act.starts().is_some() => ACT.max(wait),
         _ => ACT,
     }
 }

@@ -245,6 +245,7 @@ fn without_done(plan: &Plan, steps: Vec<Draft>) -> Option<Vec<Draft>> {
             Act::StartUnit { unit }
             | Act::RestartUnit { unit }
             | Act::RestartByForce { unit, .. }
+            | Act::RestartFast { unit, .. }
             | Act::ResetFailed { unit }
             | Act::Continue { unit }
             | Act::Thaw { unit }

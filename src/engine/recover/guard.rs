@@ -122,6 +122,7 @@ fn is_counted(act: &Act) -> bool {
         | Act::StopUnit { .. }
         | Act::RestartUnit { .. }
         | Act::RestartByForce { .. }
+        | Act::RestartFast { .. }
         | Act::ResetFailed { .. }
         | Act::Continue { .. }
         | Act::Thaw { .. }

@@ -1,5 +1,5 @@
-//! What a plan needs to know where something is to be taken away by its name: what there is of the kind, and whether
-//! we may. It changes nothing.
+//! What a plan needs to know where something is to be taken away by its name: what there is of the kind, whether we
+//! may, and what was taken away by us. It changes nothing.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 
 use super::choose::Request;
+use super::disk;
 use crate::config::{Loaded, Postgres};
-use crate::plan::Removable;
+use crate::incident::{Incident, Store};
+use crate::plan::{Act, Removable};
 use crate::probe::postgres;
 
 const LIMIT: Duration = Duration::from_secs(2);
@@ -16,7 +18,11 @@ const LIMIT: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(50);
 
 /// Of the servers that are named, or of all.
-pub async fn removable(loaded: &Loaded, request: &Request) -> BTreeMap<String, Result<Removable, String>> {
+pub async fn removable(
+    loaded: &Loaded,
+    request: &Request,
+    store: &Store,
+) -> BTreeMap<String, Result<Removable, String>> {
     let Some(wanted) = &request.ask.remove else { return BTreeMap::new() };
     let named = |p: &&Postgres| request.services.is_empty() || request.services.contains(&p.name);
     let ask = async |p: &Postgres| {
@@ -33,5 +39,15 @@ pub async fn removable(loaded: &Loaded, request: &Request) -> BTreeMap<String, R
             }
         }
     };
-    join_all(loaded.config.postgres.iter().filter(named).map(ask)).await.into_iter().collect()
+    let all = join_all(loaded.config.postgres.iter().filter(named).map(ask));
+    let (all, incidents) = tokio::join!(all, disk::of_late(store));
+    let mut all: BTreeMap<String, Result<Removable, String>> = all.into_iter().collect();
+    for open in incidents.iter().flatten().filter(|i| i.is_ours()).flat_map(Incident::standing) {
+        if let Act::Remove(r) = open.act
+            && let Some(Ok(seen)) = all.get_mut(&r.server)
+        {
+            seen.taken.push((r.of, open.at));
+        }
+    }
+    all
 }

@@ -136,7 +136,7 @@ async fn whole(
         indexes(loaded, &diagnosis),
         connections(loaded, &looks, &request, store),
         rebuilt(&diagnosis, store),
-        removable(loaded, &request),
+        removable(loaded, &request, store),
         holds(loaded, &looks, &diagnosis, &request),
         caches(loaded, &request)
     );

@@ -155,15 +155,16 @@ async fn one(act: &Act, since: Timestamp, loaded: &Loaded, deadline: Instant) ->
             Ok((u, _)) => Some(format!("{unit} is {} again", u.active)),
             Err(f) => unseen(unit, f),
         },
-        Act::RestartUnit { unit } | Act::RestartByForce { unit, .. } | Act::StartUnit { unit } => {
-            match stand(unit, config, deadline).await {
-                Ok((u, _)) if matches!(u.active.as_str(), "inactive" | "failed") => {
-                    Some(format!("{unit} is {}", u.active))
-                }
-                Ok(_) => None,
-                Err(f) => unseen(unit, f),
+        Act::RestartUnit { unit }
+        | Act::RestartByForce { unit, .. }
+        | Act::RestartFast { unit, .. }
+        | Act::StartUnit { unit } => match stand(unit, config, deadline).await {
+            Ok((u, _)) if matches!(u.active.as_str(), "inactive" | "failed") => {
+                Some(format!("{unit} is {}", u.active))
             }
-        }
+            Ok(_) => None,
+            Err(f) => unseen(unit, f),
+        },
         Act::Freeze { unit } => match stand(unit, config, deadline).await {
             Ok((_, d)) if d.frozen => None,
             Ok(_) => Some(format!("{unit} is not frozen")),

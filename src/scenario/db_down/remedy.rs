@@ -125,52 +125,36 @@ fn restart(p: &Postgres, f: &Finding, ask: &Ask, now: &Snapshot, config: &Config
     }
 }
 
-/// Told to: a shutdown can't be called back, only finished. Who is still there is ended, and it is started again. What
-/// systemd stops already is ended by force only after a time that somebody names: it may write its last checkpoint.
+/// Told to: a shutdown can't be called back, only finished. Who is still there is ended, and it is started again. It may
+/// write its last checkpoint: by force it is ended only after a time that somebody names.
 fn finish(p: &Postgres, f: &Finding, ask: &Ask, now: &Snapshot, config: &Config) -> Remedy {
     let because = |why: &str| Remedy::Advice(format!("{}: {why}", f.remedy.summary));
     let look = now.postgres.get(&p.name).filter(|look| look.here == Some(true));
     let (Some(unit), Some(look)) = (clusters::own_unit(p, now), look) else { return advice(f) };
-    let stopping = steps::is_stopping(unit, now);
-    if !stopping && now.unit(unit).is_none_or(|u| u.active != "active" || u.job.is_some()) {
+    if !now.unit(unit).is_some_and(|u| ["active", "deactivating"].contains(&u.active.as_str())) {
         return advice(f);
     }
     if !clusters::runs_in(p, look, unit, now) {
         return because(&format!("that {unit} is what is being shut down could not be seen"));
     }
-    let command = format!("mcp-ir recover db --restart{}", only(p, config));
-    let by_force = format!("`{command} --grace 5m` kills what has not ended by then, and starts it");
-    match (ask.told.restart, stopping) {
-        (false, true) => return because(&format!("systemd stops {unit}; {by_force}")),
-        (false, false) => {
-            return because(&format!("`{command}` ends who is still there, and starts it again"));
-        }
-        (true, true) if ask.told.grace_s.is_none() => {
-            let wait = draft(Act::Wait { subject: p.name.clone() }, Risk::Safe).because("nothing is changed");
-            let notes =
-                vec![format!("systemd stops {unit}, and it may write its last checkpoint; {by_force}")];
-            return Remedy::Steps { steps: vec![wait], notes };
-        }
-        (true, _) => {}
+    if !ask.told.restart {
+        let command = format!("mcp-ir recover db --restart{}", only(p, config));
+        return because(&format!("`{command}` ends who is still there, and starts it again"));
     }
     // Where nothing listens any more, it is its pid file alone that says so.
     if facts::is_shutting_down(look) && !ask.near.holds.contains(&p.name) {
         return because(&format!("that {unit} is who listens there could not be seen"));
     }
-    let cost = "every session ends, and what it has not committed is lost";
-    let step = match stopping {
-        true => steps::by_force(unit, Risk::Destructive, cost, ask, now),
-        false => steps::run(unit, ask, now).map(|needs| {
-            draft(Act::RestartUnit { unit: unit.into() }, Risk::Destructive).needs(needs).because(cost)
-        }),
+    let restart = Act::RestartFast { unit: unit.into(), grace_s: ask.told.grace_s };
+    let needs = match steps::run_or_its_stop(unit, ask, now) {
+        Ok(needs) => needs,
+        Err(why) => return because(&why),
     };
-    match step {
-        Ok(step) => {
-            let whose = format!("{}: ask who stops it, and why; all sessions that are left end", f.summary);
-            let notes = std::iter::once(whose).chain(steps::stop_goes_on(unit, now)).collect();
-            Remedy::Steps { steps: vec![step], notes }
-        }
-        Err(why) => because(&why),
+    let restart = draft(restart, Risk::Destructive).needs(needs);
+    let whose = format!("{}: ask who stops it, and why; all sessions that are left end", f.summary);
+    Remedy::Steps {
+        steps: vec![restart.because("every session ends, and what it has not committed is lost")],
+        notes: std::iter::once(whose).chain(steps::stop_goes_on(unit, now)).collect(),
     }
 }
 

@@ -42,6 +42,7 @@ fn state() -> Removable {
             slot("theirs", Some("reports")),
         ],
         prepared: vec![prepared("transfer-4711", "codebase_mcp"), prepared("innocent", "reports")],
+        taken: Vec::new(),
     }
 }
 
@@ -119,6 +120,42 @@ fn rule_7_a_slot_that_is_read_is_never_dropped() {
     assert_eq!(hints, [""; 0]);
     let unknown = with(Wanted::Slot("live".into()), |s| s.slots[1].pid = None);
     assert!(refused(&Stack::healthy(), &unknown).0.contains("is active"));
+}
+
+#[test]
+fn what_a_run_of_ours_has_taken_away_is_gone_and_no_wrong_name() {
+    let at: jiff::Timestamp = "2026-11-27T06:00:00Z".parse().unwrap();
+    let of = |s: &mut Removable| {
+        let slot = |name: &str| Kept::Slot {
+            name: name.into(),
+            kind: "physical".into(),
+            database: None,
+            restart_lsn: Some("0/1A2B".into()),
+        };
+        let (gid, owner) = ("done".to_owned(), "mcp_user".to_owned());
+        let prepared =
+            Kept::Prepared { gid, owner, database: "codebase_mcp".into(), prepared: "then".into() };
+        s.taken = vec![(slot("gone"), at), (slot("old_standby"), at), (prepared, at)];
+    };
+    let nothing = |wanted: Wanted| match chosen(&Stack::healthy(), &with(wanted, of)) {
+        Choice::NothingToDo(why) => why,
+        other => panic!("{other:?}"),
+    };
+    let why = nothing(Wanted::Slot("gone".into()));
+    assert!(
+        why.contains("the slot gone of postgres is gone") && why.contains("2026-11-27T06:00:00"),
+        "{why}"
+    );
+    assert!(nothing(Wanted::Prepared("done".into())).contains("'done' of postgres is gone"));
+    // It is there again: somebody has made it anew.
+    assert_eq!(planned(&Stack::healthy(), &with(Wanted::Slot("old_standby".into()), of)).steps.len(), 1);
+    // Of another kind that is no word.
+    assert!(
+        refused(&Stack::healthy(), &with(Wanted::Prepared("gone".into()), of)).0.contains("no transaction")
+    );
+    assert!(
+        refused(&Stack::healthy(), &with(Wanted::Slot("done".into()), of)).0.contains("no replication slot")
+    );
 }
 
 #[test]

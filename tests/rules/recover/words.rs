@@ -191,7 +191,11 @@ fn a_shutdown_that_a_client_holds_open_is_finished_only_where_it_is_told() {
     let why = advice(chosen(&held_open(), &of("db-down")));
     assert!(why.contains("`mcp-ir recover db --restart` ends who is still there"), "{why}");
     let plan = planned(&held_open(), &told("db-down", RESTART));
-    assert_eq!(only(&plan), &Act::RestartUnit { unit: PG_UNIT.into() }, "nobody is killed: it answers");
+    assert_eq!(only(&plan), &fast(None), "nobody is killed: it answers");
+    let command = &plan.steps[0].command;
+    let want = "systemctl kill -s INT --kill-who=main postgresql@15-main.service; \
+                systemctl restart postgresql@15-main.service";
+    assert_eq!(command, want);
     assert_eq!(plan.risk(), Risk::Destructive, "its name is typed");
     let Needs::Unit { active, invocation } = &plan.steps[0].needs else { panic!() };
     assert_eq!((active.as_slice(), invocation.as_deref()), (&["active".to_owned()][..], Some("abc")));
@@ -208,23 +212,29 @@ fn a_shutdown_that_a_client_holds_open_is_finished_only_where_it_is_told() {
     assert!(advice(chosen(&held_open(), &elsewhere)).contains("who listens there"));
 }
 
+fn fast(grace_s: Option<u64>) -> Act {
+    Act::RestartFast { unit: PG_UNIT.into(), grace_s }
+}
+
+/// Its own, which its unit is told of, or systemd's.
 #[test]
-fn a_stop_of_systemds_that_writes_its_checkpoint_is_waited_for_and_killed_only_after_a_time_that_is_named() {
+fn a_stop_that_writes_its_checkpoint_is_killed_only_after_a_time_that_is_named() {
     let stopping = || held_open().unit(PG_UNIT, "deactivating", "stop-sigterm");
-    let why = advice(chosen(&stopping(), &of("db-down")));
-    assert!(why.contains("`mcp-ir recover db --restart --grace 5m` kills what has not ended"), "{why}");
+    advice(chosen(&stopping(), &of("db-down")));
     let plan = planned(&stopping(), &told("db-down", RESTART));
-    assert_eq!(only(&plan), &Act::Wait { subject: "postgres".into() });
-    assert!(plan.notes.iter().any(|n| n.contains("its last checkpoint")), "{:?}", plan.notes);
+    assert_eq!(only(&plan), &fast(None));
+    let that_run = Needs::Unit { active: vec!["deactivating".into()], invocation: Some("abc".into()) };
+    assert_eq!(plan.steps[0].needs, that_run);
+    assert!(plan.notes.iter().any(|n| n.contains("systemd's job: stop")), "{:?}", plan.notes);
     let grace = Told { grace_s: Some(300), ..RESTART };
     let plan = planned(&stopping(), &told("db-down", grace));
-    assert_eq!(only(&plan), &Act::RestartByForce { unit: PG_UNIT.into(), grace_s: 300 });
-    assert_eq!(plan.risk(), Risk::Destructive);
+    assert_eq!((only(&plan), plan.risk()), (&fast(Some(300)), Risk::Destructive));
+    assert!(plan.steps[0].describe.contains("not ended after 300 s is killed"), "{}", plan.steps[0].describe);
     // By now it listens nowhere: its own pid file says which one it is.
     let deaf = stopping().login(crate::stack::refused());
     let mut nobody = told("db-down", grace);
     nobody.ask.near.holds.clear();
-    assert_eq!(only(&planned(&deaf, &nobody)), &Act::RestartByForce { unit: PG_UNIT.into(), grace_s: 300 });
+    assert_eq!(only(&planned(&deaf, &nobody)), &fast(Some(300)));
 }
 
 #[test]

@@ -67,6 +67,11 @@ impl Bed {
         self.stack.cluster().sql(&format!("GRANT {what} TO {}", crate::TOOL.role)).map(drop)
     }
 
+    /// What it is.
+    pub fn attribute(&self, what: &str) -> Result<()> {
+        self.stack.cluster().sql(&format!("ALTER ROLE {} {what}", crate::TOOL.role)).map(drop)
+    }
+
     /// Another one, where this one is spoilt.
     pub fn renew(&mut self, binary: Option<PathBuf>) -> Result<()> {
         *self = Self::start(binary)?.context("no second stack")?;
@@ -102,14 +107,28 @@ impl Bed {
 
     pub fn culprit(&self) -> Result<bool> {
         let sql = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'migration'";
-        Ok(!self.stack.cluster().sql(sql)?.is_empty())
+        Ok(!self.asked(sql)?.is_empty())
+    }
+
+    /// Of who shuts down nothing is seen.
+    pub fn asked(&self, sql: &str) -> Result<Vec<String>> {
+        match self.stack.cluster().sql(sql) {
+            Err(_) if self.shuts_down() => Ok(Vec::new()),
+            rows => rows,
+        }
+    }
+
+    /// By its own word, and nobody's job: it waits for a client.
+    pub fn shuts_down(&self) -> bool {
+        let file = fs::read_to_string(self.stack.cluster().data.join("postmaster.pid")).unwrap_or_default();
+        file.lines().nth(7).is_some_and(|status| status.trim() == "stopping")
     }
 
     /// Whether nobody looks after a table or an index.
     pub fn no_upkeep(&self) -> bool {
         let sql = "SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND pid <> pg_backend_pid()
                     AND query ~ '^(VACUUM|ANALYZE|REINDEX|DROP INDEX)'";
-        self.stack.cluster().sql(sql).is_ok_and(|rows| rows.is_empty())
+        self.asked(sql).is_ok_and(|rows| rows.is_empty())
     }
 
     /// What was asked of systemd goes on behind a dead asker.
@@ -120,12 +139,12 @@ impl Bed {
         let unit = self.stack.postgres_unit();
         wait::until("PostgreSQL's job ends", LIMIT, || {
             let job = self.booted().and_then(|b| b.property(&unit, "Job")).unwrap_or_default();
-            (job.is_empty() || job == "0") && self.stack.cluster().accepts()
+            (job.is_empty() || job == "0") && (self.stack.cluster().accepts() || self.shuts_down())
         })?;
         wait::until("no upkeep goes on", LIMIT, || self.no_upkeep())?;
         let up = self.property("ActiveState")? == "active" && !self.paused()?;
         // Who waits for a lock answers nobody either.
-        if up && !self.culprit()? {
+        if up && !self.culprit()? && !self.shuts_down() {
             let healthy = || self.stack.service(A).is_ok_and(|a| a.says("healthy") || a.says("degraded"));
             wait::until("it answers", LIMIT, healthy)?;
         }

@@ -1,14 +1,16 @@
 //! The cases: recoveries of every kind of step that changes something, and the way back of those that have one.
-//! Thaw is missing where no unit can be frozen; `--flush-db` goes the way of `--flush-cache`; a slot and a prepared
-//! transaction are taken away by one statement each, in `tests/recover/removal.rs`.
+//! Thaw is missing where no unit can be frozen; `--flush-db` goes the way of `--flush-cache`.
 
 use std::fs;
+use std::io::Write;
+use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use super::bed::{A, Bed, UNIT, words};
 use super::case::Case;
+use super::world::keys;
 use crate::{fault, wait};
 
 const SIZE: &[&str] = &["recover", "pool", "--service", A, "--max-size", "20"];
@@ -17,6 +19,22 @@ const LATENCY: &[&str] = &["recover", "latency", "--wait", "60s"];
 const LIMIT: &[&str] = &["recover", "memory", "--service", A, "--memory-max", "512M"];
 const CONNECTIONS: &[&str] = &["recover", "pool", "--max-connections", "60", "--allow", "destructive"];
 const RESET: &[&str] = &["recover", "server", "--service", A, "--reset-state"];
+const FORCE: &[&str] = &[
+    "recover",
+    "server",
+    "--service",
+    "redis",
+    "--restart-dependencies",
+    "--grace",
+    "1s",
+    "--allow",
+    "destructive",
+    "--wait",
+    "30s",
+];
+const REDIS: &str = "redis-server.service";
+const SLOT: &str = "old_standby";
+const GID: &str = "transfer-4711";
 const LOOP: &str = "corrupted-state/truncated";
 const ROWS: &str = "stale-statistics/other-rows";
 const INDEXES: &str = "invalid-index/needed";
@@ -71,6 +89,46 @@ pub const ALL: &[Case] = &[
         .mends(|_, w| Ok(w.part("keys") == KEPT))
         .leaves(&["keys"])
         .again(),
+    // Its stop knows no limit: who was killed within its grace leaves a job that nobody ends.
+    Case::new("force", FORCE, lost_in_a_script)
+        .healed_by(Bed::heal)
+        .mends(|bed, _| Ok(bed.stack.redis(&["PING"])?.contains("PONG")))
+        .leaves(&["redis", "keys", "other keys"])
+        .again(),
+    // Somebody waits for a client that does not leave; nobody else is let in, so the lab is not either.
+    Case::new(
+        "shutdown",
+        &["recover", "db", "--restart", "--allow", "destructive", "--wait", "30s"],
+        |bed| fault::find("shutting-down/smart")?.inject(&mut bed.stack),
+    )
+    .healed_by(Bed::heal)
+    .mends(|bed, _| Ok(bed.stack.cluster().accepts()))
+    .leaves(&["postmaster", "connections", "kept", "tables", "size"])
+    .again(),
+    Case::new("slot", &["recover", "db", "--drop-slot", SLOT, "--allow", "destructive"], |bed| {
+        bed.attribute("REPLICATION")?;
+        bed.stack
+            .cluster()
+            .sql(&format!("SELECT pg_create_physical_replication_slot('{SLOT}', true)"))
+            .map(drop)
+    })
+    .healed_by(|bed| bed.attribute("NOREPLICATION"))
+    .mends(|_, w| Ok(!w.part("kept").contains(SLOT)))
+    .leaves(&["kept"])
+    .again(),
+    Case::new(
+        "prepared",
+        &["recover", "pool", "--rollback-prepared", GID, "--allow", "destructive"],
+        |bed| {
+            bed.attribute("SUPERUSER")?;
+            let session = bed.stack.cluster().session("codebase_mcp")?;
+            session.run(&format!("BEGIN; SELECT txid_current(); PREPARE TRANSACTION '{GID}'")).map(drop)
+        },
+    )
+    .healed_by(|bed| bed.attribute("NOSUPERUSER"))
+    .mends(|_, w| Ok(!w.part("kept").contains(GID)))
+    .leaves(&["kept"])
+    .again(),
     Case::new("vacuum", LATENCY, |bed| slow(bed, ROWS))
         .found_by(is_found)
         .healed_by(|bed| quick(bed, ROWS))
@@ -148,6 +206,15 @@ fn fill_redis(bed: &mut Bed) -> Result<()> {
     );
     bed.stack.redis(&["EVAL", &fill, "0"])?;
     bed.stack.redis(&["-n", "3", "SET", "mcp:cache:other-database", "1"]).map(drop)
+}
+
+fn lost_in_a_script(bed: &mut Bed) -> Result<()> {
+    bed.stack.add_redis(true)?;
+    bed.booted()?.drop_in(REDIS, "[Service]\nTimeoutStopSec=infinity\n")?;
+    bed.stack.redis(&["CONFIG", "SET", "busy-reply-threshold", "0"])?;
+    let mut lost = TcpStream::connect(("127.0.0.1", bed.stack.spare_ports()[0]))?;
+    lost.write_all(b"AUTH redis-secret\r\nEVAL \"while true do end\" 0\r\n")?;
+    wait::until("Redis is lost", FOUND, || keys(bed, "0").is_empty())
 }
 
 fn slow(bed: &mut Bed, name: &str) -> Result<()> {

@@ -11,14 +11,19 @@ use serde_json::Value;
 
 use super::bed::{A, Bed, UNIT};
 
-const RUN: &[&str] = &["start-unit", "restart-unit", "stop-unit"];
+const RUN: &[&str] = &["start-unit", "restart-unit", "restart-by-force", "restart-fast", "stop-unit"];
 
 /// A part, the acts that change it, of whom (how his name begins), and what another one means.
 type Part = (&'static str, &'static [&'static str], &'static str, &'static str);
 
-const PARTS: [Part; 17] = [
+const PARTS: [Part; 18] = [
     ("settings", &["drop-in"], UNIT, "a setting was written"),
-    ("unit", &["start-unit", "restart-unit", "stop-unit", "reset-failed"], UNIT, "its state is another"),
+    (
+        "unit",
+        &["start-unit", "restart-unit", "restart-by-force", "stop-unit", "reset-failed"],
+        UNIT,
+        "its state is another",
+    ),
     ("run", RUN, UNIT, "the unit was started or stopped"),
     ("paused", &["continue"], UNIT, "the process was let go on"),
     ("size", &["resize-pool"], A, "a pool was resized"),
@@ -29,8 +34,10 @@ const PARTS: [Part; 17] = [
     ("holder", &["end-holder"], A, "who holds the port was ended"),
     ("cache", &["set-aside", "put-back"], A, "a folder was set aside"),
     ("aside", &["set-aside", "put-back"], A, "a folder was set aside"),
-    ("keys", &["flush"], "", "keys were thrown away"),
-    ("other keys", &[], "", "keys of no cache were thrown away"),
+    ("redis", RUN, "redis-server.", "Redis was started anew"),
+    // What it has not saved is lost with its run.
+    ("keys", &["flush", "restart-by-force"], "", "keys were thrown away"),
+    ("other keys", &["restart-by-force"], "redis-server.", "keys of no cache were thrown away"),
     ("kept", &["remove"], "", "a slot or a prepared transaction was taken away"),
     // By its own line in it.
     ("tables", &["upkeep"], "", "a table or an index was looked after"),
@@ -75,17 +82,18 @@ impl World {
             ("run", of("MainPID")),
             ("paused", bed.paused()?.to_string()),
             ("size", size(bed).map(|n| n.to_string()).unwrap_or_default()),
-            ("connections", cluster.sql("SHOW max_connections")?.concat()),
-            ("postmaster", cluster.sql("SELECT pg_postmaster_start_time()")?.concat()),
+            ("connections", bed.asked("SHOW max_connections")?.concat()),
+            ("postmaster", bed.asked("SELECT pg_postmaster_start_time()")?.concat()),
             ("auto-conf", fs::read_to_string(cluster.data.join("postgresql.auto.conf"))?),
             ("culprit", bed.culprit()?.to_string()),
             ("holder", bed.booted()?.property("by-hand.scope", "ActiveState")?),
             ("cache", bed.stack.cache().metadata().map(|m| m.ino().to_string()).unwrap_or_default()),
             ("aside", asides(bed)),
+            ("redis", bed.booted()?.property("redis-server.service", "MainPID")?),
             ("keys", keys(bed, "0")),
             ("other keys", keys(bed, "3")),
-            ("kept", cluster.sql(KEPT)?.join("\n")),
-            ("tables", cluster.sql(TABLES)?.join("\n")),
+            ("kept", bed.asked(KEPT)?.join("\n")),
+            ("tables", bed.asked(TABLES)?.join("\n")),
             ("innocent", bed.booted()?.property("workflow-mcp.service", "MainPID")?),
         ]);
         let known: BTreeSet<&str> = PARTS.iter().map(|(part, ..)| *part).collect();
@@ -144,6 +152,9 @@ pub fn lost(before: &World, now: &World, acts: &Acts) -> Vec<String> {
         let seen = |w: &World| !w.part("size").is_empty();
         part == "size" && !(before.part("run") == now.part("run") && seen(before) && seen(now))
     };
+    // Who shut down, before or now, told nothing of what is in him.
+    let seen = |w: &World| !w.part("connections").is_empty();
+    let of_nobody = |part: &str| ["tables", "kept"].contains(&part) && !(seen(before) && seen(now));
     let spoken_of = |(part, by, whose, _): &Part| {
         let of =
             |whose: &str| acts.iter().any(|(act, of)| by.contains(&act.as_str()) && of.starts_with(whose));
@@ -154,7 +165,7 @@ pub fn lost(before: &World, now: &World, acts: &Acts) -> Vec<String> {
     };
     PARTS
         .iter()
-        .filter(|p| before.part(p.0) != now.part(p.0) && !of_another(p.0) && !spoken_of(p))
+        .filter(|p| before.part(p.0) != now.part(p.0) && !of_another(p.0) && !of_nobody(p.0) && !spoken_of(p))
         .map(|(part, .., what)| {
             format!("{what} without an intent: {:?}, {:?}, {acts:?}", before.part(part), now.part(part))
         })
@@ -175,9 +186,9 @@ fn relations(before: &World, now: &World) -> impl Iterator<Item = String> {
     changed.into_iter().filter_map(|line| line.split(' ').nth(1).map(ToOwned::to_owned))
 }
 
-/// In one database of Redis; none where there is no Redis.
-fn keys(bed: &Bed, database: &str) -> String {
-    bed.stack.redis(&["-n", database, "DBSIZE"]).unwrap_or_default().trim().to_owned()
+/// In one database of Redis; none where there is no Redis, or it gives no answer.
+pub fn keys(bed: &Bed, database: &str) -> String {
+    bed.stack.redis_within(Duration::from_secs(1), &["-n", database, "DBSIZE"]).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -83,10 +83,16 @@ impl Stack {
 
     /// As an administrator asks it; gives its answer, which may be an error of its own.
     pub fn redis(&self, words: &[&str]) -> Result<String> {
+        self.redis_within(Duration::from_secs(60), words).map(|said| said + "\n")
+    }
+
+    /// Without the end of its line. One that is lost answers nobody, and its client would wait for ever.
+    pub fn redis_within(&self, limit: Duration, words: &[&str]) -> Result<String> {
         let [port, _] = self.spare;
-        let mut command = Command::new("redis-cli");
-        command.args(["-p", &port.to_string(), "--no-auth-warning", "-a", PASSWORD]).args(words);
-        run(&mut command)
+        let mut command = Command::new("timeout");
+        command.args([&limit.as_secs_f64().to_string(), "redis-cli", "-p", &port.to_string()]);
+        command.args(["--no-auth-warning", "-a", PASSWORD]).args(words);
+        run(&mut command).map(|said| said.trim_end().to_owned())
     }
 
     /// It has data, and takes half a millisecond for each key of it when it starts.

@@ -18,6 +18,31 @@ fn only_a_persons_word_starts_what_failed_and_restarts_what_hangs() {
     what_failed_to_start_is_started_when_its_reason_is_gone(&mut b);
     a_database_whose_log_is_stuck_is_restarted_when_it_is_told(&mut b);
     a_redis_that_is_lost_in_a_script_is_restarted_when_it_is_told(&mut b);
+    a_shutdown_that_a_client_holds_open_is_finished_when_it_is_told(&mut b);
+}
+
+/// `pg_ctl stop -m smart`, and somebody's psql: it can't be called back, and nobody else is let in.
+fn a_shutdown_that_a_client_holds_open_is_finished_when_it_is_told(b: &mut Bench) {
+    let unit = b.stack.postgres_unit();
+    b.inject("shutting-down/smart");
+    let run = b.property(&unit, "InvocationID");
+    let told = b.json(&["diagnose", "db"], 1);
+    let f = &told["findings"][0];
+    assert!(f["summary"].as_str().unwrap().contains("waits for 1 client to leave"), "{f}");
+    assert!(f["evidence"].to_string().contains("/proc backends"), "who it is: {f}");
+    let advice = b.json(&["recover", "db", "--yes"], 1);
+    assert!(advice["reason"].as_str().unwrap().contains("`mcp-ir recover db --restart`"), "{advice}");
+    assert_eq!(b.property(&unit, "InvocationID"), run, "without the word nothing is done");
+    let ask = ["recover", "db", "--restart", "--yes"];
+    // Who is still there loses his work: that takes more than a yes.
+    b.json(&ask, 4);
+    assert_eq!(b.property(&unit, "InvocationID"), run);
+    let done = b.json(&[&ask[..], &["--allow", "destructive"]].concat(), 0);
+    assert_eq!(done["outcome"], "recovered", "{done}");
+    assert_ne!(b.property(&unit, "InvocationID"), run);
+    assert!(b.stack.cluster().accepts(), "{done}");
+    b.forget_incidents();
+    b.heal();
 }
 
 fn what_failed_to_start_is_started_when_its_reason_is_gone(b: &mut Bench) {
@@ -67,8 +92,14 @@ fn a_database_whose_log_is_stuck_is_restarted_when_it_is_told(b: &mut Bench) {
     assert!(advice["reason"].as_str().unwrap().contains("`mcp-ir recover db --restart`"), "{advice}");
     assert_eq!(b.property(&unit, "InvocationID"), run, "without the word nothing is done");
     b.stack.cluster().write_auto_conf("").unwrap();
+    // Somebody has typed it, or a run of ours was cut off: its stop waits for ever, and the next goes on with it.
+    b.stack.systemd().unwrap().systemctl(&["--no-block", "restart", &unit]).unwrap();
+    until("it is being stopped", || b.property(&unit, "ActiveState") == "deactivating");
+    let advice = b.json(&["recover", "db", "--yes"], 1);
+    assert!(advice["reason"].as_str().unwrap().contains("is being stopped"), "{advice}");
     let ask = ["recover", "db", "--restart", "--grace", "5s", "--yes", "--allow", "destructive"];
     let done = b.json(&ask, 0);
+    assert!(done["notes"].to_string().contains("systemd's job: restart"), "{done}");
     assert_eq!(done["outcome"], "recovered", "{done}");
     assert_ne!(b.property(&unit, "InvocationID"), run);
     assert!(b.stack.cluster().accepts());
@@ -96,7 +127,11 @@ fn a_redis_that_is_lost_in_a_script_is_restarted_when_it_is_told(b: &mut Bench) 
     let advice = b.json(&["recover", "server", "--service", "redis", "--yes"], 1);
     let reason = advice["reason"].as_str().unwrap();
     assert!(reason.contains("`mcp-ir recover server --restart-dependencies --service redis`"), "{advice}");
-    let ask = ["recover", "server", "--service", "redis", "--restart-dependencies", "--yes"];
+    // Somebody stops it, and its unit knows no limit.
+    b.stack.systemd().unwrap().drop_in(REDIS, "[Service]\nTimeoutStopSec=infinity\n").unwrap();
+    b.stack.systemd().unwrap().systemctl(&["--no-block", "stop", REDIS]).unwrap();
+    until("it is being stopped", || b.property(REDIS, "ActiveState") == "deactivating");
+    let ask = ["recover", "server", "--service", "redis", "--restart-dependencies", "--grace", "2s", "--yes"];
     // What it has not saved is lost: that takes more than a yes.
     b.json(&ask, 4);
     assert_eq!(b.property(REDIS, "InvocationID"), run);
