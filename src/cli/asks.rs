@@ -22,7 +22,7 @@ pub struct Asks {
     #[arg(long)]
     pub free_port: bool,
     /// with --free-port, --restart, --restart-dependencies: how long who is told to end has, before he is
-    /// killed [default: 10s; 30s for what hangs]
+    /// killed [default: 10s; 30s for what hangs; never, for a shutdown]
     #[arg(long, value_name = "TIME")]
     pub grace: Option<Span>,
     /// pool: how many connections PostgreSQL takes; it is restarted for that, and every session ends
@@ -38,8 +38,8 @@ pub struct Asks {
     /// db: start the one that failed to start, once its reason is gone
     #[arg(long, conflicts_with_all = VALUES)]
     pub start: bool,
-    /// db, latency: restart the one that accepts and does not answer, or a service that is slow for no reason
-    /// that can be seen
+    /// db, latency: restart the one that accepts and does not answer, or whose shutdown a client holds open; or a
+    /// service that is slow for no reason that can be seen
     #[arg(long, conflicts_with_all = VALUES)]
     pub restart: bool,
     /// server: restart a Redis or an Ollama that runs and gives no answer
