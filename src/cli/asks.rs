@@ -1,6 +1,7 @@
 //! Options of `recover` that ask for something of a service itself, and what they come to.
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 
 use crate::config::Span;
 use crate::diagnosis::shell_word;
@@ -55,7 +56,7 @@ pub struct Asks {
     #[arg(long, value_name = "REDIS/N", value_parser = database, conflicts_with_all = OTHERS, conflicts_with_all = BY_NAME, conflicts_with = "flush_cache")]
     pub flush_db: Option<(String, u32)>,
     /// db: drop a replication slot that nobody reads, nor will; its name is typed
-    #[arg(long, value_name = "NAME", conflicts_with_all = OTHERS, conflicts_with_all = BY_NAME, conflicts_with_all = ["flush_cache", "flush_db"])]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new(), conflicts_with_all = OTHERS, conflicts_with_all = BY_NAME, conflicts_with_all = ["flush_cache", "flush_db"])]
     pub drop_slot: Option<String>,
     /// pool: roll back a prepared transaction that its coordinator has given up; its name is typed
     #[arg(long, value_name = "GID", allow_hyphen_values = true, conflicts_with_all = OTHERS, conflicts_with_all = BY_NAME, conflicts_with_all = ["flush_cache", "flush_db", "drop_slot"])]

@@ -53,10 +53,12 @@ pub fn is_stopping(unit: &str, now: &Snapshot) -> bool {
 
 /// Whose stop it is that is gone on with.
 pub fn stop_goes_on(unit: &str, now: &Snapshot) -> Option<String> {
-    let job = now.unit(unit)?.job.as_deref().unwrap_or("none");
-    is_stopping(unit, now).then(|| {
-        format!("{unit} is being stopped already (systemd's job: {job}), and is started again behind that")
-    })
+    let by = match now.unit(unit)?.job.as_deref() {
+        Some(job) => format!("by systemd's job {job}"),
+        None => "by itself, without a job of systemd's".into(),
+    };
+    is_stopping(unit, now)
+        .then(|| format!("{unit} is being stopped already, {by}; it is started again behind that"))
 }
 
 /// What our drop-in of the unit of a service has to become: these settings and all else of ours.

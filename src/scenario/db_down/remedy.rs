@@ -151,7 +151,7 @@ fn finish(p: &Postgres, f: &Finding, ask: &Ask, now: &Snapshot, config: &Config)
         Err(why) => return because(&why),
     };
     let restart = draft(restart, Risk::Destructive).needs(needs);
-    let whose = format!("{}: ask who stops it, and why; all sessions that are left end", f.summary);
+    let whose = format!("{}. Ask who stops it, and why; all sessions that are left end", f.summary);
     Remedy::Steps {
         steps: vec![restart.because("every session ends, and what it has not committed is lost")],
         notes: std::iter::once(whose).chain(steps::stop_goes_on(unit, now)).collect(),

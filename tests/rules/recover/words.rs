@@ -141,7 +141,7 @@ fn a_restart_by_force_that_was_cut_off_is_gone_on_with_where_it_is_told() {
     assert_eq!(plan.steps[0].needs, that_run("deactivating"), "the stop of that very run");
     assert_eq!(plan.risk(), Risk::Destructive);
     let note =
-        |plan: &Plan, job: &str| plan.notes.iter().any(|n| n.contains(&format!("systemd's job: {job}")));
+        |plan: &Plan, job: &str| plan.notes.iter().any(|n| n.contains(&format!("systemd's job {job}")));
     assert!(note(&plan, "stop"), "whose stop it is, is shown: {:?}", plan.notes);
     let mut unseen = told("db-down", RESTART);
     unseen.ask.near.runs.clear();
@@ -200,7 +200,7 @@ fn a_shutdown_that_a_client_holds_open_is_finished_only_where_it_is_told() {
     let Needs::Unit { active, invocation } = &plan.steps[0].needs else { panic!() };
     assert_eq!((active.as_slice(), invocation.as_deref()), (&["active".to_owned()][..], Some("abc")));
     assert!(
-        plan.notes.iter().any(|n| n.contains("1 client") && n.contains("ask who stops it")),
+        plan.notes.iter().any(|n| n.contains("1 client") && n.contains("Ask who stops it")),
         "{:?}",
         plan.notes
     );
@@ -225,7 +225,7 @@ fn a_stop_that_writes_its_checkpoint_is_killed_only_after_a_time_that_is_named()
     assert_eq!(only(&plan), &fast(None));
     let that_run = Needs::Unit { active: vec!["deactivating".into()], invocation: Some("abc".into()) };
     assert_eq!(plan.steps[0].needs, that_run);
-    assert!(plan.notes.iter().any(|n| n.contains("systemd's job: stop")), "{:?}", plan.notes);
+    assert!(plan.notes.iter().any(|n| n.contains("systemd's job stop")), "{:?}", plan.notes);
     let grace = Told { grace_s: Some(300), ..RESTART };
     let plan = planned(&stopping(), &told("db-down", grace));
     assert_eq!((only(&plan), plan.risk()), (&fast(Some(300)), Risk::Destructive));
