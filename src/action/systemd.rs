@@ -197,19 +197,20 @@ pub async fn job(
         manager.proxy.receive_signal("JobRemoved").await.map_err(|e| refused(&e))
     });
     let mut ends = ends.await?;
-    if job.fast && before.main_pid != 0 {
+    let told = job.fast && before.main_pid != 0;
+    if told {
         tell(&manager, "KillUnit", &(unit, "main", SIGINT), deadline).await?;
     }
-    // A stop that goes on is joined, or is replaced by this, where that is asked for. Else what somebody has queued is
-    // respected.
-    let joins = job.fast || grace.is_some();
-    let mode = if joins && before.active == "deactivating" { "replace" } else { "fail" };
+    // A stop that goes on is joined, or is replaced by this, where that is asked for; and who was told to shut down is
+    // started again. Else what somebody has queued is respected.
+    let joins = told || job.fast || grace.is_some() && before.active == "deactivating";
+    let mode = if joins { "replace" } else { "fail" };
     let body = (unit, mode);
     let asked = manager.proxy.call::<_, _, OwnedObjectPath>(method, &body);
     let job = match tokio::time::timeout_at(deadline.into(), asked).await {
         Ok(Ok(job)) => job,
         // What was told to shut down may be down.
-        Ok(Err(e)) if job.fast => return Err(Failed::Broken(after(&e).words())),
+        Ok(Err(e)) if told => return Err(Failed::Broken(after(&e).words())),
         Ok(Err(e)) => return Err(after(&e)),
         // It may have been heard.
         Err(_) => return Err(Failed::Broken(format!("systemd did not answer {method} of {unit} in time"))),

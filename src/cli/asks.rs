@@ -23,7 +23,8 @@ pub struct Asks {
     #[arg(long)]
     pub free_port: bool,
     /// with --free-port, --restart, --restart-dependencies: how long who is told to end has, before he is
-    /// killed [default: 10s; 30s for what hangs; never, for a shutdown]
+    /// killed [default: 10s; 30s for what hangs; none for what is being
+    /// stopped]
     #[arg(long, value_name = "TIME")]
     pub grace: Option<Span>,
     /// pool: how many connections PostgreSQL takes; it is restarted for that, and every session ends
@@ -166,8 +167,10 @@ impl Asks {
             let e = Error::usage("--grace is of who is told to end");
             return Err(e.hint("mcp-ir recover server --free-port --grace 30s"));
         }
-        if !(1..=LONGEST_S).contains(&grace) {
-            return Err(Error::usage(format!("--grace is 1s at least, and {LONGEST_S}s at most")));
+        // A last checkpoint, or what is saved, takes its time.
+        let longest = if self.free_port { LONGEST_S } else { 10 * LONGEST_S };
+        if !(1..=longest).contains(&grace) {
+            return Err(Error::usage(format!("--grace is 1s at least, and {longest}s at most")));
         }
         Ok(Ask {
             free_port: self.free_port.then_some(grace),

@@ -27,7 +27,7 @@ pub enum Act {
         grace_s: u64,
     },
     /// The same of a PostgreSQL, whose main process is told SIGINT first: a fast shutdown ends the sessions that a
-    /// smart one waits for. Nobody is killed where no time is named.
+    /// smart one waits for. We kill nobody where no time is named; its unit may, by its `TimeoutStopSec`.
     RestartFast {
         unit: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]

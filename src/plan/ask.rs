@@ -180,9 +180,12 @@ pub struct Near {
     /// By service whose port is to be freed: who listens there, or why that can't be told.
     #[serde(default)]
     pub occupied: BTreeMap<String, Result<Occupied, String>>,
-    /// Redis and Ollama that shall be restarted, whose unit's process is who listens at their address.
+    /// Servers that shall be restarted, whose unit's process is who listens at their address.
     #[serde(default)]
     pub holds: BTreeSet<String>,
+    /// Units whose restart by force a run of ours has begun just now, and did not see the end of.
+    #[serde(default)]
+    pub forced: BTreeSet<String>,
     /// By server, where more connections are asked for: how many it takes, or why that is not known.
     #[serde(default)]
     pub connections: BTreeMap<String, Result<ConnectionsState, String>>,

@@ -19,7 +19,7 @@ pub use ask::{Ages, Aim, Ask, Like, Near, Told, Written};
 pub use drop_in::{DROP_IN, drop_in_path, drop_in_with};
 pub use flush::{BATCH, Flush};
 pub use parameter::{AUTO_CONF, Connections, ConnectionsState, Former};
-pub use removal::{Kept, PreparedState, Removable, Removal, SlotState, Wanted};
+pub use removal::{Kept, PreparedState, Removable, Removal, SlotState, TakenAway, Wanted};
 pub use risk::{Risk, shell_word};
 pub use sql::{Statement, statement};
 pub use upkeep::{Chore, IndexState, Upkeep};

@@ -55,9 +55,17 @@ pub struct Removable {
     pub replication: bool,
     pub slots: Vec<SlotState>,
     pub prepared: Vec<PreparedState>,
-    /// What runs of ours were to take away of late, by their journals, and when.
+    /// What runs of ours were to take away from there of late, by their journals.
     #[serde(default)]
-    pub taken: Vec<(Kept, Timestamp)>,
+    pub taken: Vec<TakenAway>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TakenAway {
+    pub of: Kept,
+    pub at: Timestamp,
+    /// By its journal that was done; else what it came to is not known.
+    pub done: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -2,13 +2,12 @@
 //! somebody reads, and what is of another database than those under care, is left; where the name is none, those that
 //! are there are said.
 
-use jiff::Timestamp;
-
 use super::db_down::size;
 use super::{by_name, facts};
 use crate::config::{Config, Postgres};
 use crate::plan::{
-    Act, Ask, Kept, PreparedState, Recovered, Remedy, Removable, Removal, Risk, SlotState, Wanted, draft,
+    Act, Ask, Kept, PreparedState, Recovered, Remedy, Removable, Removal, Risk, SlotState, TakenAway, Wanted,
+    draft,
 };
 use crate::snapshot::{Looks, Reading};
 
@@ -20,11 +19,12 @@ pub fn removal(p: &Postgres, wanted: &Wanted, ask: &Ask) -> Remedy {
         Some(Err(why)) => return refused(format!("{} could not be seen: {why}", p.name)),
         None => return refused(format!("{} could not be seen", p.name)),
     };
-    if let Some((was, at)) = taken(wanted, state) {
-        return Remedy::Nothing(format!(
-            "{was} of {} is gone: mcp-ir was told to take it away at {at:.0}",
-            p.name
-        ));
+    if let Some((was, taken)) = taken(wanted, state) {
+        let by = match taken.done {
+            true => "mcp-ir took it away",
+            false => "whether by mcp-ir, which was cut off while it did so, or by somebody, is not known:",
+        };
+        return Remedy::Nothing(format!("{was} of {} is gone: {by} at {:.0}", p.name, taken.at));
     }
     let planned = match wanted {
         Wanted::Slot(name) => slot(p, name, state),
@@ -43,7 +43,7 @@ pub fn removal(p: &Postgres, wanted: &Wanted, ask: &Ask) -> Remedy {
 }
 
 /// A run of ours was told so before, and it is there no more: whoever asks again has nothing to do.
-fn taken(wanted: &Wanted, state: &Removable) -> Option<(String, Timestamp)> {
+fn taken<'a>(wanted: &Wanted, state: &'a Removable) -> Option<(String, &'a TakenAway)> {
     let (there, what) = match wanted {
         Wanted::Slot(name) => (state.slots.iter().any(|s| s.name == *name), format!("the slot {name}")),
         Wanted::Prepared(gid) => {
@@ -55,7 +55,7 @@ fn taken(wanted: &Wanted, state: &Removable) -> Option<(String, Timestamp)> {
         (Kept::Prepared { gid, .. }, Wanted::Prepared(g)) => gid == g,
         _ => false,
     };
-    let last = state.taken.iter().filter(|(of, _)| same(of)).map(|(_, at)| *at).max()?;
+    let last = state.taken.iter().filter(|t| same(&t.of)).max_by_key(|t| t.at)?;
     (!there).then_some((what, last))
 }
 

@@ -47,6 +47,22 @@ pub fn run_or_its_stop(unit: &str, ask: &Ask, now: &Snapshot) -> Result<Needs, S
     in_state(if is_stopping(unit, now) { "deactivating" } else { "active" }, unit, ask, now)
 }
 
+/// In its ordinary stop it answers nobody either while it saves: it is ended by force only after a time that somebody
+/// names, or where it is the stop of a run of ours.
+pub fn may_save(unit: &str, ask: &Ask, now: &Snapshot) -> bool {
+    is_stopping(unit, now) && ask.told.grace_s.is_none() && !ask.near.forced.contains(unit)
+}
+
+/// It is waited for, and what ends it where that never comes is said.
+pub fn wait_for_its_stop(unit: &str, subject: &str, command: &str) -> Remedy {
+    let wait = draft(Act::Wait { subject: subject.into() }, Risk::Safe).because("nothing is changed");
+    let note = format!(
+        "{unit} is being stopped, and may be saving; where that never ends: `{command} --grace 60s` kills what has not \
+         ended by then, and starts it"
+    );
+    Remedy::Steps { steps: vec![wait], notes: vec![note] }
+}
+
 pub fn is_stopping(unit: &str, now: &Snapshot) -> bool {
     now.unit(unit).is_some_and(|u| u.active == "deactivating")
 }

@@ -19,6 +19,10 @@ pub(super) const ACT: Duration = Duration::from_secs(90);
 pub fn limit(act: &Act, wait: Duration) -> Duration {
     match act {
         Act::Upkeep(_) | Act::Flush(_) => ACT.max(wait),
+        // What is killed at its end has to come up then.
+        Act::RestartByForce { grace_s, .. } | Act::RestartFast { grace_s: Some(grace_s), .. } => {
+            ACT.max(wait).max(Duration::from_secs(*grace_s) + ACT)
+        }
         _ if act.starts().is_some() => ACT.max(wait),
         _ => ACT,
     }

@@ -48,6 +48,11 @@ pub fn attempts(incidents: &[Incident]) -> Vec<Attempt> {
             })
             .collect();
         let counts = |o: &crate::incident::Open| is_counted(&o.act) && !asked_for.contains(&o.run);
+        // Between two of its steps as well as within one.
+        let came_to_its_end = |run: u32| {
+            let its = |e: &crate::incident::Entry| matches!(e.event, Event::Ended { run: r, .. } if r == run);
+            incident.entries.iter().any(its)
+        };
         let mut runs = Vec::new();
         for o in incident.standing().into_iter().filter(counts) {
             let upkeep = matches!(o.act, Act::Upkeep(_));
@@ -58,7 +63,8 @@ pub fn attempts(incidents: &[Incident]) -> Vec<Attempt> {
             let run = (o.run, o.act.target());
             let besides = upkeep && runs.contains(&run);
             runs.extend(upkeep.then_some(run));
-            all.push(Attempt { at: o.at, act: o.act, cut_off: o.cut_off, in_vain: false, besides });
+            let cut_off = o.cut_off || !came_to_its_end(o.run);
+            all.push(Attempt { at: o.at, act: o.act, cut_off, in_vain: false, besides });
         }
         all.extend(values(incident));
         all.extend(ended(incident, &asked_for));

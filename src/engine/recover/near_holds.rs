@@ -1,13 +1,18 @@
-//! Whether what gives no answer at an address is the unit that would be restarted for it: only where somebody asks
-//! for that restart.
+//! Whether what takes nobody at an address is the unit that would be restarted for it, and whether that was begun: only
+//! where somebody asks for that restart.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::choose::Request;
+use super::disk;
 use super::near::bus_of;
 use crate::config::{Config, Loaded};
 use crate::diagnosis::{Diagnosis, Finding};
+use crate::incident::{Incident, Open, Store};
+use crate::plan::Act;
 use crate::probe::{blocking, host, listeners};
 use crate::scenario;
 use crate::snapshot::Looks;
@@ -17,6 +22,8 @@ const DOWN: &str = "server-crash/dependency-down";
 const HUNG: &str = "db-down/hung";
 const SHUTTING_DOWN: &str = "db-down/shutting-down";
 const LIMIT: Duration = Duration::from_secs(2);
+/// By then another stop may be somebody's.
+const FRESH: SignedDuration = SignedDuration::from_mins(15);
 
 pub async fn holds(loaded: &Loaded, looks: &Looks, d: &Diagnosis, request: &Request) -> BTreeSet<String> {
     let (config, end) = (&loaded.config, Instant::now() + LIMIT);
@@ -35,6 +42,23 @@ pub async fn holds(loaded: &Loaded, looks: &Looks, d: &Diagnosis, request: &Requ
         }
     }
     proven
+}
+
+/// Units whose restart by force was cut off a moment ago: the stop that goes on there is that one's.
+pub async fn forced(request: &Request, store: &Store) -> BTreeSet<String> {
+    if !(request.ask.told.restart || request.ask.told.dependencies) {
+        return BTreeSet::new();
+    }
+    let incidents = disk::of_late(store).await.unwrap_or_default();
+    let standing = incidents.iter().filter(|i| i.is_ours()).flat_map(Incident::standing);
+    let fresh = |open: &Open| open.cut_off && Timestamp::now().duration_since(open.at) < FRESH;
+    standing
+        .filter(fresh)
+        .filter_map(|open| match open.act {
+            Act::RestartByForce { unit, .. } => Some(unit),
+            _ => None,
+        })
+        .collect()
 }
 
 /// Its unit, and the port that it was asked at; a Redis at a socket of a file system has none.

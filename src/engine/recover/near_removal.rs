@@ -9,8 +9,8 @@ use futures_util::future::join_all;
 use super::choose::Request;
 use super::disk;
 use crate::config::{Loaded, Postgres};
-use crate::incident::{Incident, Store};
-use crate::plan::{Act, Removable};
+use crate::incident::Store;
+use crate::plan::{Act, Removable, TakenAway};
 use crate::probe::postgres;
 
 const LIMIT: Duration = Duration::from_secs(2);
@@ -42,11 +42,15 @@ pub async fn removable(
     let all = join_all(loaded.config.postgres.iter().filter(named).map(ask));
     let (all, incidents) = tokio::join!(all, disk::of_late(store));
     let mut all: BTreeMap<String, Result<Removable, String>> = all.into_iter().collect();
-    for open in incidents.iter().flatten().filter(|i| i.is_ours()).flat_map(Incident::standing) {
+    let ours = incidents.iter().flatten().filter(|i| i.is_ours());
+    for (incident, open) in ours.flat_map(|i| i.standing().into_iter().map(move |open| (i, open))) {
+        // By that name it may be another server by now.
         if let Act::Remove(r) = open.act
+            && loaded.config.postgres(&r.server).is_some_and(|p| p.place() == r.url)
             && let Some(Ok(seen)) = all.get_mut(&r.server)
         {
-            seen.taken.push((r.of, open.at));
+            let done = incident.done().any(|(act, _)| *act == Act::Remove(r.clone()));
+            seen.taken.push(TakenAway { of: r.of, at: open.at, done });
         }
     }
     all

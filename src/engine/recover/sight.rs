@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::choose::{Choice, Request, choose};
 use super::near::{asides, connections, indexes, near, occupied, rebuilt, sessions};
 use super::near_caches::{caches, stopped_with};
-use super::near_holds::holds;
+use super::near_holds::{forced, holds};
 use super::near_removal::removable;
 use super::possible::narrowed;
 use super::rights::Lacking;
@@ -129,7 +129,7 @@ async fn whole(
     let diagnosis = diagnose(&looks, &Filter::default());
     let mut request = request.clone();
     request.ask.near = near;
-    let (sessions, occupied, asides, indexes, (connections, runs), rebuilt, removable, holds, caches) = tokio::join!(
+    let (sessions, occupied, asides, indexes, (connections, runs), rebuilt, removable, holds, forced, caches) = tokio::join!(
         sessions(loaded, &diagnosis, &request),
         occupied(loaded, &diagnosis, &request),
         asides(loaded, &diagnosis),
@@ -138,12 +138,14 @@ async fn whole(
         rebuilt(&diagnosis, store),
         removable(loaded, &request, store),
         holds(loaded, &looks, &diagnosis, &request),
+        forced(&request, store),
         caches(loaded, &request)
     );
     let near = &mut request.ask.near;
     near.connections = connections;
     near.stopped_with = stopped_with(loaded, &caches).await;
     (near.holds, near.caches) = (holds, caches);
+    near.forced = forced;
     near.runs.extend(runs);
     (near.sessions, near.occupied, near.asides, near.indexes) = (sessions, occupied, asides, indexes);
     (near.rebuilt, near.removable) = (rebuilt, removable);

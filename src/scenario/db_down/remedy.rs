@@ -97,13 +97,12 @@ fn restart(p: &Postgres, f: &Finding, ask: &Ask, now: &Snapshot, config: &Config
     if !clusters::runs_in(p, look, unit, now) {
         return because(&format!("that {unit} is what keeps silent there could not be seen"));
     }
+    let command = format!("mcp-ir recover db --restart{}", only(p, config));
+    if steps::may_save(unit, ask, now) {
+        return steps::wait_for_its_stop(unit, &p.name, &command);
+    }
     if !ask.told.restart {
-        let command = format!("mcp-ir recover db --restart{}", only(p, config));
-        // A restart that was cut off, or somebody's: its stop waits for who does not heed it.
-        return because(&match steps::is_stopping(unit, now) {
-            true => format!("{unit} is being stopped; `{command}` kills what does not end, and starts it"),
-            false => format!("`{command}` restarts it"),
-        });
+        return because(&format!("`{command}` restarts it"));
     }
     if !ask.near.holds.contains(&p.name) {
         return because(&format!("that {unit} is who listens there could not be seen"));
@@ -112,18 +111,17 @@ fn restart(p: &Postgres, f: &Finding, ask: &Ask, now: &Snapshot, config: &Config
     match steps::by_force(unit, Risk::Destructive, cost, ask, now) {
         Ok(restart) => Remedy::Steps {
             steps: vec![restart],
-            notes: [format!(
-                "all sessions of {} end, of whatever database, and temporary tables go; where it has to be killed it \
-                 recovers from its WAL before it accepts, and unlogged tables are empty",
-                p.name
-            )]
-            .into_iter()
-            .chain(steps::stop_goes_on(unit, now))
-            .collect(),
+            notes: [format!("all sessions of {} end, of whatever database; {KILLED}", p.name)]
+                .into_iter()
+                .chain(steps::stop_goes_on(unit, now))
+                .collect(),
         },
         Err(why) => because(&why),
     }
 }
+
+const KILLED: &str = "temporary tables go; where it has to be killed it recovers from its WAL before it accepts, and \
+                      unlogged tables are empty";
 
 /// Told to: a shutdown can't be called back, only finished. Who is still there is ended, and it is started again. It may
 /// write its last checkpoint: by force it is ended only after a time that somebody names.
@@ -132,6 +130,9 @@ fn finish(p: &Postgres, f: &Finding, ask: &Ask, now: &Snapshot, config: &Config)
     let look = now.postgres.get(&p.name).filter(|look| look.here == Some(true));
     let (Some(unit), Some(look)) = (clusters::own_unit(p, now), look) else { return advice(f) };
     if !now.unit(unit).is_some_and(|u| ["active", "deactivating"].contains(&u.active.as_str())) {
+        return advice(f);
+    }
+    if clusters::stuck(p, look, now).is_some() {
         return advice(f);
     }
     if !clusters::runs_in(p, look, unit, now) {
@@ -152,10 +153,11 @@ fn finish(p: &Postgres, f: &Finding, ask: &Ask, now: &Snapshot, config: &Config)
     };
     let restart = draft(restart, Risk::Destructive).needs(needs);
     let whose = format!("{}. Ask who stops it, and why; all sessions that are left end", f.summary);
-    Remedy::Steps {
-        steps: vec![restart.because("every session ends, and what it has not committed is lost")],
-        notes: std::iter::once(whose).chain(steps::stop_goes_on(unit, now)).collect(),
-    }
+    let mut notes = vec![whose];
+    notes.extend(ask.told.grace_s.map(|_| KILLED.to_owned()));
+    notes.extend(steps::stop_goes_on(unit, now));
+    let step = restart.because("every session ends, and what it has not committed is lost");
+    Remedy::Steps { steps: vec![step], notes }
 }
 
 /// Which one, where there are several.

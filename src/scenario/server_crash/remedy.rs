@@ -183,7 +183,12 @@ fn dependency(f: &Finding, now: &Snapshot, ask: &Ask, config: &Config) -> Remedy
     };
     match listed.active.as_str() {
         // Its stop waits for who gives no answer, for ever where its unit knows no limit.
-        "deactivating" if ask.told.dependencies => told(unit, redis.is_some(), f, now, ask),
+        "deactivating" if silent(&f.subject, now) && steps::may_save(unit, ask, now) => {
+            steps::wait_for_its_stop(unit, &f.subject, &by_word(&f.subject))
+        }
+        "deactivating" if silent(&f.subject, now) && ask.told.dependencies => {
+            told(unit, redis.is_some(), f, now, ask)
+        }
         _ if listed.sub.starts_with("auto-restart") || listed.job.is_some() => steps(wait(&f.subject)),
         "inactive" => {
             let stop = vec![Act::StopUnit { unit: unit.into() }];
@@ -209,18 +214,11 @@ fn dependency(f: &Finding, now: &Snapshot, ask: &Ask, config: &Config) -> Remedy
 /// Restarted where it is told to, and only who takes connections and gives no answer at all: what it refuses it would
 /// refuse again, and who does not listen there may well serve elsewhere.
 fn told(unit: &str, holds_data: bool, f: &Finding, now: &Snapshot, ask: &Ask) -> Remedy {
-    let asked = match now.redis.get(&f.subject) {
-        Some(look) => look.ping.failure(),
-        None => now.ollama.get(&f.subject).and_then(|look| look.models.failure()),
-    };
-    let silent = |f: &Failure| f.kind == FailKind::TimedOut && f.stage != Some(Stage::Connect);
-    if !asked.is_some_and(silent) {
+    if !silent(&f.subject, now) {
         return advice(f);
     }
     if !ask.told.dependencies {
-        let of = crate::diagnosis::shell_word(&f.subject);
-        let command = format!("mcp-ir recover server --restart-dependencies --service {of}");
-        return because(f, &format!("`{command}` restarts it"));
+        return because(f, &format!("`{}` restarts it", by_word(&f.subject)));
     }
     if !ask.near.holds.contains(&f.subject) {
         return because(f, &format!("that {unit} is what keeps silent there could not be seen"));
@@ -237,6 +235,20 @@ fn told(unit: &str, holds_data: bool, f: &Finding, now: &Snapshot, ask: &Ask) ->
         }
         Err(why) => because(f, &why),
     }
+}
+
+fn silent(name: &str, now: &Snapshot) -> bool {
+    let asked = match now.redis.get(name) {
+        Some(look) => look.ping.failure(),
+        None => now.ollama.get(name).and_then(|look| look.models.failure()),
+    };
+    let silent = |f: &Failure| f.kind == FailKind::TimedOut && f.stage != Some(Stage::Connect);
+    asked.is_some_and(silent)
+}
+
+fn by_word(name: &str) -> String {
+    let of = crate::diagnosis::shell_word(name);
+    format!("mcp-ir recover server --restart-dependencies --service {of}")
 }
 
 /// For people, with what keeps us from it.

@@ -8,7 +8,7 @@ use mcp_ir::engine::recover::{
     Choice, Lacking, Request, as_planned, choose, limit, possible, started_before, well_before,
 };
 use mcp_ir::engine::{Filter, diagnose};
-use mcp_ir::incident::{Entry, Event, Incident};
+use mcp_ir::incident::{Entry, Event, Incident, Outcome};
 use mcp_ir::plan::{Act, Chore, Flush, Plan, Recovered, Risk, Upkeep, draft};
 
 use super::acts;
@@ -191,6 +191,33 @@ fn rule_4_upkeep_that_was_cut_off_may_be_given_longer_and_what_was_done_is_held(
     // A start that failed midway is one.
     let all = told([(90.0, intent(1, start(C_UNIT))), (80.0, failed(1))]);
     assert_eq!(all.len(), 1);
+}
+
+/// Killed between two steps: neither of them is one that is not known.
+#[test]
+fn a_run_that_was_cut_off_between_two_steps_is_gone_on_with_once() {
+    let ended = Event::Ended { run: 1, outcome: Outcome::Failed, reason: String::new() };
+    let done = |n: usize| Event::Done {
+        run: 1,
+        n,
+        detail: String::new(),
+        elapsed_ms: 1.0,
+        made: None,
+        already: false,
+    };
+    let reset = || Act::ResetFailed { unit: C_UNIT.into() };
+    let (plan, config) = planned(&slow_and_down());
+    let steps = vec![draft(reset(), Risk::Safe), draft(start(C_UNIT), Risk::Disruptive)];
+    let mut again = Plan { steps: Vec::new(), ..plan };
+    again.add(None, C, steps, Vec::new());
+    let cut_off = told([(20.0, intent(1, reset())), (10.0, done(1))]);
+    assert!(cut_off[0].cut_off);
+    assert!(may(&again, &cut_off, false, now(), &config.guard).is_ok(), "it has yet to be started");
+    let whole = told([(20.0, intent(1, reset())), (10.0, done(1)), (9.0, ended)]);
+    assert!(!whole[0].cut_off);
+    assert!(may(&again, &whole, false, now(), &config.guard).is_err(), "it came to its end");
+    let twice = [cut_off.clone(), cut_off].concat();
+    assert!(may(&again, &twice, false, now(), &config.guard).is_err(), "once");
 }
 
 /// As `rights` says it of these steps.

@@ -130,34 +130,73 @@ fn a_database_that_is_well_or_starts_or_waits_for_a_device_is_never_restarted() 
     assert_eq!(acts(&planned(&stopped, &request())), [&Act::Continue { unit: PG_UNIT.into() }]);
 }
 
+fn that_run(state: &str) -> Needs {
+    Needs::Unit { active: vec![state.into()], invocation: Some("abc".into()) }
+}
+
+fn ours(mut request: Request, unit: &str) -> Request {
+    request.ask.near.forced.insert(unit.into());
+    request
+}
+
 #[test]
-fn a_restart_by_force_that_was_cut_off_is_gone_on_with_where_it_is_told() {
-    let stopping = || hung().unit(PG_UNIT, "deactivating", "stop-sigterm");
-    let why = advice(chosen(&stopping(), &of("db-down")));
-    assert!(why.contains("is being stopped; `mcp-ir recover db --restart`"), "{why}");
-    let plan = planned(&stopping(), &told("db-down", RESTART));
+fn a_restart_by_force_that_was_cut_off_is_gone_on_with() {
+    let stopping = hung().unit(PG_UNIT, "deactivating", "stop-sigterm");
+    let plan = planned(&stopping, &ours(told("db-down", RESTART), PG_UNIT));
     assert_eq!(only(&plan), &Act::RestartByForce { unit: PG_UNIT.into(), grace_s: 30 });
-    let that_run = |state: &str| Needs::Unit { active: vec![state.into()], invocation: Some("abc".into()) };
     assert_eq!(plan.steps[0].needs, that_run("deactivating"), "the stop of that very run");
     assert_eq!(plan.risk(), Risk::Destructive);
-    let note =
-        |plan: &Plan, job: &str| plan.notes.iter().any(|n| n.contains(&format!("systemd's job {job}")));
-    assert!(note(&plan, "stop"), "whose stop it is, is shown: {:?}", plan.notes);
-    let mut unseen = told("db-down", RESTART);
+    assert!(plan.notes.iter().any(|n| n.contains("systemd's job stop")), "{:?}", plan.notes);
+    let mut unseen = ours(told("db-down", RESTART), PG_UNIT);
     unseen.ask.near.runs.clear();
-    assert!(advice(chosen(&stopping(), &unseen)).contains("could not be seen"), "on no guess");
-    let mute = || {
-        let silent = redis::stack(|r| {
-            r.ping = failed(fail(FailKind::TimedOut, Stage::Answer));
-            r.server = Reading::not_asked("no answer to PING");
-        });
-        silent.unit("redis-server.service", "deactivating", "stop-sigterm")
-    };
-    let waits = planned(&mute(), &of("server-crash"));
-    assert_eq!(only(&waits), &Act::Wait { subject: "redis".into() }, "nothing is done beside a stop");
-    let plan = planned(&mute(), &told("server-crash", DEPENDENCIES));
-    assert_eq!(only(&plan), &Act::RestartByForce { unit: "redis-server.service".into(), grace_s: 30 });
+    assert!(advice(chosen(&stopping, &unseen)).contains("could not be seen"), "on no guess");
+    let plan = planned(&lost_and_stopped(), &ours(told("server-crash", DEPENDENCIES), REDIS));
+    assert_eq!(only(&plan), &Act::RestartByForce { unit: REDIS.into(), grace_s: 30 });
     assert_eq!(plan.steps[0].needs, that_run("deactivating"));
+}
+
+const REDIS: &str = "redis-server.service";
+
+fn lost_and_stopped() -> Stack {
+    let silent = redis::stack(|r| {
+        r.ping = failed(fail(FailKind::TimedOut, Stage::Answer));
+        r.server = Reading::not_asked("no answer to PING");
+    });
+    silent.unit(REDIS, "deactivating", "stop-sigterm")
+}
+
+/// A Redis saves in its stop, a PostgreSQL writes its checkpoint: nobody is answered by then either.
+#[test]
+fn somebodys_stop_that_may_be_saving_is_waited_for_and_ended_only_after_a_time_that_is_named() {
+    let hangs = hung().unit(PG_UNIT, "deactivating", "stop-sigterm");
+    let of_both = [
+        (&hangs, "db-down", RESTART, "postgres", PG_UNIT, "mcp-ir recover db --restart"),
+        (
+            &lost_and_stopped(),
+            "server-crash",
+            DEPENDENCIES,
+            "redis",
+            REDIS,
+            "mcp-ir recover server --restart-dependencies --service redis",
+        ),
+    ];
+    for (stack, scenario, word, subject, unit, command) in of_both {
+        for request in [of(scenario), told(scenario, word), ours(told(scenario, word), "another.service")] {
+            let plan = planned(stack, &request);
+            assert_eq!(only(&plan), &Act::Wait { subject: subject.into() }, "{request:?}");
+            let said = format!("`{command} --grace 60s`");
+            assert!(plan.notes.iter().any(|n| n.contains(&said)), "{:?}", plan.notes);
+        }
+        let named = told(scenario, Told { grace_s: Some(60), ..word });
+        let plan = planned(stack, &named);
+        assert_eq!(only(&plan), &Act::RestartByForce { unit: unit.into(), grace_s: 60 });
+        assert_eq!(plan.steps[0].needs, that_run("deactivating"));
+    }
+    // Its port is closed: it is on its way, and comes by itself.
+    let closed = redis::stack(|r| r.ping = failed(fail(FailKind::Refused, Stage::Connect)));
+    let closed = closed.unit(REDIS, "deactivating", "stop-sigterm");
+    let plan = planned(&closed, &told("server-crash", Told { grace_s: Some(60), ..DEPENDENCIES }));
+    assert_eq!(only(&plan), &Act::Wait { subject: "redis".into() });
 }
 
 /// Somebody stops it, and a client holds that open; who it is, its host says.
@@ -223,18 +262,20 @@ fn a_stop_that_writes_its_checkpoint_is_killed_only_after_a_time_that_is_named()
     advice(chosen(&stopping(), &of("db-down")));
     let plan = planned(&stopping(), &told("db-down", RESTART));
     assert_eq!(only(&plan), &fast(None));
-    let that_run = Needs::Unit { active: vec!["deactivating".into()], invocation: Some("abc".into()) };
-    assert_eq!(plan.steps[0].needs, that_run);
+    assert_eq!(plan.steps[0].needs, that_run("deactivating"));
     assert!(plan.notes.iter().any(|n| n.contains("systemd's job stop")), "{:?}", plan.notes);
-    let grace = Told { grace_s: Some(300), ..RESTART };
+    let grace = Told { grace_s: Some(60), ..RESTART };
     let plan = planned(&stopping(), &told("db-down", grace));
-    assert_eq!((only(&plan), plan.risk()), (&fast(Some(300)), Risk::Destructive));
-    assert!(plan.steps[0].describe.contains("not ended after 300 s is killed"), "{}", plan.steps[0].describe);
+    assert_eq!((only(&plan), plan.risk()), (&fast(Some(60)), Risk::Destructive));
+    assert!(plan.steps[0].describe.contains("not ended after 60 s is killed"), "{}", plan.steps[0].describe);
+    assert!(plan.notes.iter().any(|n| n.contains("unlogged tables are empty")), "{:?}", plan.notes);
+    // Who waits for a device would wait at his end as well.
+    advice(chosen(&stopping().process(PG_UNIT, "D"), &told("db-down", grace)));
     // By now it listens nowhere: its own pid file says which one it is.
     let deaf = stopping().login(crate::stack::refused());
     let mut nobody = told("db-down", grace);
     nobody.ask.near.holds.clear();
-    assert_eq!(only(&planned(&deaf, &nobody)), &fast(Some(300)));
+    assert_eq!(only(&planned(&deaf, &nobody)), &fast(Some(60)));
 }
 
 #[test]

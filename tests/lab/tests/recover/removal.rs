@@ -78,7 +78,7 @@ fn rule_7_a_slot_that_nobody_reads_is_dropped_by_its_name_and_no_other() {
     // Whoever asks again has nothing to do; of a name that was never there that is not said.
     let again = b.json(&hard("old_standby"), 0);
     assert_eq!(again["outcome"], "nothing-to-do", "{again}");
-    assert!(reason(&again).contains("is gone: mcp-ir was told"), "{again}");
+    assert!(reason(&again).contains("is gone: mcp-ir took it away at"), "{again}");
     let never = b.json(&hard("standby_9"), 4);
     assert!(reason(&never).contains("no replication slot"), "{never}");
     assert_eq!(slots(&b), ["cdc", "live"]);
