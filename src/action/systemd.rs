@@ -203,7 +203,7 @@ pub async fn job(
     }
     // A stop that goes on is joined, or is replaced by this, where that is asked for; and who was told to shut down is
     // started again. Else what somebody has queued is respected.
-    let joins = told || job.fast || grace.is_some() && before.active == "deactivating";
+    let joins = job.fast || grace.is_some() && before.active == "deactivating";
     let mode = if joins { "replace" } else { "fail" };
     let body = (unit, mode);
     let asked = manager.proxy.call::<_, _, OwnedObjectPath>(method, &body);

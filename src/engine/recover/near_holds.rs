@@ -45,13 +45,13 @@ pub async fn holds(loaded: &Loaded, looks: &Looks, d: &Diagnosis, request: &Requ
 }
 
 /// Units whose restart by force was cut off a moment ago: the stop that goes on there is that one's.
-pub async fn forced(request: &Request, store: &Store) -> BTreeSet<String> {
+pub async fn forced(request: &Request, store: &Store, now: Timestamp) -> BTreeSet<String> {
     if !(request.ask.told.restart || request.ask.told.dependencies) {
         return BTreeSet::new();
     }
     let incidents = disk::of_late(store).await.unwrap_or_default();
     let standing = incidents.iter().filter(|i| i.is_ours()).flat_map(Incident::standing);
-    let fresh = |open: &Open| open.cut_off && Timestamp::now().duration_since(open.at) < FRESH;
+    let fresh = |open: &Open| open.cut_off && now.duration_since(open.at) < FRESH;
     standing
         .filter(fresh)
         .filter_map(|open| match open.act {

@@ -138,7 +138,7 @@ async fn whole(
         rebuilt(&diagnosis, store),
         removable(loaded, &request, store),
         holds(loaded, &looks, &diagnosis, &request),
-        forced(&request, store),
+        forced(&request, store, looks.now.taken_at),
         caches(loaded, &request)
     );
     let near = &mut request.ask.near;

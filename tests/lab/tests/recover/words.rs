@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::TcpStream;
+use std::process::Stdio;
 use std::time::Duration;
 
 use lab::SERVICES;
@@ -127,10 +128,21 @@ fn a_redis_that_is_lost_in_a_script_is_restarted_when_it_is_told(b: &mut Bench) 
     let advice = b.json(&["recover", "server", "--service", "redis", "--yes"], 1);
     let reason = advice["reason"].as_str().unwrap();
     assert!(reason.contains("`mcp-ir recover server --restart-dependencies --service redis`"), "{advice}");
-    // Somebody stops it, and its unit knows no limit.
+    // Its unit knows no limit, and who was to kill it is killed before.
     b.stack.systemd().unwrap().drop_in(REDIS, "[Service]\nTimeoutStopSec=infinity\n").unwrap();
-    b.stack.systemd().unwrap().systemctl(&["--no-block", "stop", REDIS]).unwrap();
+    let word = ["recover", "server", "--service", "redis", "--restart-dependencies"];
+    let whole = [&word[..], &["--yes", "--allow", "destructive"]].concat();
+    let mut killed = b.tool.command(&b.stack, &whole).stdout(Stdio::null()).spawn().unwrap();
     until("it is being stopped", || b.property(REDIS, "ActiveState") == "deactivating");
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let next = b.json(&[&word[..], &["--plan"]].concat(), 0);
+    assert!(next["steps"][0]["describe"].as_str().unwrap().contains("after 30 s is killed"), "ours: {next}");
+    // Somebody stops it as well, and may wait for what it saves.
+    b.forget_incidents();
+    b.stack.systemd().unwrap().systemctl(&["--no-block", "stop", REDIS]).unwrap();
+    let waits = b.json(&[&word[..], &["--plan"]].concat(), 0);
+    assert!(waits["notes"].to_string().contains("may be saving"), "somebody's: {waits}");
     let ask = ["recover", "server", "--service", "redis", "--restart-dependencies", "--grace", "2s", "--yes"];
     // What it has not saved is lost: that takes more than a yes.
     b.json(&ask, 4);
