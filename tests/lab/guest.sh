@@ -28,9 +28,19 @@ case ${1:?BINARY, the path of mcp-ir} in
     echo "WRONG: not within 40 s: $1"; wrong=1
   }
   told() { # told CASE WORDS: how its one line must begin
-    local said code=0
-    said=$(./mcp-ir --config /run/c.toml -o nagios diagnose) || code=$?
-    if [[ $said == "$2"* ]]; then echo "right: $1: ${said%%|*}($(cut -d. -f1 /proc/uptime) s)"; return; fi
+    local said code n
+    # The guest is starved of its one processor, and a look that its deadline cut short has not seen what is wrong: it
+    # looks up to three times. A wrong alarm is wrong at the first.
+    for n in 1 2 3; do
+      code=0
+      said=$(./mcp-ir --config /run/c.toml -o nagios diagnose) || code=$?
+      if [[ $said == "$2"* ]]; then
+        echo "right: $1: ${said%%|*}($(cut -d. -f1 /proc/uptime) s, look $n)"
+        return
+      fi
+      [[ $2 == *OK* || $said != *OK* ]] && break
+      sleep 1
+    done
     wrong=1
     echo "WRONG: $1: not \"$2\" but (exit $code):"
     ./mcp-ir --config /run/c.toml -v diagnose || true
