@@ -23,8 +23,7 @@ pub struct Asks {
     #[arg(long)]
     pub free_port: bool,
     /// with --free-port, --restart, --restart-dependencies: how long who is told to end has, before he is
-    /// killed [default: 10s; 30s for what hangs; none for what is being
-    /// stopped]
+    /// killed [default: 10s; 30s for what hangs; none for what is being stopped]
     #[arg(long, value_name = "TIME")]
     pub grace: Option<Span>,
     /// pool: how many connections PostgreSQL takes; it is restarted for that, and every session ends

@@ -1,7 +1,7 @@
 #!/bin/bash
 # guest.sh BINARY - what would endanger the machine itself, in a second kernel (User-Mode Linux): a host without memory,
 # a host that swaps without end, kills and limits of a pure cgroup v2. A real systemd is its PID 1; three minutes in all.
-# Needs root and the package user-mode-linux. Each case is told once by BINARY; exit 0 where all of them are right, 125 where no
+# Needs root and the package user-mode-linux. Each case is told by BINARY; exit 0 where all of them are right, 125 where no
 # second kernel boots.
 set -euo pipefail
 self=$(realpath "$0")

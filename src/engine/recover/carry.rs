@@ -201,8 +201,8 @@ async fn begin(order: &Order<'_>, sight: &Sight) -> Result<(Journal, u32, Vec<St
     Ok((journal, run, warnings))
 }
 
-/// Of who hangs, or does not come to its end, all processes: it may be for another of them that it waits. A database's unit may stand in no
-/// configuration: by its main process it is known.
+/// Of who hangs, or does not come to its end, all processes: it may be for another of them that it waits. A database's
+/// unit may stand in no configuration: by its main process it is known.
 async fn family(ends: &[&Step], sight: &Sight) -> Vec<u32> {
     let now = &sight.looks.now;
     let main = |s: &&Step| match &s.act {
